@@ -1,0 +1,52 @@
+# `make figures` and `make test` need Python 3.11 or newer and nothing else.
+
+PYTHON ?= python3
+CONFIG ?= config/config.yaml
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: help env figures plan test lint format docs clean
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+env: $(VENV)/installed ## the environment, in .venv
+
+$(VENV)/installed: pyproject.toml requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=")'
+	@echo "installing the environment into $(VENV) (one or two minutes)"
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e .
+	@touch $@
+
+$(VENV)/installed-test: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[test]'
+	@touch $@
+
+figures: env ## train the sweep of CONFIG and render every figure
+	@$(BIN)/python -m reversal_curse plan --config $(CONFIG) --runs results/runs
+	$(BIN)/snakemake --configfile $(CONFIG)
+
+plan: env ## what is trained and what is waiting
+	@$(BIN)/python -m reversal_curse plan --config $(CONFIG) --runs results/runs
+
+test: $(VENV)/installed-test lint ## everything that must hold, in a few minutes
+	$(BIN)/python -m pytest -n 2
+
+lint: $(VENV)/installed-test ## ruff, snakefmt and Snakemake's linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/snakemake --lint
+
+format: $(VENV)/installed-test ## rewrite sources in the house format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/snakefmt Snakefile workflow
+
+docs: env ## regenerate the config schema and the tables of the READMEs
+	$(BIN)/python -m reversal_curse docs
+
+clean: ## forget the environment; results are kept
+	rm -rf $(VENV)

@@ -1,0 +1,38 @@
+"""The reversal curse: every experiment, from one config to figures.
+
+This file is the table of contents. `snakemake --list-target-rules` shows what can be
+asked for, config/README.md how to ask for something else.
+"""
+
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+
+include: "workflow/rules/common.smk"  # the config, checked, and its grid points
+
+
+report: "workflow/report/workflow.rst"
+
+
+localrules:
+    all,
+    data,
+    metrics,
+    figures,
+    plan,
+
+
+rule all:
+    "Everything: every figure of the config, and the table of all metrics."
+    default_target: True
+    input:
+        rules_figures(),
+        "results/metrics.parquet",
+
+
+include: "workflow/rules/data.smk"  # sentences: one file per task and size
+include: "workflow/rules/train.smk"  # one job per grid point, all seeds in it
+include: "workflow/rules/aggregate.smk"  # one table per sweep, and one of everything
+include: "workflow/rules/figures.smk"  # PDF and PNG
+include: "workflow/rules/plan.smk"  # what is trained and what is waiting

@@ -1,0 +1,139 @@
+"""`python -m reversal_curse VERB`: the same steps that the Snakemake rules call.
+
+A `UserError` becomes one line and exit status 1; anything else is a defect of ours and
+keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from reversal_curse.config import Config
+from reversal_curse.errors import UserError
+from reversal_curse.figures import FIGURES
+from reversal_curse.settings import Settings
+from reversal_curse.sweep import canonical, check_trainable
+from reversal_curse.tables import RUN_TABLES, TABLES, write_table
+from reversal_curse.tasks import TASKS
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one verb; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.run(options)
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m reversal_curse", description=__doc__)
+    verbs = parser.add_subparsers(metavar="VERB", required=True)
+
+    verb = _verb(verbs, "dataset", _dataset, "write the sentences of one task and size")
+    verb.add_argument("--task", choices=TASKS, required=True)
+    verb.add_argument("--vocab-size", type=_positive, required=True)
+    verb.add_argument("--entity-length", type=_positive, default=1)
+    verb.add_argument("--seeds", type=_positive, default=10)
+    verb.add_argument("--output", type=Path, required=True, help="Parquet file to write")
+
+    verb = _verb(verbs, "train", _train, "train all seeds of one grid point")
+    verb.add_argument("--settings", required=True, help="JSON: settings that differ from the paper's")
+    verb.add_argument("--dataset", type=Path, required=True, help="Parquet file of the sentences")
+    verb.add_argument("--output", type=Path, required=True, help="directory for the run's tables")
+    verb.add_argument("--threads", type=_positive, default=1, help="CPU threads")
+
+    verb = _verb(verbs, "aggregate", _aggregate, "gather a table over the grid points of a config")
+    verb.add_argument("--config", required=True, help="YAML file, or the config itself as JSON")
+    verb.add_argument("--table", choices=RUN_TABLES, required=True)
+    verb.add_argument("--runs", type=Path, required=True, help="directory of the runs")
+    verb.add_argument("--output", type=Path, required=True, help="Parquet file to write")
+
+    verb = _verb(verbs, "figure", _figure, "render one figure from aggregated tables")
+    verb.add_argument("name", choices=FIGURES, metavar="NAME", help=", ".join(FIGURES))
+    verb.add_argument("--tables", type=Path, nargs="+", required=True, help="as the figure lists them")
+    verb.add_argument("--output", type=Path, nargs="+", required=True, help="files, .pdf or .png")
+
+    verb = _verb(verbs, "plan", _plan, "print which grid points are trained and which are waiting")
+    verb.add_argument("--config", required=True, help="YAML file, or the config itself as JSON")
+    verb.add_argument("--runs", type=Path, required=True, help="directory of the runs")
+
+    verb = _verb(verbs, "docs", _docs, "regenerate the schema and the tables of the READMEs")
+    verb.add_argument("--root", type=Path, default=Path(), help="root of the checkout")
+    return parser
+
+
+def _verb(verbs, name: str, run, text: str) -> argparse.ArgumentParser:
+    verb = verbs.add_parser(name, help=text, description=text)
+    verb.set_defaults(run=run)
+    return verb
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is refused; allowed: at least 1")
+    return value
+
+
+def _config(text: str) -> Config:
+    if text.lstrip().startswith("{"):
+        return Config.parse(json.loads(text))
+    return Config.load(Path(text))
+
+
+def _dataset(options: argparse.Namespace) -> None:
+    from reversal_curse.tasks.dataset import generate_dataset
+
+    frame = generate_dataset(
+        options.task, options.vocab_size, options.entity_length, options.seeds
+    )
+    write_table(options.output, frame, TABLES["dataset"])
+    print(f"{options.output}: {frame.height} sentences")
+
+
+def _train(options: argparse.Namespace) -> None:
+    try:
+        settings = Settings.model_validate_json(options.settings)
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        where = ".".join(map(str, problem["loc"])) or "(top level)"
+        raise UserError(f"--settings: {where}: {problem['msg']}") from None
+    settings = canonical(settings.model_dump())
+    check_trainable(settings, "--settings")
+    from reversal_curse.training.run import run_grid_point
+
+    run_grid_point(settings, options.dataset, options.output, options.threads)
+
+
+def _aggregate(options: argparse.Namespace) -> None:
+    from reversal_curse.aggregate import aggregate
+
+    runs = aggregate(_config(options.config), options.table, options.runs, options.output)
+    print(f"{options.output}: {runs} runs")
+
+
+def _figure(options: argparse.Namespace) -> None:
+    from reversal_curse.figures.render import render
+
+    render(options.name, options.tables, options.output)
+
+
+def _plan(options: argparse.Namespace) -> None:
+    from reversal_curse.plan import plan
+
+    print(plan(_config(options.config), options.runs))
+
+
+def _docs(options: argparse.Namespace) -> None:
+    from reversal_curse.docs import write_docs
+
+    for path in write_docs(options.root):
+        print(path)

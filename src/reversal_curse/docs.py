@@ -1,0 +1,141 @@
+"""What is generated from the typed config and the table schemas, so that it cannot drift.
+
+The JSON schema of the config, the tables of keys in `config/README.md` and the tables of
+columns in `results/README.md`. `make docs` writes them; a test compares.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from reversal_curse.config import Config
+from reversal_curse.figures import FIGURES
+from reversal_curse.models import FAMILIES
+from reversal_curse.settings import AXES, FIXED, Settings
+from reversal_curse.tables import AXIS_COLUMNS, TABLES, Column
+from reversal_curse.tasks import TASKS
+
+SCHEMA = Path("workflow/schemas/config.schema.json")
+
+
+def config_schema() -> str:
+    """The JSON schema of the config, as the text of its file."""
+    schema = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **Config.model_json_schema(),
+    }
+    return json.dumps(schema, indent=2) + "\n"
+
+
+def _table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    lines = [header, tuple("---" for _ in header), *rows]
+    return "\n".join(f"| {' | '.join(row)} |" for row in lines)
+
+
+def _settings(names: tuple[str, ...]) -> str:
+    properties = Settings.model_json_schema()["properties"]
+    rows = []
+    for name in names:
+        used_by = [key for key, family in FAMILIES.items() if name in family.uses]
+        default = json.dumps(properties[name]["default"]).strip('"')
+        families = "all" if len(used_by) == len(FAMILIES) else ", ".join(used_by)
+        rows.append(
+            (
+                f"`{name}`",
+                Settings.model_fields[name].description,
+                _allowed(properties[name]),
+                f"`{default}`",
+                families,
+            )
+        )
+    return _table(("key", "meaning", "allowed", "built-in default", "families"), rows)
+
+
+def _allowed(schema: dict) -> str:
+    """What a JSON schema allows, in words."""
+    if "enum" in schema or "const" in schema:
+        return ", ".join(f"`{value}`" for value in schema.get("enum", [schema.get("const")]))
+    if "pattern" in schema:
+        return "a name"
+    if schema["type"] == "boolean":
+        return "`true`, `false`"
+    kind = {"integer": "whole number", "number": "number"}[schema["type"]]
+    bounds = {
+        "minimum": ">=",
+        "exclusiveMinimum": ">",
+        "maximum": "<=",
+        "exclusiveMaximum": "<",
+    }
+    limits = [f"{sign} {schema[key]:g}" for key, sign in bounds.items() if key in schema]
+    return " ".join([kind, " and ".join(limits)])
+
+
+def _top_level() -> str:
+    return _keys(Config)
+
+
+def _keys(model: type[BaseModel]) -> str:
+    fields = model.model_fields.items()
+    return _table(
+        ("key", "meaning"), [(f"`{name}`", field.description) for name, field in fields]
+    )
+
+
+def _registry(entries: dict) -> str:
+    return _table(
+        ("name", "what it is"), [(f"`{name}`", entry.description) for name, entry in entries.items()]
+    )
+
+
+def _figures() -> str:
+    rows = [
+        (f"`{name}`", figure.group, figure.title, ", ".join(figure.tables))
+        for name, figure in FIGURES.items()
+    ]
+    return _table(("figure", "group", "content", "reads"), rows)
+
+
+def _columns(columns: tuple[Column, ...]) -> str:
+    rows = [(f"`{c.name}`", str(c.dtype), c.unit or "–", c.description) for c in columns]
+    return _table(("column", "type", "unit", "meaning"), rows)
+
+
+def generated_blocks() -> dict[Path, dict[str, str]]:
+    """Per README, the text between its `<!-- begin NAME -->` and `<!-- end NAME -->` markers."""
+    tables = {f"table {name}": _columns(table.columns) for name, table in TABLES.items()}
+    return {
+        Path("config/README.md"): {
+            "keys": _top_level(),
+            "axes": _settings(AXES),
+            "settings": _settings(FIXED),
+            "tasks": _registry(TASKS),
+            "families": _registry(FAMILIES),
+            "figures": _figures(),
+        },
+        Path("results/README.md"): {"axes": _columns(AXIS_COLUMNS), **tables},
+    }
+
+
+def with_blocks(text: str, blocks: dict[str, str]) -> str:
+    """`text` with every marked block replaced; raises ValueError where a marker is missing."""
+    for name, content in blocks.items():
+        begin, end = f"<!-- begin {name} -->\n", f"\n<!-- end {name} -->"
+        before, found, rest = text.partition(begin)
+        _, closed, after = rest.partition(end)
+        if not found or not closed:
+            raise ValueError(f"no block {name!r} between markers")
+        text = before + begin + content + end + after
+    return text
+
+
+def write_docs(root: Path) -> list[Path]:
+    """Write the schema and refresh the READMEs below `root`; returns the files."""
+    (root / SCHEMA).write_text(config_schema(), encoding="utf-8")
+    for path, blocks in generated_blocks().items():
+        target = root / path
+        text = target.read_text(encoding="utf-8")
+        target.write_text(with_blocks(text, blocks), encoding="utf-8")
+    return [root / SCHEMA, *(root / path for path in generated_blocks())]

@@ -1,0 +1,114 @@
+"""Panels of negative log-likelihood against epoch: the shape of most figures."""
+
+from __future__ import annotations
+
+import math
+
+import polars as pl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from reversal_curse.figures.points import seed_count, split_points
+from reversal_curse.figures.style import (
+    COLOURS,
+    LINE_STYLES,
+    MAX_COLUMNS,
+    PANEL_HEIGHT,
+    PANEL_WIDTH,
+    REFERENCE,
+    SPLIT_NAMES,
+    footnote,
+    label_panels,
+)
+
+WORD_STYLE = (0, (4, 1.5))
+
+
+def nll_panels(metrics: pl.DataFrame, with_words: bool = False) -> Figure:
+    """One panel per grid point of the `metrics` table of a sweep.
+
+    Each shows the mean over seeds with a band of one standard deviation, and both chance
+    levels. `with_words` adds the loss of the whole answer beside that of its first token.
+    """
+    panels = split_points(metrics)
+    columns = min(len(panels), MAX_COLUMNS)
+    rows = math.ceil(len(panels) / columns)
+    single = len(panels) == 1
+    width = 1.55 * PANEL_WIDTH if single else columns * PANEL_WIDTH
+    height = 1.35 * PANEL_HEIGHT if single else rows * PANEL_HEIGHT
+    figure = Figure(figsize=(width, height + 0.55), layout="constrained")
+    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    axes = list(grid.flat)
+    for ax, (label, table) in zip(axes, panels, strict=False):
+        draw_nll(ax, table, "nll_token")
+        if with_words:
+            draw_nll(ax, table, "nll_word", WORD_STYLE)
+        draw_chance(ax, table)
+        ax.set_title(label)
+        ax.set_ylim(bottom=0)
+        ax.set_xlim(0, metrics["epoch"].max())
+    for ax in axes[len(panels) :]:
+        ax.set_visible(False)
+    for index, ax in enumerate(axes[: len(panels)]):
+        if index + columns >= len(panels):
+            ax.set_xlabel("epoch")
+            ax.tick_params(labelbottom=True)
+    for row in grid:
+        row[0].set_ylabel("negative log-likelihood (nats)")
+    label_panels(axes[: len(panels)])
+    _legend(figure, with_words)
+    footnote(figure, f"line: mean of {seed_count(metrics)} seeds; band: one standard deviation")
+    return figure
+
+
+def draw_nll(ax: Axes, table: pl.DataFrame, column: str, style: object = None) -> None:
+    """Mean and standard deviation over seeds of one loss column, for both splits."""
+    summary = (
+        table.group_by("split", "epoch")
+        .agg(pl.col(column).mean().alias("mean"), pl.col(column).std().fill_null(0.0).alias("sd"))
+        .sort("epoch")
+    )
+    for split, colour in COLOURS.items():
+        part = summary.filter(pl.col("split") == split)
+        mean, sd, epoch = part["mean"].to_numpy(), part["sd"].to_numpy(), part["epoch"].to_numpy()
+        ax.plot(epoch, mean, color=colour, linestyle=style or LINE_STYLES[split])
+        ax.fill_between(epoch, mean - sd, mean + sd, color=colour, alpha=0.25, linewidth=0)
+
+
+def draw_chance(ax: Axes, table: pl.DataFrame) -> None:
+    """Both chance levels as labelled lines: uniform over the vocabulary, and over the class."""
+    vocabulary, entity_class = table["chance_vocab"][0], table["chance_class"][0]
+    for level, style, name in (
+        (vocabulary, (0, (5, 2)), "ln(V+2)"),
+        (entity_class, (0, (1, 1.5)), "ln(V/4)"),
+    ):
+        ax.axhline(level, color=REFERENCE, linewidth=0.8, linestyle=style, zorder=1)
+        ax.annotate(
+            f"{name} = {level:.2f}",
+            (0.985, level),
+            xycoords=("axes fraction", "data"),
+            xytext=(0, 1.5),
+            textcoords="offset points",
+            ha="right",
+            va="bottom",
+            fontsize=6,
+            color=REFERENCE,
+        )
+
+
+def _legend(figure: Figure, with_words: bool) -> None:
+    handles = [
+        Line2D([], [], color=COLOURS[split], linestyle=LINE_STYLES[split], label=name)
+        for split, name in SPLIT_NAMES.items()
+    ]
+    if with_words:
+        handles += [
+            Line2D([], [], color="black", label="first token"),
+            Line2D([], [], color="black", linestyle=WORD_STYLE, label="whole entity"),
+        ]
+    handles += [
+        Line2D([], [], color=REFERENCE, lw=0.8, ls=(0, (5, 2)), label="chance, vocabulary"),
+        Line2D([], [], color=REFERENCE, lw=0.8, ls=(0, (1, 1.5)), label="chance, entity class"),
+    ]
+    figure.legend(handles=handles, loc="outside upper center", ncols=2 if len(handles) < 6 else 3)

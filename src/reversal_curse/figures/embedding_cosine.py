@@ -1,0 +1,76 @@
+"""Cosine similarity of token embeddings after training: Zhu et al. 2024, figure 11."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import polars as pl
+from matplotlib.figure import Figure
+
+from reversal_curse.figures.points import seed_count, split_points
+from reversal_curse.figures.style import MAX_COLUMNS, PANEL_WIDTH, footnote, label_panels
+
+ROLES = ("relation", "A", "B")
+
+
+def draw(tables: dict[str, pl.DataFrame]) -> Figure:
+    """One heat map per grid point, of the relation, A and B tokens of the first seed."""
+    embeddings = tables["embeddings"].filter(pl.col("role").is_in(ROLES))
+    panels = split_points(embeddings)
+    columns = min(len(panels), MAX_COLUMNS)
+    rows = math.ceil(len(panels) / columns)
+    figure = Figure(figsize=(columns * PANEL_WIDTH + 0.7, rows * 2.95 + 0.2), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).flatten()
+    for ax, (label, table) in zip(axes, panels, strict=False):
+        first = table.filter(pl.col("seed") == pl.col("seed").min())
+        image = ax.imshow(_cosines(first), cmap="RdBu_r", vmin=-1, vmax=1)
+        ax.set_title(label)
+        ax.set_xticks([])
+        starts = {role: (_ordered(first)["role"] == role).arg_max() for role in ("A", "B")}
+        counts = {role: first.filter(pl.col("role") == role).height for role in ("A", "B")}
+        ax.set_yticks([starts[role] + counts[role] / 2 for role in ("A", "B")], ["A", "B"])
+        ax.tick_params(length=0)
+        ax.set_xlabel(_summary(table), fontsize=7)
+    for ax in axes[len(panels) :]:
+        ax.set_visible(False)
+    figure.colorbar(image, ax=list(axes), shrink=0.7, pad=0.01, label="cosine similarity")
+    label_panels(list(axes[: len(panels)]))
+    seeds = seed_count(embeddings)
+    footnote(
+        figure,
+        f"rows and columns: relation tokens, A entities, B entities; maps: seed "
+        f"{embeddings['seed'].min()}; numbers: mean ± standard deviation over {seeds} seeds",
+    )
+    return figure
+
+
+def _ordered(table: pl.DataFrame) -> pl.DataFrame:
+    """Tokens by role and by place within it."""
+    rank = pl.col("role").replace_strict({role: i for i, role in enumerate(ROLES)})
+    return table.sort(rank, "position")
+
+
+def _cosines(table: pl.DataFrame) -> np.ndarray:
+    """Cosine similarities of one seed's tokens, shape (tokens, tokens)."""
+    vectors = np.stack(_ordered(table)["embedding"].to_list()).astype(np.float64)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors @ vectors.T
+
+
+def _summary(table: pl.DataFrame) -> str:
+    """Mean absolute cosine off the diagonal, beside what random directions would give."""
+    values = []
+    for _, part in table.group_by("seed"):
+        cosines = _cosines(part)
+        values.append(np.abs(cosines[~np.eye(len(cosines), dtype=bool)]).mean())
+    d = len(table["embedding"][0])
+    return (
+        f"off-diagonal |cos|: {np.mean(values):.2f} ± {np.std(values):.2f}\n"
+        f"random directions: {random_absolute_cosine(d):.2f}"
+    )
+
+
+def random_absolute_cosine(d: int) -> float:
+    """E |cos| of two independent directions in d dimensions: Gamma(d/2) / (sqrt(pi) Gamma((d+1)/2))."""
+    return math.exp(math.lgamma(d / 2) - math.lgamma((d + 1) / 2)) / math.sqrt(math.pi)

@@ -1,0 +1,45 @@
+"""Tell grid points apart: which axes vary in a table, and in which order values come."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from reversal_curse.figures.style import axis_label
+from reversal_curse.settings import AXES, POS_ENCODINGS
+
+_ORDER = {"pos_encoding": POS_ENCODINGS, "variant": ("default",)}
+
+
+def varying_axes(table: pl.DataFrame) -> list[str]:
+    """The axes (and `settings`, where only it differs) that take several values in `table`."""
+    counts = table.select(pl.col(*AXES, "settings").n_unique()).row(0, named=True)
+    axes = [axis for axis in AXES if counts[axis] > 1]
+    return axes or [axis for axis in ("settings",) if counts[axis] > 1]
+
+
+def split_points(table: pl.DataFrame, axes: list[str] | None = None) -> list[tuple[str, pl.DataFrame]]:
+    """`table` in parts, one per value of `axes` (the varying ones by default), labelled.
+
+    Numbers come in their order, names in the order the field lists them.
+    """
+    axes = varying_axes(table) if axes is None else axes
+    if not axes:
+        return [("", table)]
+    parts = table.partition_by(axes, as_dict=True)
+    keys = sorted(parts, key=lambda values: [_rank(a, v) for a, v in zip(axes, values, strict=True)])
+    return [
+        (", ".join(axis_label(a, v) for a, v in zip(axes, key, strict=True)), parts[key])
+        for key in keys
+    ]
+
+
+def _rank(axis: str, value: object) -> tuple:
+    order = _ORDER.get(axis, ())
+    return (order.index(value), "") if value in order else (len(order), value)
+
+
+def seed_count(table: pl.DataFrame) -> int:
+    """Replicas in a table."""
+    return table["seed"].n_unique()
+
+

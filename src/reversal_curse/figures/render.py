@@ -1,0 +1,57 @@
+"""Draw a figure from its tables and write its files."""
+
+from __future__ import annotations
+
+import os
+from importlib import import_module
+from pathlib import Path
+
+import matplotlib
+import polars as pl
+from matplotlib.figure import Figure
+
+from reversal_curse.errors import UserError
+from reversal_curse.figures import FIGURES
+from reversal_curse.figures.style import RC
+from reversal_curse.tables import read_aggregated
+
+# Without dates, the same numbers give the same file.
+_METADATA = {".pdf": {"CreationDate": None, "ModDate": None}, ".png": {"Software": None}}
+
+
+def draw(name: str, tables: dict[str, pl.DataFrame]) -> Figure:
+    """Draw a registered figure in the house style; raises UserError where a table is empty."""
+    for table, frame in tables.items():
+        if frame.is_empty():
+            raise UserError(f"figure {name}: its table {table} has no rows")
+    module = import_module(f"reversal_curse.figures.{name}")
+    with matplotlib.rc_context(RC):
+        return module.draw(tables)
+
+
+def render(name: str, paths: list[Path], outputs: list[Path]) -> None:
+    """Read the tables that the figure lists, in that order, and write PDF or PNG files.
+
+    Raises UserError where a table is missing or wrong, or a suffix unknown.
+    """
+    needed = FIGURES[name].tables
+    if len(paths) != len(needed):
+        raise UserError(f"figure {name} reads {', '.join(needed)}; {len(paths)} tables were given")
+    for output in outputs:
+        if output.suffix not in _METADATA:
+            raise UserError(f"{output}: unknown suffix; allowed: {', '.join(_METADATA)}")
+    tables = {t: read_aggregated(path, t) for t, path in zip(needed, paths, strict=True)}
+    figure = draw(name, tables)
+    for output in outputs:
+        _save(figure, output)
+
+
+def _save(figure: Figure, output: Path) -> None:
+    output.parent.mkdir(parents=True, exist_ok=True)
+    partial = output.with_name(f".{os.getpid()}.partial.{output.name}")
+    try:
+        with matplotlib.rc_context(RC):
+            figure.savefig(partial, metadata=_METADATA[output.suffix])
+        os.replace(partial, output)
+    finally:
+        partial.unlink(missing_ok=True)

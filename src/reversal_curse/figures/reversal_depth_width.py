@@ -1,0 +1,13 @@
+"""The curse in shallow and narrow models: Zhu et al. 2024, figure 10."""
+
+from __future__ import annotations
+
+import polars as pl
+from matplotlib.figure import Figure
+
+from reversal_curse.figures.curves import nll_panels
+
+
+def draw(tables: dict[str, pl.DataFrame]) -> Figure:
+    """One panel per (layers, embed_dim)."""
+    return nll_panels(tables["metrics"])

@@ -1,0 +1,13 @@
+"""The curse with entities of several tokens: Zhu et al. 2024, figure 8."""
+
+from __future__ import annotations
+
+import polars as pl
+from matplotlib.figure import Figure
+
+from reversal_curse.figures.curves import nll_panels
+
+
+def draw(tables: dict[str, pl.DataFrame]) -> Figure:
+    """One panel per entity length; first token and whole entity."""
+    return nll_panels(tables["metrics"], with_words=True)

@@ -1,0 +1,68 @@
+"""Logits of the answers, seen and unseen: Zhu et al. 2024, figure 2."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+from matplotlib.figure import Figure
+
+from reversal_curse.figures.points import seed_count, split_points
+from reversal_curse.figures.style import PANEL_WIDTH, footnote
+
+GROUPS = {
+    "train_forward": "train, A → B",
+    "train_backward": "train, B ← A",
+    "seen": "validation, seen direction",
+    "unseen": "validation, unseen direction",
+}
+READOUTS = {"entity": "entity alone", "entity_relation": "entity and relation"}
+
+
+def draw(tables: dict[str, pl.DataFrame]) -> Figure:
+    """Four heat maps of one seed per read-out; the title below gives all seeds' contrast."""
+    logits = tables["logits"]
+    rows = [
+        (f"{label}\n{name}".strip(), table.filter(pl.col("readout") == readout))
+        for label, table in split_points(logits)
+        for readout, name in READOUTS.items()
+    ]
+    figure = Figure(
+        figsize=(len(GROUPS) * 0.82 * PANEL_WIDTH + 0.7, len(rows) * 2.45 + 0.3),
+        layout="constrained",
+    )
+    axes = figure.subplots(len(rows), len(GROUPS), squeeze=False)
+    for row, (name, table) in zip(axes, rows, strict=True):
+        limits = table.select(low=pl.col("logit").min(), high=pl.col("logit").max()).row(0)
+        for ax, (group, title) in zip(row, GROUPS.items(), strict=True):
+            part = table.filter(pl.col("group") == group)
+            image = ax.imshow(_matrix(part), cmap="viridis", vmin=limits[0], vmax=limits[1])
+            ax.set_xticks([])
+            ax.set_yticks([])
+            ax.spines[:].set_visible(False)
+            ax.set_xlabel(_contrast(part), fontsize=7)
+            if row is axes[0]:
+                ax.set_title(title)
+        row[0].set_ylabel(f"{name}\nquery", fontsize=8)
+        figure.colorbar(image, ax=row, shrink=0.8, pad=0.01, label="logit (nats)")
+    seeds, first = seed_count(logits), logits["seed"].min()
+    footnote(
+        figure,
+        f"columns: candidate answers in the order of the queries, so right answers lie on the diagonal\n"
+        f"maps: seed {first}; numbers: mean ± standard deviation over {seeds} seeds",
+    )
+    return figure
+
+
+def _matrix(part: pl.DataFrame) -> np.ndarray:
+    """Logits of the first seed, shape (queries, candidates)."""
+    one = part.filter(pl.col("seed") == pl.col("seed").min()).sort("query", "candidate")
+    return one["logit"].to_numpy().reshape(one["query"].n_unique(), -1)
+
+
+def _contrast(part: pl.DataFrame) -> str:
+    """Mean logit of the right answers minus that of the other candidates, over seeds."""
+    right = pl.col("query") == pl.col("candidate")
+    by_seed = part.group_by("seed").agg(
+        (pl.col("logit").filter(right).mean() - pl.col("logit").filter(~right).mean()).alias("gap")
+    )["gap"]
+    return f"right − other: {by_seed.mean():.1f} ± {by_seed.std() or 0.0:.1f}"

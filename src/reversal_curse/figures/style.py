@@ -1,0 +1,74 @@
+"""The house style: sizes, fonts, and colours that the colour-blind can tell apart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+# Okabe and Ito's palette; line styles differ too, so that print in grey can be read.
+COLOURS = {"train": "#0072B2", "unseen": "#D55E00"}
+LINE_STYLES = {"train": "-", "unseen": "-"}
+SPLIT_NAMES = {"train": "train", "unseen": "unseen direction"}
+REFERENCE = "#555555"
+
+PANEL_WIDTH, PANEL_HEIGHT = 2.6, 2.3  # inches
+MAX_COLUMNS = 4
+
+RC = {
+    "font.family": "DejaVu Sans",
+    "font.size": 8,
+    "axes.titlesize": 8.5,
+    "axes.labelsize": 8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.7,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "xtick.major.width": 0.7,
+    "ytick.major.width": 0.7,
+    "legend.fontsize": 7.5,
+    "legend.frameon": False,
+    "lines.linewidth": 1.4,
+    "figure.dpi": 100,
+    "savefig.dpi": 200,
+    "pdf.fonttype": 42,
+    "svg.fonttype": "none",
+}
+
+_AXIS_LABELS: dict[str, Callable[[object], str]] = {
+    "layers": lambda v: f"{v} layer" if v == 1 else f"{v} layers",
+    "heads": lambda v: f"{v} head" if v == 1 else f"{v} heads",
+    "embed_dim": lambda v: f"d = {v}",
+    "vocab_size": lambda v: f"V = {v}",
+    "entity_length": lambda v: f"{v}-token entities",
+    "pos_encoding": lambda v: {"none": "no positions"}.get(str(v), f"{v} positions"),
+    "settings": lambda v: f"settings {v}",
+}
+
+
+def axis_label(axis: str, value: object) -> str:
+    """How a figure writes one value of an axis: `V = 80`, `2 layers`, ..."""
+    return _AXIS_LABELS.get(axis, str)(value)
+
+
+def label_panels(axes: list[Axes]) -> None:
+    """Letter the panels a, b, c, ... where there are several."""
+    if len(axes) > 1:
+        for index, ax in enumerate(axes):
+            ax.text(
+                -0.02,
+                1.04,
+                chr(ord("a") + index),
+                transform=ax.transAxes,
+                fontweight="bold",
+                fontsize=9,
+                ha="right",
+                va="bottom",
+            )
+
+
+def footnote(figure: Figure, text: str) -> None:
+    """A line below the panels that says what marks and bands mean."""
+    figure.supxlabel(text, fontsize=7, color=REFERENCE)

@@ -1,0 +1,29 @@
+"""What is trained and what is waiting, before anything is paid for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from reversal_curse.config import Config
+from reversal_curse.models import FAMILIES
+from reversal_curse.settings import Settings
+from reversal_curse.sweep import grid_points, sweep_points
+
+
+def is_trained(directory: Path, settings: Settings) -> bool:
+    """Whether a run directory holds every file of a finished run."""
+    names = [f"{table}.parquet" for table in FAMILIES[settings.family].tables]
+    return all((directory / name).exists() for name in [*names, "run.json"])
+
+
+def plan(config: Config, runs: Path) -> str:
+    """A table: per sweep, and for their union, the grid points trained and waiting."""
+    rows = [(sweep.name, sweep_points(config, sweep)) for sweep in config.sweeps]
+    rows.append(("all, each point once", grid_points(config)))
+    width = max(len(name) for name, _ in rows)
+    lines = [f"{'sweep':{width}}  {'points':>7}  {'trained':>7}  {'waiting':>7}"]
+    for name, points in rows:
+        trained = sum(is_trained(runs / path, settings) for path, settings in points.items())
+        waiting = len(points) - trained
+        lines.append(f"{name:{width}}  {len(points):7}  {trained:7}  {waiting:7}")
+    return "\n".join(lines)

@@ -1,0 +1,1 @@
+"""Probes: what is read off a trained model. They know models, never training."""

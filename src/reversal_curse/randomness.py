@@ -1,0 +1,64 @@
+"""Random numbers by seed: one generator per replica, never a global one.
+
+A seed's draws must not depend on which other seeds are trained beside it, so
+every replica owns a generator, and stacked tensors are filled replica by replica.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import torch
+
+
+def derived_seed(seed: int, purpose: str) -> int:
+    """A 63-bit seed for one `purpose` ("init", "order", ...) of one replica.
+
+    Hashing keeps the streams of different purposes and neighbouring seeds apart.
+    """
+    digest = hashlib.sha256(f"{purpose}:{seed}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def seed_generators(
+    seeds: list[int], purpose: str, device: torch.device | str = "cpu"
+) -> list[torch.Generator]:
+    """One generator per seed, on `device`, for one purpose."""
+    return [
+        torch.Generator(device).manual_seed(derived_seed(seed, purpose)) for seed in seeds
+    ]
+
+
+def stacked_normal(
+    generators: list[torch.Generator], shape: tuple[int, ...], std: float
+) -> torch.Tensor:
+    """Normal draws of shape (S, *shape), mean 0 and standard deviation `std`."""
+    draws = torch.empty(len(generators), *shape, device=generators[0].device)
+    for replica, generator in zip(draws, generators, strict=True):
+        replica.normal_(0.0, std, generator=generator)
+    return draws
+
+
+def stacked_permutations(generators: list[torch.Generator], n: int) -> torch.Tensor:
+    """A permutation of 0..n-1 per seed, shape (S, n)."""
+    return torch.stack([torch.randperm(n, generator=generator) for generator in generators])
+
+
+class Dropout:
+    """Inverted dropout whose masks come from each replica's own generator."""
+
+    def __init__(self, generators: list[torch.Generator], rate: float):
+        self.generators = generators
+        self.rate = rate
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """`x` of shape (S, ...) with entries dropped at `rate`, the others scaled up."""
+        noise = torch.empty_like(x)
+        for replica, generator in zip(noise, self.generators, strict=True):
+            replica.uniform_(generator=generator)
+        return x * (noise >= self.rate).to(x.dtype).div_(1.0 - self.rate)
+
+
+def no_dropout(x: torch.Tensor) -> torch.Tensor:
+    """The identity: what evaluation, and a rate of 0, use in place of `Dropout`."""
+    return x

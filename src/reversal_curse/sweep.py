@@ -1,0 +1,161 @@
+"""From a config to grid points and their paths. Knows no torch, so that the DAG builds fast."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+from collections.abc import Iterator
+from functools import lru_cache
+
+from reversal_curse.config import Config, Sweep
+from reversal_curse.errors import ConfigError
+from reversal_curse.figures import FIGURES
+from reversal_curse.models import FAMILIES
+from reversal_curse.settings import AXES, FIXED, Settings
+from reversal_curse.tasks import TASKS
+
+# What a family lacks takes this value, so that no point is trained twice.
+CANONICAL_AXES = {"layers": 1, "heads": 1, "entity_length": 1, "pos_encoding": "none"}
+_BUILT_IN = {name: field.default for name, field in Settings.model_fields.items()}
+_CANONICAL = {**_BUILT_IN, **CANONICAL_AXES}
+
+
+def grid_points(config: Config) -> dict[str, Settings]:
+    """The union of all sweeps: run directory (relative) to settings."""
+    points = {}
+    for sweep in config.sweeps:
+        points.update(sweep_points(config, sweep))
+    return points
+
+
+def sweep_points(config: Config, sweep: Sweep) -> dict[str, Settings]:
+    """The grid points of one sweep: run directory (relative) to settings.
+
+    Raises ConfigError where a combination cannot be trained.
+    """
+    where = f"sweeps[{config.sweeps.index(sweep)}] ({sweep.name})"
+    points = {}
+    for chosen in _combinations(sweep):
+        settings = resolve(config, chosen)
+        check_trainable(settings, where)
+        points[run_directory(settings)] = settings
+    return points
+
+
+def _combinations(sweep: Sweep) -> Iterator[dict]:
+    given = {axis: getattr(sweep, axis) for axis in AXES if getattr(sweep, axis) is not None}
+    together = [point.model_dump(exclude_unset=True) for point in sweep.points or [None] if point]
+    for values in itertools.product(*given.values()):
+        for point in together or [{}]:
+            yield {**dict(zip(given, values, strict=True)), **point}
+
+
+def resolve(config: Config, axes: dict) -> Settings:
+    """Full settings from axis values: built-in, `defaults`, family, variant, the axes.
+
+    Axes and settings that the family lacks take their canonical value.
+    """
+    defaults = config.defaults.model_dump(exclude_unset=True)
+    merged = {**_BUILT_IN, **defaults, **axes}
+    for block in (config.families.get(merged["family"]), config.variants.get(merged["variant"])):
+        if block is not None:
+            merged.update(block.model_dump(exclude_unset=True))
+    return canonical(merged)
+
+
+def canonical(values: dict) -> Settings:
+    """Settings from checked values, with what the family lacks at its canonical value."""
+    uses = FAMILIES[values["family"]].uses
+    return Settings.model_construct(
+        **{name: value if name in uses else _CANONICAL[name] for name, value in values.items()}
+    )
+
+
+def check_trainable(settings: Settings, where: str) -> None:
+    """Refuse combinations that no model or dataset can have."""
+    uses = FAMILIES[settings.family].uses
+    if "heads" in uses and settings.embed_dim % settings.heads:
+        raise ConfigError(
+            where,
+            f"heads {settings.heads} with embed_dim {settings.embed_dim}",
+            "heads that divide embed_dim",
+        )
+    if settings.pos_encoding == "rotary" and settings.embed_dim // settings.heads % 2:
+        raise ConfigError(
+            where,
+            f"rotary with {settings.embed_dim // settings.heads} features per head",
+            "an even embed_dim / heads",
+        )
+    task = TASKS[settings.task]
+    if settings.vocab_size < task.min_vocab_size:
+        raise ConfigError(
+            where,
+            f"vocab_size {settings.vocab_size} is too small for the entities of {settings.task}",
+            f"at least {task.min_vocab_size}",
+        )
+
+
+def runs_with_table(config: Config, table: str) -> list[str]:
+    """Run directories (relative) of the grid points whose family writes `table`."""
+    return [
+        directory
+        for directory, settings in grid_points(config).items()
+        if table in FAMILIES[settings.family].tables
+    ]
+
+
+def check_figures(config: Config) -> None:
+    """Refuse a figure whose sweep has no run with the tables that it reads."""
+    for name, sweep in config.figures.items():
+        for table in FIGURES[name].tables:
+            if not runs_with_table(config.only(sweep), table):
+                families = [key for key, family in FAMILIES.items() if table in family.tables]
+                raise ConfigError(
+                    f"figures.{name}",
+                    f"sweep {sweep} has no {table}",
+                    f"a sweep with the family {' or '.join(families)}",
+                )
+
+
+def fixed_settings(settings: Settings) -> dict:
+    """The settings that no axis spells and that differ from the built-in defaults.
+
+    Leaving the defaults out keeps old runs valid when a new setting is introduced.
+    """
+    values = {name: getattr(settings, name) for name in FIXED}
+    return {name: value for name, value in values.items() if value != _BUILT_IN[name]}
+
+
+def settings_hash(settings: Settings) -> str:
+    """Ten letters that stand for the settings that no axis spells.
+
+    Letters only: readers of Hive partitions take digits for a number.
+    """
+    return _hash_letters(tuple(sorted(fixed_settings(settings).items())))
+
+
+@lru_cache(maxsize=None)
+def _hash_letters(items: tuple) -> str:
+    digest = hashlib.sha256(json.dumps(items).encode()).digest()
+    return "".join(chr(ord("a") + byte % 16) for byte in digest[:10])
+
+
+def run_directory(settings: Settings) -> str:
+    """Hive partitions of a run, relative to `results/runs`: two settings never share one."""
+    axes = "/".join([f"{axis}={getattr(settings, axis)}" for axis in AXES])
+    return f"{axes}/settings={settings_hash(settings)}"
+
+
+def dataset_directory(settings: Settings) -> str:
+    """Hive partitions of the dataset that a run reads, relative to `results/data`."""
+    return (
+        f"task={settings.task}/vocab_size={settings.vocab_size}"
+        f"/entity_length={settings.entity_length}/seeds={settings.seeds}"
+    )
+
+
+def settings_json(settings: Settings) -> str:
+    """Settings as one line for a command: the axes, and what differs from the built-in defaults."""
+    axes = {axis: getattr(settings, axis) for axis in AXES}
+    return json.dumps({**axes, **fixed_settings(settings)})

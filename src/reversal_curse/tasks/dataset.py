@@ -1,0 +1,71 @@
+"""A task's sentences: one seed's as rows, all seeds' as stacked arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from reversal_curse.errors import UserError
+from reversal_curse.tables import TABLES, read_table
+from reversal_curse.tasks import TASKS
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """One sentence of one seed."""
+
+    pair: int
+    pair_split: str
+    """`train` (every direction is shown) or `validation` (one is held out)."""
+    direction: str
+    """`forward` (A -> B) or `backward` (B <- A)."""
+    split: str
+    """`train` (in the training set) or `unseen` (held out)."""
+    tokens: list[int]
+
+
+def generate_dataset(task: str, vocab_size: int, entity_length: int, seeds: int) -> pl.DataFrame:
+    """The `dataset` table of seeds 0 .. `seeds` - 1."""
+    generate = TASKS[task].load().generate
+    rows = [
+        {"seed": seed, **vars(sentence)}
+        for seed in range(seeds)
+        for sentence in generate(vocab_size, entity_length, seed)
+    ]
+    return TABLES["dataset"].conform(pl.DataFrame(rows))
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The sentences of all seeds, in the order of the table."""
+
+    table: pl.DataFrame
+    seeds: list[int]
+
+    @classmethod
+    def read(cls, path: Path) -> Dataset:
+        """Read a `dataset` table; raises UserError where it is no such table."""
+        table = read_table(path, "dataset")
+        seeds = table["seed"].unique(maintain_order=True).to_list()
+        counts = table.group_by("seed", "split").len()
+        if counts.select("split", "len").unique().height != counts["split"].n_unique():
+            raise UserError(f"{path}: every seed must have the same number of sentences per split")
+        return cls(table, seeds)
+
+    @property
+    def length(self) -> int:
+        """Tokens per sentence."""
+        return len(self.table["tokens"][0])
+
+    def tokens(self, *conditions: pl.Expr) -> np.ndarray:
+        """Token ids of the sentences that meet `conditions`, shape (S, N, T), int64."""
+        chosen = self.table.filter(*conditions) if conditions else self.table
+        flat = chosen["tokens"].explode().to_numpy().astype(np.int64)
+        return flat.reshape(len(self.seeds), -1, self.length)
+
+    def split(self, name: str) -> np.ndarray:
+        """Token ids of one split (`train` or `unseen`), shape (S, N, T), int64."""
+        return self.tokens(pl.col("split") == name)

@@ -1,0 +1,1 @@
+"""Training: one job trains all seeds of a grid point."""

@@ -1,0 +1,60 @@
+"""The numbers of an evaluation: negative log-likelihoods and accuracy, per seed."""
+
+from __future__ import annotations
+
+import math
+
+import polars as pl
+import torch
+
+from reversal_curse.settings import Settings
+from reversal_curse.tables import TABLES
+from reversal_curse.tasks import TASKS
+
+
+def answer_nll(logits: torch.Tensor, answers: torch.Tensor) -> torch.Tensor:
+    """-ln p of each answer token, shape (S, B, k), from logits (S, B, k, vocabulary)."""
+    chosen = logits.gather(-1, answers[..., None]).squeeze(-1)
+    return logits.logsumexp(-1) - chosen
+
+
+class MetricsRecorder:
+    """Collects evaluations and gives them as the `metrics` table."""
+
+    def __init__(self, settings: Settings, seeds: list[int]):
+        task = TASKS[settings.task]
+        self.seeds = seeds
+        self.chance_vocab = math.log(settings.vocab_size + len(task.relations))
+        self.chance_class = math.log(settings.vocab_size // task.classes)
+        self.frames: list[pl.DataFrame] = []
+
+    def record(
+        self, epoch: int, split: str, logits: torch.Tensor, answers: torch.Tensor
+    ) -> tuple[float, float]:
+        """Note one evaluation; returns mean NLL per token (nats) and accuracy over the seeds.
+
+        `logits` has shape (S, B, k, vocabulary), `answers` (S, B, k).
+        """
+        nll = answer_nll(logits, answers).double()
+        right = (logits.argmax(-1) == answers).all(-1).double()
+        first = nll[..., 0].mean(1)
+        self.frames.append(
+            pl.DataFrame(
+                {
+                    "seed": self.seeds,
+                    "epoch": epoch,
+                    "split": split,
+                    "nll_token": first.tolist(),
+                    "nll_word": nll.sum(-1).mean(1).tolist(),
+                    "accuracy": right.mean(1).tolist(),
+                    "chance_vocab": self.chance_vocab,
+                    "chance_class": self.chance_class,
+                }
+            )
+        )
+        return first.mean().item(), right.mean().item()
+
+    def table(self) -> pl.DataFrame:
+        """Everything recorded, sorted by seed, epoch and split."""
+        table = TABLES["metrics"].conform(pl.concat(self.frames))
+        return table.sort("seed", "epoch", "split")

@@ -1,0 +1,102 @@
+"""One training job: from settings and a dataset to the tables of a run directory."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import time
+from datetime import datetime, timezone
+from pathlib import Path
+
+import polars as pl
+import torch
+
+from reversal_curse import __version__
+from reversal_curse.errors import UserError
+from reversal_curse.models import FAMILIES
+from reversal_curse.settings import Settings
+from reversal_curse.sweep import run_directory, settings_hash
+from reversal_curse.tables import TABLES, write_table
+from reversal_curse.tasks import TASKS
+from reversal_curse.tasks.dataset import Dataset
+from reversal_curse.versions import DATA_VERSION, TRAINING_VERSION
+
+
+def run_grid_point(settings: Settings, dataset_path: Path, output: Path, threads: int) -> None:
+    """Train all seeds of a grid point and write its tables and `run.json` into `output`.
+
+    On a CPU the tables depend on the settings alone, byte for byte, on one machine and
+    for one number of threads. Raises UserError where the dataset does not fit the settings.
+    """
+    started = time.time()
+    torch.set_num_threads(threads)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    dataset = Dataset.read(dataset_path)
+    _check_dataset(dataset, settings, dataset_path)
+    print(f"{run_directory(settings)}\n{len(dataset.seeds)} seeds on {device}, float32", flush=True)
+    tables = FAMILIES[settings.family].load_trainer()(settings, dataset, device)
+    for name, frame in tables.items():
+        write_table(output / f"{name}.parquet", frame, TABLES[name])
+    _write_json(output / "run.json", _run_record(settings, device, threads, started))
+
+
+def _check_dataset(dataset: Dataset, settings: Settings, path: Path) -> None:
+    expected = 2 * settings.entity_length + 1
+    if dataset.length != expected or len(dataset.seeds) != settings.seeds:
+        raise UserError(
+            f"{path}: {len(dataset.seeds)} seeds of {dataset.length} tokens; the settings need "
+            f"{settings.seeds} seeds of {expected} tokens"
+        )
+    largest = dataset.table.select(pl.col("tokens").explode().max()).item()
+    if largest >= settings.vocab_size + len(TASKS[settings.task].relations):
+        raise UserError(f"{path}: token {largest} lies outside vocab_size {settings.vocab_size}")
+
+
+def _run_record(settings: Settings, device: torch.device, threads: int, started: float) -> dict:
+    """What is known of a run beside its tables."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor()
+    return {
+        "settings": settings.model_dump(),
+        "settings_hash": settings_hash(settings),
+        "commit": _commit(),
+        "versions": {
+            "reversal_curse": __version__,
+            "data": DATA_VERSION,
+            "training": TRAINING_VERSION,
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "polars": pl.__version__,
+        },
+        "device": device.type,
+        "device_name": name or platform.machine(),
+        "precision": "float32",
+        "threads": threads,
+        "started": datetime.fromtimestamp(started, timezone.utc).isoformat(timespec="seconds"),
+        "wall_seconds": round(time.time() - started, 3),
+    }
+
+
+def _commit() -> str | None:
+    """The commit of the code that runs, with `+changes` where the tree differs; None outside git."""
+    source = Path(__file__).parent
+    try:
+        described = subprocess.run(
+            ["git", "-C", str(source), "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+changes"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return described.stdout.strip()
+
+
+def _write_json(path: Path, content: dict) -> None:
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)

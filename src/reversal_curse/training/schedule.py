@@ -1,0 +1,24 @@
+"""When to evaluate, and when to say so in the log."""
+
+from __future__ import annotations
+
+
+class EvaluationSchedule:
+    """Evaluations before training, after every `every`-th epoch, and after the last."""
+
+    REPORTS = 10
+
+    def __init__(self, epochs: int, every: int):
+        self.epochs = epochs
+        due = [*range(0, epochs, every), epochs]
+        self._due = frozenset(due)
+        self._reported = frozenset(due[:: max(1, len(due) // self.REPORTS)]) | {epochs}
+
+    def due(self, epoch: int) -> bool:
+        """Whether a run is evaluated after `epoch` passes over the data."""
+        return epoch in self._due
+
+    def report(self, epoch: int, line: str) -> None:
+        """Print `line` about this evaluation, about ten times in a run."""
+        if epoch in self._reported:
+            print(f"epoch {epoch} of {self.epochs}: {line}", flush=True)

@@ -1,0 +1,81 @@
+"""The config, checked once, and what the rules derive from it."""
+
+import os
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+from snakemake.utils import validate
+
+from reversal_curse.config import Config, read_yaml
+from reversal_curse.errors import ConfigError
+from reversal_curse.figures import FIGURES, code_version
+from reversal_curse.models import FAMILIES
+from reversal_curse.sweep import (
+    check_figures,
+    dataset_directory,
+    grid_points,
+    runs_with_table,
+    settings_json,
+)
+from reversal_curse.tables import RUN_TABLES
+from reversal_curse.tasks import TASKS
+from reversal_curse.versions import DATA_VERSION, TRAINING_VERSION
+
+DEFAULT_CONFIG = f"{workflow.basedir}/config/config.yaml"
+
+# Rules say `python -m reversal_curse`: that is the interpreter Snakemake itself runs in,
+# also where its environment was not activated.
+os.environ.update(PATH=f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}")
+
+try:
+    for path in workflow.overwrite_configfiles or [DEFAULT_CONFIG]:
+        read_yaml(path)  # Snakemake would keep the last of two equal keys; this refuses them
+
+    # Snakemake merges a --configfile into the default config, and two sets of sweeps would
+    # be mixed. A config given by the user replaces the default.
+    if not workflow.overwrite_configfiles:
+
+        configfile: DEFAULT_CONFIG
+
+    CONFIG = Config.parse(config)
+    POINTS = grid_points(CONFIG)
+    check_figures(CONFIG)
+except ConfigError as error:
+    sys.exit(str(error))
+
+validate(config, "../schemas/config.schema.json", set_default=False)
+
+SWEEPS = [sweep.name for sweep in CONFIG.sweeps]
+
+
+wildcard_constraints:
+    task="|".join(TASKS),
+    vocab_size=r"\d+",
+    entity_length=r"\d+",
+    seeds=r"\d+",
+    sweep="|".join(SWEEPS),
+    table="|".join(RUN_TABLES),
+
+
+def point_settings(wildcards):
+    """Settings of the grid point whose run directory a rule was asked for."""
+    try:
+        return POINTS[wildcards.point]
+    except KeyError:
+        raise WorkflowError(
+            f"no grid point {wildcards.point} in this config; `snakemake plan` lists its sweeps"
+        ) from None
+
+
+def run_tables(sweep, table):
+    """The run files of a sweep that hold a table."""
+    return [
+        f"results/runs/{directory}/{table}.parquet"
+        for directory in runs_with_table(CONFIG.only(sweep), table)
+    ]
+
+
+def rules_figures():
+    """The files of every figure of the config."""
+    return [f"results/figures/{name}.{suffix}" for name in CONFIG.figures for suffix in ("pdf", "png")]

@@ -1,0 +1,38 @@
+"""Figures: one rule per figure of the config."""
+
+
+rule figures:
+    "Every figure of the config, as PDF and PNG."
+    input:
+        rules_figures(),
+
+
+for figure, sweep in CONFIG.figures.items():
+
+    rule:
+        f"The figure {figure}: {FIGURES[figure].title}."
+        name:
+            f"figure_{figure}"
+        input:
+            [f"results/sweeps/{sweep}/{table}.parquet" for table in FIGURES[figure].tables],
+        output:
+            f"results/figures/{figure}.pdf",
+            report(
+                f"results/figures/{figure}.png",
+                caption=f"../report/{figure}.rst",
+                category=FIGURES[figure].group,
+                labels={"figure": FIGURES[figure].title},
+            ),
+        log:
+            f"results/logs/figures/{figure}.log",
+        params:
+            figure=figure,
+            version=code_version(figure),
+        conda:
+            "../envs/reversal_curse.yaml"
+        localrule: True
+        message:
+            "render {params.figure}"
+        shell:
+            "python -m reversal_curse figure {params.figure} --tables {input:q} --output {output:q} "
+            "> {log:q} 2>&1"
