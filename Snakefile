@@ -27,7 +27,7 @@ rule all:
     "Everything: every figure of the config, and the table of all metrics."
     default_target: True
     input:
-        rules_figures(),
+        figure_files(),
         "results/metrics.parquet",
 
 

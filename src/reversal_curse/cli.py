@@ -45,7 +45,9 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--output", type=Path, required=True, help="Parquet file to write")
 
     verb = _verb(verbs, "train", _train, "train all seeds of one grid point")
-    verb.add_argument("--settings", required=True, help="JSON: settings that differ from the paper's")
+    verb.add_argument(
+        "--settings", required=True, help="JSON: settings that differ from the paper's"
+    )
     verb.add_argument("--dataset", type=Path, required=True, help="Parquet file of the sentences")
     verb.add_argument("--output", type=Path, required=True, help="directory for the run's tables")
     verb.add_argument("--threads", type=_positive, default=1, help="CPU threads")
@@ -58,7 +60,9 @@ def _parser() -> argparse.ArgumentParser:
 
     verb = _verb(verbs, "figure", _figure, "render one figure from aggregated tables")
     verb.add_argument("name", choices=FIGURES, metavar="NAME", help=", ".join(FIGURES))
-    verb.add_argument("--tables", type=Path, nargs="+", required=True, help="as the figure lists them")
+    verb.add_argument(
+        "--tables", type=Path, nargs="+", required=True, help="as the figure lists them"
+    )
     verb.add_argument("--output", type=Path, nargs="+", required=True, help="files, .pdf or .png")
 
     verb = _verb(verbs, "plan", _plan, "print which grid points are trained and which are waiting")
@@ -92,9 +96,7 @@ def _config(text: str) -> Config:
 def _dataset(options: argparse.Namespace) -> None:
     from reversal_curse.tasks.dataset import generate_dataset
 
-    frame = generate_dataset(
-        options.task, options.vocab_size, options.entity_length, options.seeds
-    )
+    frame = generate_dataset(options.task, options.vocab_size, options.entity_length, options.seeds)
     write_table(options.output, frame, TABLES["dataset"])
     print(f"{options.output}: {frame.height} sentences")
 

@@ -130,11 +130,15 @@ class Config(BaseModel):
                 )
         if DEFAULT_VARIANT in self.variants:
             raise ConfigError(
-                "variants.default", "the name is taken", "another name; `defaults` holds the default"
+                "variants.default",
+                "the name is taken",
+                "another name; `defaults` holds the default",
             )
         for figure, sweep in self.figures.items():
             if sweep not in names:
-                raise ConfigError(f"figures.{figure}", f"no sweep {_shown(sweep)}", ", ".join(names))
+                raise ConfigError(
+                    f"figures.{figure}", f"no sweep {_shown(sweep)}", ", ".join(names)
+                )
         for index, sweep in enumerate(self.sweeps):
             for where, values in [("", sweep), *_labelled_points(sweep)]:
                 for variant in _as_list(values.variant) if values.variant else []:
@@ -159,7 +163,9 @@ class Config(BaseModel):
 
     def to_json(self) -> str:
         """One line that `Config.parse` reads back; keys that were not given are left out."""
-        return json.dumps(self.model_dump(exclude_unset=True, exclude_defaults=True), sort_keys=True)
+        return json.dumps(
+            self.model_dump(exclude_unset=True, exclude_defaults=True), sort_keys=True
+        )
 
 
 def _labelled_points(sweep: Any) -> list[tuple[str, Any]]:
@@ -193,7 +199,9 @@ def read_yaml(path: Path) -> Any:
     except OSError as error:
         raise ConfigError(str(path), _one_line(error.strerror), "a readable file") from None
     except RecursionError:
-        raise ConfigError(str(path), "nested too deeply", "a config as in config/README.md") from None
+        raise ConfigError(
+            str(path), "nested too deeply", "a config as in config/README.md"
+        ) from None
 
 
 def _one_line(problem: object) -> str:

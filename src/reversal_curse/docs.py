@@ -79,14 +79,13 @@ def _top_level() -> str:
 
 def _keys(model: type[BaseModel]) -> str:
     fields = model.model_fields.items()
-    return _table(
-        ("key", "meaning"), [(f"`{name}`", field.description) for name, field in fields]
-    )
+    return _table(("key", "meaning"), [(f"`{name}`", field.description) for name, field in fields])
 
 
 def _registry(entries: dict) -> str:
     return _table(
-        ("name", "what it is"), [(f"`{name}`", entry.description) for name, entry in entries.items()]
+        ("name", "what it is"),
+        [(f"`{name}`", entry.description) for name, entry in entries.items()],
     )
 
 

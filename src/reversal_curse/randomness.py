@@ -24,9 +24,7 @@ def seed_generators(
     seeds: list[int], purpose: str, device: torch.device | str = "cpu"
 ) -> list[torch.Generator]:
     """One generator per seed, on `device`, for one purpose."""
-    return [
-        torch.Generator(device).manual_seed(derived_seed(seed, purpose)) for seed in seeds
-    ]
+    return [torch.Generator(device).manual_seed(derived_seed(seed, purpose)) for seed in seeds]
 
 
 def stacked_normal(

@@ -44,7 +44,9 @@ class Settings(BaseModel):
     layers: int = _axis(24, "transformer blocks", ge=1)
     heads: int = _axis(12, "attention heads; they divide `embed_dim`", ge=1)
     embed_dim: int = _axis(768, "width of the embeddings and of the residual stream", ge=1)
-    vocab_size: int = _axis(800, "ids that entities are drawn from; relation tokens add to it", ge=1)
+    vocab_size: int = _axis(
+        800, "ids that entities are drawn from; relation tokens add to it", ge=1
+    )
     entity_length: int = _axis(1, "tokens per entity", ge=1, le=3)
     pos_encoding: Literal[POS_ENCODINGS] = _axis("absolute", "how positions enter")
     variant: Name = _axis("default", "name of a block of `variants`, or `default` for none")

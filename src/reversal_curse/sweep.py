@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import json
 from collections.abc import Iterator
-from functools import lru_cache
+from functools import cache
 
 from reversal_curse.config import Config, Sweep
 from reversal_curse.errors import ConfigError
@@ -135,7 +135,7 @@ def settings_hash(settings: Settings) -> str:
     return _hash_letters(tuple(sorted(fixed_settings(settings).items())))
 
 
-@lru_cache(maxsize=None)
+@cache
 def _hash_letters(items: tuple) -> str:
     digest = hashlib.sha256(json.dumps(items).encode()).digest()
     return "".join(chr(ord("a") + byte % 16) for byte in digest[:10])

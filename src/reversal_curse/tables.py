@@ -58,16 +58,18 @@ _EPOCH = Column("epoch", pl.Int32, "epochs", "passes over the training set so fa
 _PAIR = Column("pair", pl.Int32, "", "index of the pair (A, B) within its seed's dataset")
 
 _AXIS_UNITS = {"embed_dim": "features", "vocab_size": "tokens", "entity_length": "tokens"}
-AXIS_COLUMNS = tuple(
-    Column(
-        axis,
-        pl.Int32 if isinstance(field.default, int) else pl.String,
-        _AXIS_UNITS.get(axis, ""),
-        field.description,
-    )
-    for axis, field in Settings.model_fields.items()
-    if axis in AXES
-) + (Column("settings", pl.String, "", "hash of the settings that no axis spells (see `run.json`)"),)
+
+
+def _axis_column(axis: str) -> Column:
+    field = Settings.model_fields[axis]
+    dtype = pl.Int32 if isinstance(field.default, int) else pl.String
+    return Column(axis, dtype, _AXIS_UNITS.get(axis, ""), field.description)
+
+
+AXIS_COLUMNS = (
+    *map(_axis_column, AXES),
+    Column("settings", pl.String, "", "hash of the settings that no axis spells (see `run.json`)"),
+)
 
 _TABLES = (
     Table(
@@ -76,7 +78,12 @@ _TABLES = (
         (
             _SEED,
             _PAIR,
-            Column("pair_split", pl.String, "", "`train`: all directions shown; `validation`: one held out"),
+            Column(
+                "pair_split",
+                pl.String,
+                "",
+                "`train`: all directions shown; `validation`: one held out",
+            ),
             Column("direction", pl.String, "", "`forward` (A -> B) or `backward` (B <- A)"),
             Column("split", pl.String, "", "`train`: in the training set; `unseen`: held out"),
             Column("tokens", pl.List(pl.Int32), "", "token ids; relation tokens are 0 and 1"),
@@ -91,9 +98,13 @@ _TABLES = (
             Column("split", pl.String, "", "`train` or `unseen` (the direction never trained on)"),
             Column("nll_token", pl.Float32, "nats", "mean -ln p of the first token of the answer"),
             Column("nll_word", pl.Float32, "nats", "mean -ln p of the whole answer"),
-            Column("accuracy", pl.Float32, "fraction", "answers whose every token is the most probable"),
+            Column(
+                "accuracy", pl.Float32, "fraction", "answers whose every token is the most probable"
+            ),
             Column("chance_vocab", pl.Float32, "nats", "uniform over the vocabulary, per token"),
-            Column("chance_class", pl.Float32, "nats", "uniform over the answer's class, per token"),
+            Column(
+                "chance_class", pl.Float32, "nats", "uniform over the answer's class, per token"
+            ),
         ),
     ),
     Table(
@@ -104,8 +115,18 @@ _TABLES = (
             Column("group", pl.String, "", "`train_forward`, `train_backward`, `seen` or `unseen`"),
             Column("readout", pl.String, "", "query: `entity` alone, or `entity_relation`"),
             Column("query", pl.Int32, "", "position of the query within its group"),
-            Column("candidate", pl.Int32, "", "position of the candidate; right where it equals `query`"),
-            Column("logit", pl.Float32, "nats", "unnormalised log-probability of the first answer token"),
+            Column(
+                "candidate",
+                pl.Int32,
+                "",
+                "position of the candidate; right where it equals `query`",
+            ),
+            Column(
+                "logit",
+                pl.Float32,
+                "nats",
+                "unnormalised log-probability of the first answer token",
+            ),
         ),
     ),
     Table(
@@ -161,7 +182,9 @@ def read_table(path: Path, name: str) -> pl.DataFrame:
     try:
         frame = pl.read_parquet(path, hive_partitioning=False)
     except (OSError, pl.exceptions.PolarsError) as error:
-        raise UserError(f"{path}: no readable Parquet table: {str(error).splitlines()[0]}") from None
+        raise UserError(
+            f"{path}: no readable Parquet table: {str(error).splitlines()[0]}"
+        ) from None
     return _checked(frame, TABLES[name].schema, path)
 
 

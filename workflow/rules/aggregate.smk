@@ -19,10 +19,10 @@ rule aggregate_metrics:
         ),
     log:
         "results/logs/aggregate/metrics.log",
-    params:
-        config=CONFIG.only(*SWEEPS).to_json(),
     conda:
         "../envs/reversal_curse.yaml"
+    params:
+        config=CONFIG.only(*SWEEPS).to_json(),
     message:
         f"gather metrics of all {len(POINTS)} grid points"
     shell:
@@ -37,10 +37,10 @@ rule aggregate_sweep:
         "results/sweeps/{sweep}/{table}.parquet",
     log:
         "results/logs/aggregate/{sweep}/{table}.log",
-    params:
-        config=lambda wildcards: CONFIG.only(wildcards.sweep).to_json(),
     conda:
         "../envs/reversal_curse.yaml"
+    params:
+        config=lambda wildcards: CONFIG.only(wildcards.sweep).to_json(),
     message:
         "gather {wildcards.table} of sweep {wildcards.sweep}"
     shell:

@@ -28,21 +28,29 @@ DEFAULT_CONFIG = f"{workflow.basedir}/config/config.yaml"
 # also where its environment was not activated.
 os.environ.update(PATH=f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}")
 
-try:
-    for path in workflow.overwrite_configfiles or [DEFAULT_CONFIG]:
-        read_yaml(path)  # Snakemake would keep the last of two equal keys; this refuses them
 
-    # Snakemake merges a --configfile into the default config, and two sets of sweeps would
-    # be mixed. A config given by the user replaces the default.
-    if not workflow.overwrite_configfiles:
+def or_exit(check, *arguments):
+    """The result of a check; a mistake in the config ends the program with one line."""
+    try:
+        return check(*arguments)
+    except ConfigError as error:
+        sys.exit(str(error))
 
-        configfile: DEFAULT_CONFIG
 
-    CONFIG = Config.parse(config)
-    POINTS = grid_points(CONFIG)
-    check_figures(CONFIG)
-except ConfigError as error:
-    sys.exit(str(error))
+# Snakemake would keep the last of two equal keys; reading the files ourselves refuses them.
+for path in workflow.overwrite_configfiles or [DEFAULT_CONFIG]:
+    or_exit(read_yaml, path)
+
+# Snakemake merges a --configfile into the default config, and two sets of sweeps would be
+# mixed. A config given by the user replaces the default.
+if not workflow.overwrite_configfiles:
+
+    configfile: DEFAULT_CONFIG
+
+
+CONFIG = or_exit(Config.parse, config)
+POINTS = or_exit(grid_points, CONFIG)
+or_exit(check_figures, CONFIG)
 
 validate(config, "../schemas/config.schema.json", set_default=False)
 
@@ -76,6 +84,8 @@ def run_tables(sweep, table):
     ]
 
 
-def rules_figures():
+def figure_files():
     """The files of every figure of the config."""
-    return [f"results/figures/{name}.{suffix}" for name in CONFIG.figures for suffix in ("pdf", "png")]
+    return [
+        f"results/figures/{name}.{suffix}" for name in CONFIG.figures for suffix in ("pdf", "png")
+    ]

@@ -4,7 +4,10 @@
 rule data:
     "All datasets of the config."
     input:
-        {f"results/data/{dataset_directory(settings)}/dataset.parquet" for settings in POINTS.values()},
+        {
+            f"results/data/{dataset_directory(settings)}/dataset.parquet"
+            for settings in POINTS.values()
+        },
 
 
 rule dataset:
@@ -12,10 +15,10 @@ rule dataset:
         "results/data/task={task}/vocab_size={vocab_size}/entity_length={entity_length}/seeds={seeds}/dataset.parquet",
     log:
         "results/logs/data/task={task}/vocab_size={vocab_size}/entity_length={entity_length}/seeds={seeds}.log",
-    params:
-        version=DATA_VERSION,
     conda:
         "../envs/reversal_curse.yaml"
+    params:
+        version=DATA_VERSION,
     message:
         "sentences of {wildcards.task}, vocab_size {wildcards.vocab_size}, entity_length {wildcards.entity_length}"
     shell:

@@ -4,7 +4,7 @@
 rule figures:
     "Every figure of the config, as PDF and PNG."
     input:
-        rules_figures(),
+        figure_files(),
 
 
 for figure, sweep in CONFIG.figures.items():
@@ -25,12 +25,12 @@ for figure, sweep in CONFIG.figures.items():
             ),
         log:
             f"results/logs/figures/{figure}.log",
+        localrule: True
+        conda:
+            "../envs/reversal_curse.yaml"
         params:
             figure=figure,
             version=code_version(figure),
-        conda:
-            "../envs/reversal_curse.yaml"
-        localrule: True
         message:
             "render {params.figure}"
         shell:

@@ -5,10 +5,10 @@ rule plan:
     "Print which grid points are trained and which are waiting."
     log:
         "results/logs/plan.log",
-    params:
-        config=CONFIG.to_json(),
     conda:
         "../envs/reversal_curse.yaml"
+    params:
+        config=CONFIG.to_json(),
     message:
         "grid points of this config"
     shell:

@@ -12,16 +12,16 @@ for family in FAMILIES:
             record="results/runs/{point}/run.json",
         log:
             "results/logs/runs/{point}.log",
-        params:
-            settings=lambda wildcards: settings_json(point_settings(wildcards)),
-            directory=lambda wildcards, output: os.path.dirname(output.record),
-            version=TRAINING_VERSION,
         wildcard_constraints:
             point=f"task=[a-z_]+/family={family}/[a-z0-9_=/]+",
         conda:
             "../envs/reversal_curse.yaml"
         resources:
             gpu=1,
+        params:
+            settings=lambda wildcards: settings_json(point_settings(wildcards)),
+            directory=lambda wildcards, output: os.path.dirname(output.record),
+            version=TRAINING_VERSION,
         message:
             "train {wildcards.point}"
         shell:

@@ -22,7 +22,9 @@ class FigureSpec:
 
 FIGURES = {
     "reversal_curve": FigureSpec("The reversal curse during training", "reversal"),
-    "reversal_logits": FigureSpec("Logits of the answers, seen and unseen", "reversal", ("logits",)),
+    "reversal_logits": FigureSpec(
+        "Logits of the answers, seen and unseen", "reversal", ("logits",)
+    ),
     "reversal_vocab": FigureSpec("Vocabulary size", "reversal"),
     "reversal_layers": FigureSpec("Number of layers", "reversal"),
     "reversal_depth_width": FigureSpec("Shallow and narrow models", "reversal"),

@@ -15,7 +15,13 @@ from matplotlib.ticker import NullFormatter, ScalarFormatter
 
 from reversal_curse.errors import UserError
 from reversal_curse.figures.points import seed_count, varying_axes
-from reversal_curse.figures.style import PANEL_HEIGHT, PANEL_WIDTH, REFERENCE, footnote, label_panels
+from reversal_curse.figures.style import (
+    PANEL_HEIGHT,
+    PANEL_WIDTH,
+    REFERENCE,
+    footnote,
+    label_panels,
+)
 
 PAIR = ["embed_dim", "seed", "pair"]
 
@@ -55,7 +61,8 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
     others = [axis for axis in varying_axes(separation) if axis != "embed_dim"]
     if others:
         raise UserError(
-            f"figure bilinear_separation: its sweep varies {', '.join(others)}; it may vary embed_dim only"
+            f"figure bilinear_separation: its sweep varies {', '.join(others)}; "
+            "it may vary embed_dim only"
         )
     figure = Figure(figsize=(2.9 * PANEL_WIDTH, 1.3 * PANEL_HEIGHT + 0.3), layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -64,8 +71,8 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
     label_panels([left, right])
     footnote(
         figure,
-        f"{seed_count(separation)} seeds; left: mean over held-out pairs and seeds, band: one standard "
-        "deviation over seeds\nright: smallest exponent that holds for every held-out pair of a seed; "
+        f"{seed_count(separation)} seeds; a: mean over held-out pairs and seeds, band: one "
+        "standard deviation over seeds\nb: smallest exponent that holds for every held-out pair of a seed; "
         "dots: seeds, line: mean",
     )
     return figure
@@ -101,7 +108,7 @@ def _draw_paths(ax, separation: pl.DataFrame) -> None:
     ax.set_ylim(bottom=0)
     ax.set_xlabel("trained direction, L(t) / L(0)")
     ax.set_ylabel("held-out direction, L$_{rev}$(t) / L$_{rev}$(0)")
-    ax.legend(loc="upper left")
+    ax.legend(loc="upper right")
 
 
 def _draw_exponents(ax, table: pl.DataFrame) -> None:
@@ -115,7 +122,7 @@ def _draw_exponents(ax, table: pl.DataFrame) -> None:
         color=REFERENCE,
         lw=0.8,
         ls=(0, (5, 2)),
-        label="slope of $d^{-1/2}$",
+        label="proportional to $d^{-1/2}$",
     )
     ax.set_xscale("log", base=2)
     ax.set_xticks(dims)

@@ -36,7 +36,7 @@ def nll_panels(metrics: pl.DataFrame, with_words: bool = False) -> Figure:
     rows = math.ceil(len(panels) / columns)
     single = len(panels) == 1
     width = 1.55 * PANEL_WIDTH if single else columns * PANEL_WIDTH
-    height = 1.35 * PANEL_HEIGHT if single else rows * PANEL_HEIGHT
+    height = (1.35 if single or with_words else 1.0) * rows * PANEL_HEIGHT
     figure = Figure(figsize=(width, height + 0.55), layout="constrained")
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     axes = list(grid.flat)
@@ -46,10 +46,10 @@ def nll_panels(metrics: pl.DataFrame, with_words: bool = False) -> Figure:
             draw_nll(ax, table, "nll_word", WORD_STYLE)
         draw_chance(ax, table)
         ax.set_title(label)
-        ax.set_ylim(bottom=0)
-        ax.set_xlim(0, metrics["epoch"].max())
     for ax in axes[len(panels) :]:
         ax.set_visible(False)
+    axes[0].set_ylim(bottom=0)  # shared, so only once every panel is drawn
+    axes[0].set_xlim(0, metrics["epoch"].max())
     for index, ax in enumerate(axes[: len(panels)]):
         if index + columns >= len(panels):
             ax.set_xlabel("epoch")
@@ -79,19 +79,19 @@ def draw_nll(ax: Axes, table: pl.DataFrame, column: str, style: object = None) -
 def draw_chance(ax: Axes, table: pl.DataFrame) -> None:
     """Both chance levels as labelled lines: uniform over the vocabulary, and over the class."""
     vocabulary, entity_class = table["chance_vocab"][0], table["chance_class"][0]
-    for level, style, name in (
-        (vocabulary, (0, (5, 2)), "ln(V+2)"),
-        (entity_class, (0, (1, 1.5)), "ln(V/4)"),
+    for level, style, name, side in (
+        (vocabulary, (0, (5, 2)), "ln(V+2)", "bottom"),
+        (entity_class, (0, (1, 1.5)), "ln⌊V/4⌋", "top"),
     ):
         ax.axhline(level, color=REFERENCE, linewidth=0.8, linestyle=style, zorder=1)
         ax.annotate(
             f"{name} = {level:.2f}",
             (0.985, level),
             xycoords=("axes fraction", "data"),
-            xytext=(0, 1.5),
+            xytext=(0, 1.5 if side == "bottom" else -2),
             textcoords="offset points",
             ha="right",
-            va="bottom",
+            va=side,
             fontsize=6,
             color=REFERENCE,
         )

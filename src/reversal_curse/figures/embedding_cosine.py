@@ -72,5 +72,5 @@ def _summary(table: pl.DataFrame) -> str:
 
 
 def random_absolute_cosine(d: int) -> float:
-    """E |cos| of two independent directions in d dimensions: Gamma(d/2) / (sqrt(pi) Gamma((d+1)/2))."""
+    """E |cos| of two independent directions: Gamma(d/2) / (sqrt(pi) Gamma((d+1)/2))."""
     return math.exp(math.lgamma(d / 2) - math.lgamma((d + 1) / 2)) / math.sqrt(math.pi)

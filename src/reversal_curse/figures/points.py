@@ -5,9 +5,10 @@ from __future__ import annotations
 import polars as pl
 
 from reversal_curse.figures.style import axis_label
+from reversal_curse.models import FAMILIES
 from reversal_curse.settings import AXES, POS_ENCODINGS
 
-_ORDER = {"pos_encoding": POS_ENCODINGS, "variant": ("default",)}
+_ORDER = {"family": tuple(FAMILIES), "pos_encoding": POS_ENCODINGS, "variant": ("default",)}
 
 
 def varying_axes(table: pl.DataFrame) -> list[str]:
@@ -17,7 +18,9 @@ def varying_axes(table: pl.DataFrame) -> list[str]:
     return axes or [axis for axis in ("settings",) if counts[axis] > 1]
 
 
-def split_points(table: pl.DataFrame, axes: list[str] | None = None) -> list[tuple[str, pl.DataFrame]]:
+def split_points(
+    table: pl.DataFrame, axes: list[str] | None = None
+) -> list[tuple[str, pl.DataFrame]]:
     """`table` in parts, one per value of `axes` (the varying ones by default), labelled.
 
     Numbers come in their order, names in the order the field lists them.
@@ -26,7 +29,9 @@ def split_points(table: pl.DataFrame, axes: list[str] | None = None) -> list[tup
     if not axes:
         return [("", table)]
     parts = table.partition_by(axes, as_dict=True)
-    keys = sorted(parts, key=lambda values: [_rank(a, v) for a, v in zip(axes, values, strict=True)])
+    keys = sorted(
+        parts, key=lambda values: [_rank(a, v) for a, v in zip(axes, values, strict=True)]
+    )
     return [
         (", ".join(axis_label(a, v) for a, v in zip(axes, key, strict=True)), parts[key])
         for key in keys
@@ -41,5 +46,3 @@ def _rank(axis: str, value: object) -> tuple:
 def seed_count(table: pl.DataFrame) -> int:
     """Replicas in a table."""
     return table["seed"].n_unique()
-
-

@@ -31,7 +31,8 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
         layout="constrained",
     )
     axes = figure.subplots(len(rows), len(GROUPS), squeeze=False)
-    for row, (name, table) in zip(axes, rows, strict=True):
+    for index, (name, table) in enumerate(rows):
+        row = axes[index]
         limits = table.select(low=pl.col("logit").min(), high=pl.col("logit").max()).row(0)
         for ax, (group, title) in zip(row, GROUPS.items(), strict=True):
             part = table.filter(pl.col("group") == group)
@@ -40,14 +41,14 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
             ax.set_yticks([])
             ax.spines[:].set_visible(False)
             ax.set_xlabel(_contrast(part), fontsize=7)
-            if row is axes[0]:
+            if index == 0:
                 ax.set_title(title)
-        row[0].set_ylabel(f"{name}\nquery", fontsize=8)
+        row[0].set_ylabel(f"query: {name}")
         figure.colorbar(image, ax=row, shrink=0.8, pad=0.01, label="logit (nats)")
     seeds, first = seed_count(logits), logits["seed"].min()
     footnote(
         figure,
-        f"columns: candidate answers in the order of the queries, so right answers lie on the diagonal\n"
+        "columns: candidates in the order of the queries, so right answers lie on the diagonal\n"
         f"maps: seed {first}; numbers: mean ± standard deviation over {seeds} seeds",
     )
     return figure
@@ -65,4 +66,4 @@ def _contrast(part: pl.DataFrame) -> str:
     by_seed = part.group_by("seed").agg(
         (pl.col("logit").filter(right).mean() - pl.col("logit").filter(~right).mean()).alias("gap")
     )["gap"]
-    return f"right − other: {by_seed.mean():.1f} ± {by_seed.std() or 0.0:.1f}"
+    return f"right − other: {round(by_seed.mean(), 1) + 0.0:.1f} ± {by_seed.std() or 0.0:.1f}"

@@ -44,6 +44,7 @@ _AXIS_LABELS: dict[str, Callable[[object], str]] = {
     "vocab_size": lambda v: f"V = {v}",
     "entity_length": lambda v: f"{v}-token entities",
     "pos_encoding": lambda v: {"none": "no positions"}.get(str(v), f"{v} positions"),
+    "variant": lambda v: f"variant {v}",
     "settings": lambda v: f"settings {v}",
 }
 

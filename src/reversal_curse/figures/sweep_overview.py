@@ -48,7 +48,7 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
         # Equal cells in every panel: short grids do not stretch over the width of long ones.
         padded = np.full((len(rows), max(widths)), np.nan)
         padded[:, : len(columns)] = mean
-        image = ax.imshow(padded, cmap="cividis", vmin=0, vmax=top, aspect="auto")
+        image = ax.imshow(padded, cmap="viridis", vmin=0, vmax=top, aspect="auto")
         ax.set_title(label or "all grid points", loc="left", fontweight="bold")
         ax.set_xticks(range(len(columns)), [_wrap(name) for name in columns])
         ax.set_yticks(range(len(rows)), rows)

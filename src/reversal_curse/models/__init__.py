@@ -22,7 +22,6 @@ class Family:
     """Settings the family has; the others take one canonical value (see `sweep.py`)."""
     tables: tuple[str, ...]
     """Parquet tables that a run of it writes."""
-    max_entity_length: int
 
     def load_trainer(self) -> Callable:
         module, function = self.trainer.split(":")
@@ -63,13 +62,11 @@ FAMILIES = {
             }
         ),
         tables=("metrics", "logits", "embeddings"),
-        max_entity_length=3,
     ),
     "bilinear": Family(
         trainer="reversal_curse.training.gradient_flow:train",
         description="logits x^T Theta y over fixed random embeddings, full-batch gradient descent",
         uses=frozenset(_ALWAYS | {"init_std"}),
         tables=("metrics", "separation"),
-        max_entity_length=1,
     ),
 }

@@ -23,7 +23,6 @@ class Task:
     """The vocabulary holds this many times the size of one entity class."""
     min_vocab_size: int
     """The smallest vocabulary that leaves a pair to train on and one to hold out."""
-    max_entity_length: int
 
     def load(self) -> ModuleType:
         return import_module(self.module)
@@ -36,6 +35,5 @@ TASKS = {
         relations=("->", "<-"),
         classes=4,
         min_vocab_size=8,
-        max_entity_length=3,
     ),
 }

@@ -29,7 +29,8 @@ def generate(vocab_size: int, entity_length: int, seed: int) -> list[Sentence]:
     alphabet = vocab_size // 4
     tokens = rng.permutation(vocab_size)[: 2 * alphabet] + RELATION_TOKENS
     words = [
-        _sample_words(rng, letters, entity_length) for letters in (tokens[:alphabet], tokens[alphabet:])
+        _sample_words(rng, letters, entity_length)
+        for letters in (tokens[:alphabet], tokens[alphabet:])
     ]
     pairs = list(zip(*words, strict=True))
     order = rng.permutation(len(pairs))

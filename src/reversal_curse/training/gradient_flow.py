@@ -26,7 +26,9 @@ def train(settings: Settings, dataset: Dataset, device: torch.device) -> dict[st
     vocabulary = settings.vocab_size + len(TASKS[settings.task].relations)
     generators = seed_generators(dataset.seeds, "init")
     model = Bilinear(vocabulary, settings.embed_dim, settings.init_std, generators).to(device)
-    splits = {name: _facts(dataset, device, pl.col("split") == name) for name in ("train", "unseen")}
+    splits = {
+        name: _facts(dataset, device, pl.col("split") == name) for name in ("train", "unseen")
+    }
     validation = pl.col("pair_split") == "validation"
     forward = _facts(dataset, device, validation, pl.col("split") == "train")
     pairs = dataset.table.filter(validation, pl.col("split") == "unseen").select("seed", "pair")

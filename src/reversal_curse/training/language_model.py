@@ -42,7 +42,9 @@ def train(settings: Settings, dataset: Dataset, device: torch.device) -> dict[st
     if settings.dropout:
         noise = seed_generators(dataset.seeds, "dropout", device)
         dropout = Dropout(noise, settings.dropout)
-    splits = {name: torch.from_numpy(dataset.split(name)).to(device) for name in ("train", "unseen")}
+    splits = {
+        name: torch.from_numpy(dataset.split(name)).to(device) for name in ("train", "unseen")
+    }
     sentences = splits["train"]
     trained_tokens = settings.entity_length if settings.loss_on == "answer" else dataset.length - 1
     recorder = MetricsRecorder(settings, dataset.seeds)

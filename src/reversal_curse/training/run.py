@@ -79,11 +79,20 @@ def _run_record(settings: Settings, device: torch.device, threads: int, started:
 
 
 def _commit() -> str | None:
-    """The commit of the code that runs, with `+changes` where the tree differs; None outside git."""
+    """The commit of the running code, with `+changes` where the tree differs; None outside git."""
     source = Path(__file__).parent
     try:
         described = subprocess.run(
-            ["git", "-C", str(source), "describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+changes"],
+            [
+                "git",
+                "-C",
+                str(source),
+                "describe",
+                "--always",
+                "--abbrev=40",
+                "--exclude=*",
+                "--dirty=+changes",
+            ],
             capture_output=True,
             text=True,
             check=True,
