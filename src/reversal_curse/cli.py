@@ -89,30 +89,41 @@ def _positive(text: str) -> int:
 
 def _config(text: str) -> Config:
     if text.lstrip().startswith("{"):
-        return Config.parse(json.loads(text))
+        try:
+            return Config.parse(json.loads(text))
+        except json.JSONDecodeError as error:
+            raise UserError(f"--config: no JSON: {error}") from None
     return Config.load(Path(text))
 
 
 def _dataset(options: argparse.Namespace) -> None:
     from reversal_curse.tasks.dataset import generate_dataset
 
+    size = {"task": options.task, "vocab_size": options.vocab_size}
+    _settings(json.dumps({**size, "entity_length": options.entity_length}), "dataset")
     frame = generate_dataset(options.task, options.vocab_size, options.entity_length, options.seeds)
     write_table(options.output, frame, TABLES["dataset"])
     print(f"{options.output}: {frame.height} sentences")
 
 
 def _train(options: argparse.Namespace) -> None:
-    try:
-        settings = Settings.model_validate_json(options.settings)
-    except ValidationError as error:
-        problem = error.errors(include_url=False)[0]
-        where = ".".join(map(str, problem["loc"])) or "(top level)"
-        raise UserError(f"--settings: {where}: {problem['msg']}") from None
-    settings = canonical(settings.model_dump())
-    check_trainable(settings, "--settings")
+    settings = _settings(options.settings, "--settings")
     from reversal_curse.training.run import run_grid_point
 
     run_grid_point(settings, options.dataset, options.output, options.threads)
+
+
+def _settings(text: str, where: str) -> Settings:
+    """Checked settings from JSON, with what the family lacks at its canonical value."""
+    try:
+        settings = Settings.model_validate_json(text)
+    except ValidationError as error:
+        problem = error.errors(include_url=False)[0]
+        key = ".".join(map(str, problem["loc"])) or "(top level)"
+        raise UserError(f"{where}: {key}: {problem['msg']}") from None
+    settings = canonical(settings.model_dump())
+    check_trainable(settings, where)
+    return settings
 
 
 def _aggregate(options: argparse.Namespace) -> None:

@@ -50,8 +50,8 @@ def _as_list(value: Any) -> Any:
 def _one_or_more(name: str) -> Any:
     """One value of an axis or a non-empty list of values."""
     kind = _setting(name)
-    wrap = BeforeValidator(_as_list, json_schema_input_type=kind | list[kind])
-    return Annotated[list[kind], Field(min_length=1), wrap]
+    values = Annotated[list[kind], Field(min_length=1)]
+    return Annotated[values, BeforeValidator(_as_list, json_schema_input_type=kind | values)]
 
 
 Defaults = _optional_settings(
@@ -229,7 +229,8 @@ _MODELS_BY_KEY = {
 
 def _first_error(error: ValidationError, raw: Any) -> ConfigError:
     """The first complaint of pydantic, as key, value and what is allowed."""
-    detail = error.errors(include_url=False)[0]
+    # A misspelt key explains a missing one, so it comes first.
+    detail = min(error.errors(include_url=False), key=lambda e: e["type"] != "extra_forbidden")
     path = [part for part in detail["loc"] if part != "[key]"]
     key, value = _locate(path, raw)
     kind, context = detail["type"], detail.get("ctx", {})

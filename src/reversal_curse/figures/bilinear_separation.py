@@ -72,8 +72,8 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
     footnote(
         figure,
         f"{seed_count(separation)} seeds; a: mean over held-out pairs and seeds, band: one "
-        "standard deviation over seeds\nb: smallest exponent that holds for every held-out pair of a seed; "
-        "dots: seeds, line: mean",
+        "standard deviation over seeds\n"
+        "b: smallest exponent that holds for all held-out pairs of a seed; dots: seeds, line: mean",
     )
     return figure
 

@@ -1,0 +1,58 @@
+"""Shared fixtures: the checkout, small settings, a dataset of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from reversal_curse.settings import Settings
+from reversal_curse.sweep import canonical
+from reversal_curse.tables import TABLES, write_table
+from reversal_curse.tasks.dataset import Dataset, generate_dataset
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The root of the checkout."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def small_settings():
+    """Settings of a tiny model; keywords override."""
+
+    def make(**overrides) -> Settings:
+        values = {
+            "layers": 2,
+            "heads": 2,
+            "embed_dim": 16,
+            "vocab_size": 20,
+            "seeds": 3,
+            "epochs": 20,
+            "eval_every": 5,
+            "learning_rate": 0.003,
+            **overrides,
+        }
+        return canonical(Settings(**values).model_dump())
+
+    return make
+
+
+@pytest.fixture
+def make_dataset(tmp_path):
+    """Write and read back the dataset of some settings; optionally of some seeds only."""
+
+    def make(settings: Settings, seeds: list[int] | None = None) -> Dataset:
+        frame = generate_dataset(
+            settings.task, settings.vocab_size, settings.entity_length, settings.seeds
+        )
+        if seeds is not None:
+            frame = frame.filter(frame["seed"].is_in(seeds))
+        path = tmp_path / f"dataset-{len(list(tmp_path.iterdir()))}.parquet"
+        write_table(path, frame, TABLES["dataset"])
+        return Dataset.read(path)
+
+    return make

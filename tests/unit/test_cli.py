@@ -1,0 +1,118 @@
+"""`python -m reversal_curse`: the steps by hand."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import polars as pl
+import pytest
+
+from reversal_curse.cli import main
+
+
+def test_a_grid_point_by_hand_from_sentences_to_a_figure(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = {
+        "defaults": {"layers": 1, "heads": 1, "embed_dim": 8, "vocab_size": 20, "seeds": 2}
+        | {"epochs": 4, "eval_every": 2},
+        "sweeps": [{"name": "a"}],
+    }
+    settings = {**config["defaults"]}
+    dataset = ["dataset", "--task", "reversal", "--vocab-size", "20", "--seeds", "2"]
+    assert main([*dataset, "--output", "dataset.parquet"]) == 0
+
+    from reversal_curse.config import Config
+    from reversal_curse.sweep import grid_points
+
+    (directory,) = grid_points(Config.parse(config))
+    train = ["train", "--settings", json.dumps(settings), "--dataset", "dataset.parquet"]
+    assert main([*train, "--output", f"runs/{directory}"]) == 0
+    gather = ["aggregate", "--config", json.dumps(config), "--table", "metrics", "--runs", "runs"]
+    assert main([*gather, "--output", "metrics.parquet"]) == 0
+    assert pl.read_parquet("metrics.parquet").height == 2 * 3 * 2
+    figure = ["figure", "reversal_curve", "--tables", "metrics.parquet", "--output"]
+    assert main([*figure, "curve.pdf", "curve.png"]) == 0
+    assert (tmp_path / "curve.png").stat().st_size > 1000
+
+
+def test_plan_counts_what_is_trained_and_what_is_waiting(tmp_path, capsys):
+    config = {"sweeps": [{"name": "a", "layers": [1, 2]}, {"name": "b", "layers": [2, 3, 4]}]}
+    from reversal_curse.config import Config
+    from reversal_curse.sweep import grid_points
+
+    done = next(path for path in grid_points(Config.parse(config)) if "layers=2/" in path)
+    for name in ("metrics.parquet", "logits.parquet", "embeddings.parquet", "run.json"):
+        (tmp_path / done / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / done / name).touch()
+    assert main(["plan", "--config", json.dumps(config), "--runs", str(tmp_path)]) == 0
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert rows[1] == ["a", "2", "1", "1"]
+    assert rows[2] == ["b", "3", "1", "2"]
+    assert rows[3][-3:] == ["4", "1", "3"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["plan", "--config", "nowhere.yaml", "--runs", "x"], "nowhere.yaml: No such file"),
+        (["plan", "--config", '{"sweep": 1}', "--runs", "x"], "sweep: unknown key"),
+        (["plan", "--config", '{"sweep', "--runs", "x"], "--config: no JSON"),
+        (
+            ["train", "--settings", '{"layers": 0}', "--dataset", "x", "--output", "y"],
+            "--settings: layers",
+        ),
+        (
+            ["train", "--settings", "{", "--dataset", "x", "--output", "y"],
+            "--settings: (top level)",
+        ),
+        (
+            ["train", "--settings", '{"heads": 5}', "--dataset", "x", "--output", "y"],
+            "heads that divide embed_dim",
+        ),
+        (
+            ["train", "--settings", "{}", "--dataset", "nowhere", "--output", "y"],
+            "nowhere: no readable Parquet table",
+        ),
+        (
+            ["dataset", "--task", "reversal", "--vocab-size", "4", "--output", "y"],
+            "vocab_size 4 is too small",
+        ),
+        (
+            ["dataset", "--task", "reversal", "--vocab-size", "80", "--entity-length", "4"]
+            + ["--output", "y"],
+            "less than or equal to 3",
+        ),
+        (
+            ["figure", "reversal_curve", "--tables", "nowhere", "--output", "y.pdf"],
+            "nowhere: no readable Parquet table",
+        ),
+    ],
+)
+def test_bad_input_is_one_line_and_nothing_is_written(
+    arguments, problem, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 1
+    error = capsys.readouterr().err
+    assert problem in error
+    assert error.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_command_line_reads_configs_without_loading_torch():
+    """A workflow of thousands of points is parsed often; torch alone takes seconds to load."""
+    code = (
+        "import sys, reversal_curse.cli, reversal_curse.sweep, reversal_curse.plan;"
+        "print([m for m in ('torch', 'matplotlib') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_an_unknown_verb_is_refused(capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["bake"])
+    assert caught.value.code == 2
+    assert "bake" in capsys.readouterr().err

@@ -1,0 +1,137 @@
+"""What is generated or stated twice does not drift."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+
+import duckdb
+import jsonschema
+import polars as pl
+import pytest
+import yaml
+
+from reversal_curse.config import Config
+from reversal_curse.docs import SCHEMA, config_schema, generated_blocks, with_blocks
+from reversal_curse.figures import FIGURES
+from reversal_curse.settings import Settings
+from reversal_curse.sweep import grid_points
+from reversal_curse.tables import TABLES, write_table
+
+
+def test_the_schema_file_is_that_of_the_typed_config(root):
+    assert (root / SCHEMA).read_text() == config_schema(), "run `make docs`"
+
+
+@pytest.mark.parametrize("path", generated_blocks(), ids=str)
+def test_the_tables_of_the_readmes_are_those_of_the_code(root, path):
+    text = (root / path).read_text()
+    assert with_blocks(text, generated_blocks()[path]) == text, "run `make docs`"
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "paper.yaml"])
+def test_the_schema_accepts_the_configs_that_come_with_the_project(root, name):
+    jsonschema.validate(yaml.safe_load((root / "config" / name).read_text()), _schema(root))
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {},
+        {"sweeps": []},
+        {"sweeps": [{"name": "A"}]},
+        {"sweeps": [{"name": "a", "layer": 1}]},
+        {"sweeps": [{"name": "a", "layers": 0}]},
+        {"sweeps": [{"name": "a", "layers": []}]},
+        {"sweeps": [{"name": "a", "family": "lstm"}]},
+        {"sweeps": [{"name": "a"}], "defaults": {"dropout": 1}},
+        {"sweeps": [{"name": "a"}], "figures": {"pie": "a"}},
+    ],
+)
+def test_the_schema_refuses_what_the_typed_config_refuses(root, config):
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(config, _schema(root))
+
+
+def _schema(root):
+    return yaml.safe_load((root / SCHEMA).read_text())
+
+
+def test_built_in_defaults_are_the_papers(root):
+    """`config/paper.yaml` spells settings out for its readers; they are the built-in ones."""
+    spelt = yaml.safe_load((root / "config/paper.yaml").read_text())["defaults"]
+    built_in = Settings().model_dump()
+    assert spelt == {name: built_in[name] for name in spelt}
+
+
+def test_the_example_of_the_config_readme_is_a_config(root):
+    text = (root / "config/README.md").read_text()
+    example = re.search(r"```yaml\n(.*?)```", text, re.DOTALL).group(1)
+    assert len(grid_points(Config.parse(yaml.safe_load(example)))) == 6
+
+
+def test_every_figure_has_its_caption_and_is_in_both_configs(root):
+    for name in FIGURES:
+        assert (root / f"workflow/report/{name}.rst").read_text().strip()
+    for config in ("config.yaml", "paper.yaml"):
+        assert set(Config.load(root / "config" / config).figures) == set(FIGURES)
+
+
+def test_the_queries_of_the_results_readme_run(root, tmp_path, monkeypatch, capsys):
+    """On the tables of two grid points, as a reader would paste them."""
+    rows = [
+        {"seed": seed, "epoch": epoch, "split": split, "nll_token": loss, "nll_word": loss}
+        | {"accuracy": 0.25, "chance_vocab": 3.0, "chance_class": 2.0}
+        for seed in (0, 1)
+        for epoch, losses in ((0, (3.0, 3.0)), (10, (0.05, 6.0)), (20, (0.01, 7.0)))
+        for split, loss in zip(("train", "unseen"), losses, strict=True)
+    ]
+    config = Config.parse({"sweeps": [{"name": "a", "layers": [1, 2]}]})
+    monkeypatch.chdir(tmp_path)
+    for directory in grid_points(config):
+        frame = TABLES["metrics"].conform(pl.DataFrame(rows))
+        write_table(f"results/runs/{directory}/metrics.parquet", frame, TABLES["metrics"])
+    from pathlib import Path
+
+    from reversal_curse.aggregate import aggregate
+
+    aggregate(config, "metrics", Path("results/runs"), Path("results/metrics.parquet"))
+    text = (root / "results/README.md").read_text()
+    python = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    sql = re.findall(r"```sql\n(.*?)```", text, re.DOTALL)
+    assert (len(python), len(sql)) == (2, 1)
+    exec(python[0], {})
+    assert "7.0" in capsys.readouterr().out
+    answer = duckdb.sql(sql[0]).fetchall()
+    assert [(row[1], row[-1]) for row in answer] == [(1, 10.0), (2, 10.0)]
+    exec(python[1], {})
+    assert "0.25" in capsys.readouterr().out
+
+
+def test_every_direct_dependency_is_pinned_in_the_lock_at_the_same_version(root):
+    project = tomllib.loads((root / "pyproject.toml").read_text())
+    wanted = (
+        project["project"]["dependencies"] + project["project"]["optional-dependencies"]["test"]
+    )
+    lock = _pins((root / "requirements.lock").read_text())
+    for requirement in [*wanted, *project["build-system"]["requires"]]:
+        name, _, version = requirement.partition("==")
+        assert lock[_normal(name)] == version, requirement
+
+
+def test_the_conda_environment_has_the_same_pins(root):
+    environment = yaml.safe_load((root / "workflow/envs/reversal_curse.yaml").read_text())
+    lock = _pins((root / "requirements.lock").read_text())
+    for requirement in environment["dependencies"][-1]["pip"]:
+        name, _, version = requirement.partition("==")
+        assert lock[_normal(name)] == version, requirement
+
+
+def _pins(text: str) -> dict[str, str]:
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    assert all("==" in line for line in lines)
+    return {_normal(line.partition("==")[0]): line.partition("==")[2] for line in lines}
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()

@@ -1,0 +1,171 @@
+"""The gpt family: GPT-2's numbers, its initialisation, and seeds as a batch."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+import transformers
+
+from reversal_curse.models.gpt import GPT
+from reversal_curse.models.positional import apply_rotary, rotary_angles
+from reversal_curse.randomness import Dropout, seed_generators
+from reversal_curse.settings import POS_ENCODINGS
+
+VOCABULARY, LENGTH = 22, 6
+
+
+def build(settings, seeds=(0, 1, 2)) -> GPT:
+    return GPT(settings, VOCABULARY, LENGTH, seed_generators(list(seeds), "init"))
+
+
+def random_tokens(seeds=3, batch=5, length=LENGTH) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(VOCABULARY, (seeds, batch, length), generator=generator)
+
+
+def hugging_face_twin(model: GPT, settings, seed: int) -> transformers.GPT2LMHeadModel:
+    """GPT-2 of Hugging Face with the weights of one of our seeds."""
+    config = transformers.GPT2Config(
+        vocab_size=VOCABULARY,
+        n_positions=LENGTH,
+        n_embd=settings.embed_dim,
+        n_layer=settings.layers,
+        n_head=settings.heads,
+        tie_word_embeddings=settings.tie_head,
+    )
+    twin = transformers.GPT2LMHeadModel(config).eval()
+    weights = {"transformer.wte.weight": model.wte[seed], "transformer.wpe.weight": model.wpe[seed]}
+    for i, block in enumerate(model.blocks):
+        parts = {
+            "ln_1": block.ln_1,
+            "attn.c_attn": block.attention.qkv,
+            "attn.c_proj": block.attention.proj,
+            "ln_2": block.ln_2,
+            "mlp.c_fc": block.fc,
+            "mlp.c_proj": block.proj,
+        }
+        for name, part in parts.items():
+            weights[f"transformer.h.{i}.{name}.weight"] = part.weight[seed].squeeze(0)
+            weights[f"transformer.h.{i}.{name}.bias"] = part.bias[seed].squeeze(0)
+    weights["transformer.ln_f.weight"] = model.ln_f.weight[seed, 0]
+    weights["transformer.ln_f.bias"] = model.ln_f.bias[seed, 0]
+    weights["lm_head.weight"] = model.wte[seed] if settings.tie_head else model.head[seed].T
+    missing, unexpected = twin.load_state_dict(weights, strict=False)
+    assert not missing
+    assert not unexpected
+    return twin
+
+
+@pytest.mark.parametrize("tie_head", [False, True])
+def test_logits_are_those_of_hugging_face_gpt2(small_settings, tie_head):
+    settings = small_settings(layers=3, heads=4, embed_dim=32, tie_head=tie_head)
+    model = build(settings)
+    with torch.no_grad():  # larger weights than at initialisation, so that nothing hides
+        for parameter in model.parameters():
+            parameter.add_(0.3 * torch.randn(parameter.shape))
+    tokens = random_tokens()
+    ours = model(tokens, LENGTH)
+    for seed in range(3):
+        theirs = hugging_face_twin(model, settings, seed)(tokens[seed]).logits
+        assert ours[seed].std() > 0.5
+        torch.testing.assert_close(ours[seed], theirs, atol=1e-4, rtol=0)
+
+
+def test_initialisation_has_gpt2s_distribution(small_settings):
+    settings = small_settings(layers=4, heads=2, embed_dim=64)
+    model = build(settings, seeds=range(8))
+    theirs = transformers.GPT2LMHeadModel(
+        transformers.GPT2Config(vocab_size=VOCABULARY, n_embd=64, n_layer=4, n_head=2)
+    ).state_dict()
+    block = model.blocks[1]
+    pairs = {
+        "transformer.wte.weight": model.wte,
+        "transformer.h.1.attn.c_attn.weight": block.attention.qkv.weight,
+        "transformer.h.1.attn.c_proj.weight": block.attention.proj.weight,
+        "transformer.h.1.mlp.c_fc.weight": block.fc.weight,
+        "transformer.h.1.mlp.c_proj.weight": block.proj.weight,
+        "lm_head.weight": model.head,
+    }
+    for name, ours in pairs.items():
+        std = 0.02 / math.sqrt(2 * 4) if "c_proj" in name else 0.02
+        for weights in (ours, theirs[name]):
+            standard_error = std / math.sqrt(weights.numel())
+            assert abs(weights.mean().item()) < 5 * standard_error
+            assert weights.std().item() == pytest.approx(std, abs=5 * standard_error)
+    assert all((part.bias == 0).all() for part in (block.attention.qkv, block.fc, block.ln_1))
+    assert (block.ln_1.weight == 1).all()
+
+
+@pytest.mark.parametrize("pos_encoding", POS_ENCODINGS)
+def test_a_seed_is_initialised_the_same_whatever_stands_beside_it(small_settings, pos_encoding):
+    settings = small_settings(pos_encoding=pos_encoding)
+    together, alone = build(settings, [0, 1, 2]), build(settings, [2])
+    for ours, solo in zip(together.parameters(), alone.parameters(), strict=True):
+        assert torch.equal(ours[2:], solo)
+
+
+@pytest.mark.parametrize("pos_encoding", POS_ENCODINGS)
+def test_logits_do_not_depend_on_later_tokens(small_settings, pos_encoding):
+    model = build(small_settings(pos_encoding=pos_encoding))
+    tokens = random_tokens()
+    changed = tokens.clone()
+    changed[:, :, 3:] = (changed[:, :, 3:] + 1) % VOCABULARY
+    before, after = model(tokens, LENGTH), model(changed, LENGTH)
+    torch.testing.assert_close(before[:, :, :3], after[:, :, :3])
+    assert not torch.allclose(before[:, :, 3:], after[:, :, 3:])
+
+
+def test_only_asked_for_positions_are_returned(small_settings):
+    model = build(small_settings())
+    tokens = random_tokens()
+    torch.testing.assert_close(model(tokens, 2), model(tokens, LENGTH)[:, :, -2:])
+
+
+def test_without_positions_the_order_of_the_context_is_lost_and_with_them_it_is_not(small_settings):
+    tokens = random_tokens()
+    swapped = tokens[:, :, [1, 0, 2, 3, 4, 5]]
+    for pos_encoding in POS_ENCODINGS:
+        model = build(small_settings(layers=1, pos_encoding=pos_encoding))
+        same = torch.allclose(model(tokens, 1), model(swapped, 1), atol=1e-6)
+        assert same == (pos_encoding == "none")
+
+
+def test_rotary_scores_depend_on_relative_position_only():
+    """Su et al. 2021, "RoFormer", equation 16: <R_m q, R_n k> is a function of n - m."""
+    generator = torch.Generator().manual_seed(0)
+    query, key = torch.randn(2, 1, 16, generator=generator)
+    angles = rotary_angles(50, 16, torch.device("cpu"))
+
+    def score(m: int, n: int) -> float:
+        rotated = apply_rotary(query, angles[m : m + 1]), apply_rotary(key, angles[n : n + 1])
+        return (rotated[0] @ rotated[1].T).item()
+
+    for distance in (0, 1, 7):
+        scores = [score(m, m + distance) for m in (0, 5, 40)]
+        assert scores == pytest.approx([scores[0]] * 3, abs=1e-4)
+    assert abs(score(0, 1) - score(0, 7)) > 1e-2
+    assert score(0, 0) == pytest.approx((query @ key.T).item(), abs=1e-5)
+
+
+def test_frozen_embeddings_take_no_gradient(small_settings):
+    model = build(small_settings(freeze_embeddings=True))
+    model(random_tokens(), 1).sum().backward()
+    assert model.wte.grad is None
+    assert model.wpe.grad is None
+    assert model.head.grad is not None
+
+
+def test_dropout_of_a_seed_is_the_same_whatever_stands_beside_it():
+    x = torch.ones(3, 4, 5)
+    together = Dropout(seed_generators([0, 1, 2], "dropout"), 0.4)(x)
+    alone = Dropout(seed_generators([2], "dropout"), 0.4)(x[:1])
+    assert torch.equal(together[2:], alone)
+    assert not torch.equal(together[0], together[1])
+
+
+def test_dropout_keeps_the_mean_and_drops_at_its_rate():
+    dropped = Dropout(seed_generators([0], "dropout"), 0.1)(torch.ones(1, 200_000))
+    assert (dropped == 0).float().mean().item() == pytest.approx(0.1, abs=0.005)
+    assert dropped.mean().item() == pytest.approx(1.0, abs=0.005)

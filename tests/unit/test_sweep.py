@@ -1,0 +1,160 @@
+"""From a config to grid points and paths."""
+
+from __future__ import annotations
+
+import itertools
+import re
+
+import pytest
+
+from reversal_curse.config import Config
+from reversal_curse.models import FAMILIES
+from reversal_curse.settings import FIXED, Settings
+from reversal_curse.sweep import (
+    canonical,
+    dataset_directory,
+    grid_points,
+    run_directory,
+    settings_hash,
+    settings_json,
+    sweep_points,
+)
+
+
+def points_of(*sweeps, **blocks) -> list[Settings]:
+    return list(grid_points(Config.parse({"sweeps": list(sweeps), **blocks})).values())
+
+
+def test_lists_multiply():
+    points = points_of({"name": "a", "layers": [1, 2, 3], "vocab_size": [20, 40]})
+    pairs = {(point.layers, point.vocab_size) for point in points}
+    assert pairs == set(itertools.product([1, 2, 3], [20, 40]))
+
+
+def test_points_go_together_and_multiply_with_lists():
+    points = points_of(
+        {
+            "name": "a",
+            "points": [{"layers": 1, "embed_dim": 24}, {"layers": 4, "embed_dim": 48}],
+            "vocab_size": [20, 40],
+        }
+    )
+    assert {(p.layers, p.embed_dim, p.vocab_size) for p in points} == {
+        (1, 24, 20),
+        (1, 24, 40),
+        (4, 48, 20),
+        (4, 48, 40),
+    }
+
+
+def test_overlapping_sweeps_share_grid_points():
+    config = Config.parse(
+        {"sweeps": [{"name": "a", "layers": [1, 2]}, {"name": "b", "layers": [2, 3]}]}
+    )
+    first, second = (sweep_points(config, sweep) for sweep in config.sweeps)
+    assert len(first) == len(second) == 2
+    assert len(grid_points(config)) == 3
+    assert len(first.keys() & second.keys()) == 1
+
+
+def test_axes_a_family_lacks_are_canonical_so_that_no_point_is_trained_twice():
+    points = points_of(
+        {
+            "name": "a",
+            "family": "bilinear",
+            "layers": [1, 2, 3],
+            "pos_encoding": ["none", "absolute"],
+            "entity_length": [1, 2],
+            "embed_dim": [60, 120],
+        }
+    )
+    assert len(points) == 2
+    assert {(p.layers, p.heads, p.entity_length, p.pos_encoding) for p in points} == {
+        (1, 1, 1, "none")
+    }
+
+
+def test_settings_a_family_lacks_do_not_change_its_path():
+    def path(**fixed):
+        return list(
+            grid_points(
+                Config.parse(
+                    {
+                        "defaults": fixed,
+                        "sweeps": [{"name": "a", "family": "bilinear"}],
+                    }
+                )
+            )
+        )
+
+    assert path(dropout=0.3, batch_size=7) == path()
+    assert path(init_std=0.5) != path()
+
+
+def test_a_setting_comes_from_the_strongest_block_that_names_it():
+    points = points_of(
+        {"name": "a", "family": ["gpt", "bilinear"], "variant": ["default", "short"]},
+        defaults={"epochs": 10, "seeds": 4},
+        families={"bilinear": {"epochs": 20}},
+        variants={"short": {"epochs": 30}},
+    )
+    assert {(p.family, p.variant): (p.epochs, p.seeds) for p in points} == {
+        ("gpt", "default"): (10, 4),
+        ("gpt", "short"): (30, 4),
+        ("bilinear", "default"): (20, 4),
+        ("bilinear", "short"): (30, 4),
+    }
+    assert {p.learning_rate for p in points} == {Settings().learning_rate}
+
+
+OTHER_VALUES = {
+    "seeds": 7,
+    "epochs": 7,
+    "eval_every": 7,
+    "batch_size": 7,
+    "learning_rate": 0.7,
+    "weight_decay": 0.7,
+    "beta1": 0.7,
+    "beta2": 0.7,
+    "dropout": 0.7,
+    "tie_head": True,
+    "freeze_embeddings": True,
+    "loss_on": "sequence",
+    "init_std": 0.7,
+}
+
+
+@pytest.mark.parametrize("name", FIXED)
+def test_two_different_settings_never_share_a_path(name):
+    family = next(key for key, family in FAMILIES.items() if name in family.uses)
+    base = canonical({**Settings().model_dump(), "family": family})
+    other = canonical({**base.model_dump(), name: OTHER_VALUES[name]})
+    assert run_directory(base) != run_directory(other)
+
+
+def test_the_path_spells_every_axis_in_known_characters():
+    directory = run_directory(Settings())
+    assert directory.startswith(
+        "task=reversal/family=gpt/layers=24/heads=12/embed_dim=768/vocab_size=800/"
+        "entity_length=1/pos_encoding=absolute/variant=default/settings="
+    )
+    assert re.fullmatch(r"[a-z0-9_=/]+", directory)
+
+
+def test_hashes_of_known_settings_stay_so_that_old_runs_stay_valid():
+    assert settings_hash(Settings()) == "pdnbmlkmde"
+    assert settings_hash(Settings(epochs=500, learning_rate=0.001)) == "okjndjdfnf"
+
+
+def test_settings_survive_the_command_line():
+    settings = Settings(layers=1, learning_rate=0.1 + 0.2, tie_head=True, variant="x")
+    assert Settings.model_validate_json(settings_json(settings)) == settings
+
+
+def test_one_dataset_serves_all_points_of_one_task_and_size():
+    points = points_of(
+        {"name": "a", "layers": [1, 2], "pos_encoding": ["none", "rotary"]},
+        {"name": "b", "family": "bilinear", "embed_dim": [12, 24]},
+    )
+    assert len(points) == 6
+    assert len({dataset_directory(point) for point in points}) == 1

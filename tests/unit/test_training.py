@@ -1,0 +1,211 @@
+"""Training a gpt grid point: seeds as one batch, the loss, the curse, the record."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import polars as pl
+import pytest
+import torch
+
+from reversal_curse.errors import UserError
+from reversal_curse.models import FAMILIES
+from reversal_curse.sweep import run_directory, settings_hash
+from reversal_curse.tables import TABLES, write_table
+from reversal_curse.tasks.dataset import generate_dataset
+from reversal_curse.training.language_model import build_model, train
+from reversal_curse.training.metrics import answer_nll
+from reversal_curse.training.run import run_grid_point
+from reversal_curse.training.schedule import EvaluationSchedule
+
+CPU = torch.device("cpu")
+
+VARIED = [
+    {},
+    {"pos_encoding": "rotary", "tie_head": True},
+    {"pos_encoding": "none", "dropout": 0.0},
+    {"entity_length": 2, "loss_on": "sequence"},
+    {"freeze_embeddings": True, "weight_decay": 0.5},
+    {"vocab_size": 80, "batch_size": 16},
+]
+
+
+@pytest.mark.parametrize("overrides", VARIED)
+def test_a_seed_trained_in_a_batch_is_that_seed_trained_alone(
+    small_settings, make_dataset, overrides
+):
+    settings = small_settings(**overrides)
+    together = train(settings, make_dataset(settings), CPU)
+    alone = train(settings, make_dataset(settings, seeds=[2]), CPU)
+    ours = together["metrics"].filter(pl.col("seed") == 2)
+    solo = alone["metrics"]
+    assert ours.select("epoch", "split").equals(solo.select("epoch", "split"))
+    for column in ("nll_token", "nll_word"):
+        assert ours[column].to_list() == pytest.approx(solo[column].to_list(), abs=1e-3)
+    logits = [table["logits"].filter(pl.col("seed") == 2)["logit"] for table in (together, alone)]
+    assert (logits[0] - logits[1]).abs().max() < 1e-2
+
+
+def test_seeds_differ_from_each_other(small_settings, make_dataset):
+    settings = small_settings()
+    metrics = train(settings, make_dataset(settings), CPU)["metrics"]
+    last = metrics.filter(pl.col("epoch") == 20, pl.col("split") == "train")
+    assert last["nll_token"].n_unique() == 3
+
+
+def test_the_curse_shows(small_settings, make_dataset):
+    settings = small_settings(vocab_size=40, embed_dim=32, epochs=200, eval_every=200)
+    metrics = train(settings, make_dataset(settings), CPU)["metrics"]
+    last = metrics.filter(pl.col("epoch") == 200)
+    train_loss = last.filter(pl.col("split") == "train")["nll_token"]
+    unseen_loss = last.filter(pl.col("split") == "unseen")["nll_token"]
+    assert train_loss.max() < 0.1
+    assert unseen_loss.min() > math.log(40 // 4)
+
+
+def test_metrics_are_the_losses_of_the_untrained_model(small_settings, make_dataset):
+    settings = small_settings(entity_length=2)
+    dataset = make_dataset(settings)
+    first = train(settings, dataset, CPU)["metrics"].filter(pl.col("epoch") == 0)
+    model = build_model(settings, dataset, CPU)
+    for split in ("train", "unseen"):
+        tokens = torch.from_numpy(dataset.split(split))
+        log_p = model(tokens[:, :, :-1], 2).log_softmax(-1)
+        each = -log_p.gather(-1, tokens[:, :, -2:, None]).squeeze(-1)
+        row = first.filter(pl.col("split") == split).sort("seed")
+        assert row["nll_token"].to_list() == pytest.approx(each[..., 0].mean(1).tolist(), abs=1e-5)
+        assert row["nll_word"].to_list() == pytest.approx(each.sum(-1).mean(1).tolist(), abs=1e-5)
+    assert first["chance_vocab"][0] == pytest.approx(math.log(22))
+    assert first["chance_class"][0] == pytest.approx(math.log(5))
+
+
+def test_answer_nll_is_cross_entropy():
+    logits = torch.randn(2, 3, 4, 7)
+    answers = torch.randint(7, (2, 3, 4))
+    expected = torch.nn.functional.cross_entropy(
+        logits.flatten(0, 2), answers.flatten(), reduction="none"
+    )
+    torch.testing.assert_close(answer_nll(logits, answers).flatten(), expected)
+
+
+def test_frozen_embeddings_stay_as_drawn_and_others_move(small_settings, make_dataset):
+    settings = small_settings(freeze_embeddings=True)
+    dataset = make_dataset(settings)
+    drawn = build_model(settings, dataset, CPU).embeddings()
+
+    def trained(current):
+        table = train(current, dataset, CPU)["embeddings"].sort("seed", "token")
+        return torch.tensor(table["embedding"].to_list()).view(drawn.shape)
+
+    assert torch.equal(trained(settings), drawn)
+    assert not torch.equal(trained(small_settings()), drawn)
+
+
+def test_the_loss_on_the_sequence_trains_positions_that_the_answer_does_not(
+    small_settings, make_dataset
+):
+    """Under the answer's loss nothing asks for the relation after the entity."""
+    losses = {}
+    for loss_on in ("answer", "sequence"):
+        settings = small_settings(loss_on=loss_on, epochs=60)
+        tables = train(settings, make_dataset(settings), CPU)
+        logits = tables["logits"].filter(pl.col("readout") == "entity")
+        right = pl.col("query") == pl.col("candidate")
+        losses[loss_on] = logits.filter(right, pl.col("group") == "train_forward")["logit"].mean()
+    assert losses["answer"] > losses["sequence"] + 1
+
+
+def test_logits_table_holds_both_readouts_of_all_groups(small_settings, make_dataset):
+    settings = small_settings(vocab_size=80)
+    logits = train(settings, make_dataset(settings), CPU)["logits"]
+    sizes = logits.group_by("group", "readout").agg(
+        pl.col("query").n_unique(), pl.col("candidate").n_unique(), pl.len()
+    )
+    for row in sizes.iter_rows(named=True):
+        pairs = 14 if row["group"].startswith("train") else 6
+        assert (row["query"], row["candidate"]) == (pairs, pairs)
+        assert row["len"] == 3 * pairs * pairs
+    assert sizes.height == 8
+
+
+def test_logits_of_the_trained_readout_are_those_behind_the_metrics(small_settings, make_dataset):
+    settings = small_settings(vocab_size=40, embed_dim=32, epochs=150)
+    logits = train(settings, make_dataset(settings), CPU)["logits"]
+    read = logits.filter(pl.col("readout") == "entity_relation")
+    best = read.group_by("seed", "group", "query").agg(
+        pl.col("candidate").sort_by("logit").last().alias("best")
+    )
+    right = best.group_by("group").agg((pl.col("best") == pl.col("query")).mean())
+    by_group = dict(right.iter_rows())
+    assert by_group["train_forward"] == by_group["train_backward"] == by_group["seen"] == 1.0
+    assert by_group["unseen"] < 1.0
+
+
+def test_embeddings_table_gives_every_token_one_role(small_settings, make_dataset):
+    settings = small_settings(entity_length=2)
+    dataset = make_dataset(settings)
+    table = train(settings, dataset, CPU)["embeddings"]
+    for seed in range(3):
+        one = table.filter(pl.col("seed") == seed)
+        assert sorted(one["token"]) == list(range(22))
+        assert one.filter(pl.col("role") == "relation")["token"].to_list() == [0, 1]
+        forward = dataset.table.filter(pl.col("seed") == seed, pl.col("direction") == "forward")
+        a = {token for tokens in forward["tokens"].to_list() for token in tokens[:2]}
+        assert set(one.filter(pl.col("role") == "A")["token"]) == a
+
+
+def test_evaluations_come_before_training_at_every_interval_and_after_the_last_epoch():
+    schedule = EvaluationSchedule(10, 4)
+    assert [epoch for epoch in range(11) if schedule.due(epoch)] == [0, 4, 8, 10]
+
+
+def write_dataset(path, settings):
+    frame = generate_dataset(
+        settings.task, settings.vocab_size, settings.entity_length, settings.seeds
+    )
+    write_table(path, frame, TABLES["dataset"])
+    return path
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_run_is_the_same_byte_for_byte(small_settings, tmp_path, family):
+    settings = small_settings(family=family)
+    dataset = write_dataset(tmp_path / "dataset.parquet", settings)
+    for name in ("a", "b"):
+        run_grid_point(settings, dataset, tmp_path / name, threads=1)
+    for table in FAMILIES[family].tables:
+        first, second = ((tmp_path / name / f"{table}.parquet").read_bytes() for name in ("a", "b"))
+        assert first == second
+
+
+def test_a_run_records_what_its_tables_do_not(small_settings, tmp_path):
+    settings = small_settings()
+    dataset = write_dataset(tmp_path / "dataset.parquet", settings)
+    run_grid_point(settings, dataset, tmp_path / "run", threads=1)
+    record = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert record["settings"] == settings.model_dump()
+    assert run_directory(settings).endswith(record["settings_hash"])
+    assert record["settings_hash"] == settings_hash(settings)
+    assert record["device"] == ("cuda" if torch.cuda.is_available() else "cpu")
+    assert record["wall_seconds"] > 0
+    assert record["versions"]["torch"] == torch.__version__
+    names = {path.name for path in (tmp_path / "run").iterdir()}
+    assert names == {"metrics.parquet", "logits.parquet", "embeddings.parquet", "run.json"}
+
+
+@pytest.mark.parametrize(
+    ("other", "problem"),
+    [
+        ({"seeds": 2}, "2 seeds of 3 tokens; the settings need 3 seeds of 3 tokens"),
+        ({"entity_length": 2}, "3 seeds of 5 tokens; the settings need 3 seeds of 3 tokens"),
+        ({"vocab_size": 40}, "lies outside vocab_size 20"),
+    ],
+)
+def test_a_dataset_of_other_settings_is_refused_and_nothing_written(
+    small_settings, tmp_path, other, problem
+):
+    dataset = write_dataset(tmp_path / "dataset.parquet", small_settings(**other))
+    with pytest.raises(UserError, match=problem):
+        run_grid_point(small_settings(), dataset, tmp_path / "run", threads=1)
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,38 @@
+"""The versions of data and training stand for numbers; these are the numbers.
+
+When a test here fails on purpose, results have moved: raise the version in
+`reversal_curse/versions.py`, so that users' runs are made again, and renew the numbers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import polars as pl
+import pytest
+import torch
+
+from reversal_curse.models import FAMILIES
+from reversal_curse.tasks.dataset import generate_dataset
+from reversal_curse.versions import DATA_VERSION, TRAINING_VERSION
+
+DATA = {1: "32169b9e0bbd0c1b"}
+TRAINING = {
+    ("gpt", 1): [1.2171, 5.5372, 1.2316, 5.2186, 1.0578, 5.0212],
+    ("bilinear", 1): [3.0609, 3.0702, 3.051, 3.0856, 3.0683, 3.0926],
+}
+
+
+def test_data_of_this_version_are_these():
+    frame = generate_dataset("reversal", 20, 2, seeds=2)
+    digest = hashlib.sha256(frame.write_json().encode()).hexdigest()[:16]
+    assert DATA.get(DATA_VERSION) == digest
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_training_of_this_version_ends_here(small_settings, make_dataset, family):
+    settings = small_settings(family=family, learning_rate=0.01)
+    train = FAMILIES[family].load_trainer()
+    metrics = train(settings, make_dataset(settings), torch.device("cpu"))["metrics"]
+    last = metrics.filter(pl.col("epoch") == 20).sort("seed", "split")["nll_token"]
+    assert TRAINING.get((family, TRAINING_VERSION)) == pytest.approx(last.to_list(), abs=2e-3)
