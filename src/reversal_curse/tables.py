@@ -179,22 +179,20 @@ def write_table(path: Path, frame: pl.DataFrame | pl.LazyFrame, table: Table) ->
 
 def read_table(path: Path, name: str) -> pl.DataFrame:
     """Read a table of a known schema; raises UserError where the file is something else."""
-    try:
-        frame = pl.read_parquet(path, hive_partitioning=False)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        raise UserError(
-            f"{path}: no readable Parquet table: {str(error).splitlines()[0]}"
-        ) from None
-    return _checked(frame, TABLES[name].schema, path)
+    return _read(path, TABLES[name].schema)
 
 
 def read_aggregated(path: Path, name: str) -> pl.DataFrame:
     """Read an aggregated table; raises UserError where the file is something else."""
-    frame = pl.read_parquet(path, hive_partitioning=False)
-    return _checked(frame, aggregated(TABLES[name]).schema, path)
+    return _read(path, aggregated(TABLES[name]).schema)
 
 
-def _checked(frame: pl.DataFrame, schema: pl.Schema, path: Path) -> pl.DataFrame:
+def _read(path: Path, schema: pl.Schema) -> pl.DataFrame:
+    try:
+        frame = pl.read_parquet(path, hive_partitioning=False)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{path}: no readable Parquet table: {reason}") from None
     for column, dtype in schema.items():
         found = frame.schema.get(column)
         if found != dtype:

@@ -80,8 +80,7 @@ def test_plan_counts_what_is_trained_and_what_is_waiting(tmp_path, capsys):
             "vocab_size 4 is too small",
         ),
         (
-            ["dataset", "--task", "reversal", "--vocab-size", "80", "--entity-length", "4"]
-            + ["--output", "y"],
+            "dataset --task reversal --vocab-size 80 --entity-length 4 --output y".split(),
             "less than or equal to 3",
         ),
         (
