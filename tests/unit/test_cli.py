@@ -11,6 +11,8 @@ import pytest
 
 from reversal_curse.cli import main
 
+DATASET = ["dataset", "--task", "reversal"]
+
 
 def test_a_grid_point_by_hand_from_sentences_to_a_figure(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -20,8 +22,9 @@ def test_a_grid_point_by_hand_from_sentences_to_a_figure(tmp_path, monkeypatch):
         "sweeps": [{"name": "a"}],
     }
     settings = {**config["defaults"]}
-    dataset = ["dataset", "--task", "reversal", "--vocab-size", "20", "--seeds", "2"]
-    assert main([*dataset, "--output", "dataset.parquet"]) == 0
+    assert (
+        main([*DATASET, "--vocab-size", "20", "--seeds", "2", "--output", "dataset.parquet"]) == 0
+    )
 
     from reversal_curse.config import Config
     from reversal_curse.sweep import grid_points
@@ -76,11 +79,21 @@ def test_plan_counts_what_is_trained_and_what_is_waiting(tmp_path, capsys):
             "nowhere: no readable Parquet table",
         ),
         (
-            ["dataset", "--task", "reversal", "--vocab-size", "4", "--output", "y"],
+            [*DATASET, "--vocab-size", "4", "--output", "y"],
             "vocab_size 4 is too small",
         ),
         (
-            "dataset --task reversal --vocab-size 80 --entity-length 4 --output y".split(),
+            [
+                "dataset",
+                "--task",
+                "reversal",
+                "--vocab-size",
+                "80",
+                "--entity-length",
+                "4",
+                "--output",
+                "y",
+            ],
             "less than or equal to 3",
         ),
         (

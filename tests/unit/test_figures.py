@@ -164,6 +164,12 @@ def test_logit_contrast_is_that_of_the_table():
     assert "validation, unseen direction" in shown
 
 
+def test_a_group_of_one_pair_has_no_contrast():
+    table = logits([point()])
+    lonely = (pl.col("group") == "unseen") & ((pl.col("query") > 0) | (pl.col("candidate") > 0))
+    assert "one candidate only" in texts(draw("reversal_logits", {"logits": table.filter(~lonely)}))
+
+
 def test_the_gap_is_unseen_minus_train_after_the_last_epoch():
     gaps = reversal_gap(metrics([point()]))
     assert gaps.height == 3

@@ -63,7 +63,10 @@ def _matrix(part: pl.DataFrame) -> np.ndarray:
 def _contrast(part: pl.DataFrame) -> str:
     """Mean logit of the right answers minus that of the other candidates, over seeds."""
     right = pl.col("query") == pl.col("candidate")
+    if part.filter(~right).is_empty():
+        return "one candidate only"
     by_seed = part.group_by("seed").agg(
         (pl.col("logit").filter(right).mean() - pl.col("logit").filter(~right).mean()).alias("gap")
     )["gap"]
-    return f"right − other: {round(by_seed.mean(), 1) + 0.0:.1f} ± {by_seed.std() or 0.0:.1f}"
+    mean = round(by_seed.mean(), 1) + 0.0  # no negative zero
+    return f"right − other: {mean:.1f} ± {by_seed.std() or 0.0:.1f}"

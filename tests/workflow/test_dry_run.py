@@ -1,0 +1,78 @@
+"""What Snakemake would do, without doing it."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import yaml
+
+from .conftest import TINY_POINTS
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "paper.yaml"])
+def test_the_configs_that_come_with_the_project_dry_run(workflow, root, name):
+    jobs = workflow.jobs("--configfile", str(root / "config" / name))
+    figures = [rule for rule in jobs if rule.startswith("figure_")]
+    assert len(figures) == 11
+    assert jobs["train_gpt"] > 20
+    assert jobs["train_bilinear"] > 5
+
+
+def test_a_config_of_the_user_replaces_the_default(workflow):
+    jobs = workflow.jobs()
+    assert jobs["train_gpt"] + jobs["train_bilinear"] == TINY_POINTS
+    assert jobs["dataset"] == 2
+
+
+def test_without_a_configfile_the_default_is_used(workflow, root):
+    named = workflow.jobs("--configfile", str(root / "config/config.yaml"))
+    workflow.config_file.unlink()
+    assert workflow.jobs() == named
+
+
+def test_a_figure_trains_only_what_it_needs(workflow):
+    jobs = workflow.jobs("results/figures/reversal_vocab.pdf")
+    assert jobs == {"dataset": 2, "train_gpt": 2, "aggregate_sweep": 1, "figure_reversal_vocab": 1}
+
+
+def test_targets_that_people_ask_for_exist_with_a_docstring(workflow):
+    listed = workflow.snakemake("--list-target-rules")
+    for target in ("all", "data", "metrics", "figures", "plan", "figure_reversal_curve"):
+        assert re.search(rf"^{target} \(.+\)$", listed, re.MULTILINE), target
+
+
+def test_the_slurm_profile_gives_every_training_job_a_gpu_memory_and_time(root):
+    profile = yaml.safe_load((root / "profiles/slurm/config.yaml").read_text())
+    assert profile["executor"] == "slurm"
+    for rule in ("train_gpt", "train_bilinear"):
+        resources = profile["set-resources"][rule]
+        assert "attempt" in resources["mem_mb"]
+        assert "attempt" in resources["runtime"]
+    assert "gpu=1" in (root / "workflow/rules/train.smk").read_text()
+
+
+def test_the_slurm_profile_is_accepted(workflow, root):
+    paper = str(root / "config/paper.yaml")
+    jobs = workflow.jobs("--configfile", paper, "--profile", str(root / "profiles/slurm"))
+    assert jobs["train_gpt"] > 100
+
+
+def test_a_sweep_of_a_thousand_points_dry_runs(workflow):
+    sweep = {
+        "name": "many",
+        "layers": list(range(1, 41)),
+        "embed_dim": list(range(8, 33)),
+        "heads": 1,
+        "pos_encoding": "absolute",
+    }
+    workflow.write_config({"sweeps": [sweep]})
+    jobs = workflow.jobs()
+    assert jobs["train_gpt"] == 1000
+    assert jobs["dataset"] == 1
+
+
+def test_a_grid_point_outside_the_config_is_refused_by_name(workflow):
+    path = "results/runs/task=reversal/family=gpt/layers=9/settings=x/metrics.parquet"
+    output = workflow.snakemake("--dry-run", path, status=1)
+    assert "no grid point task=reversal/family=gpt/layers=9/settings=x in this config" in output
