@@ -153,6 +153,8 @@ def test_a_run_that_failed_leaves_no_table_and_names_its_log(copy):
     """A dataset that is no Parquet: the job fails with one line, in the log that is printed."""
     gone = next(copy.directory.glob("results/runs/**/variant=frozen/*/metrics.parquet"))
     gone.unlink()
+    (copy.directory / "results/sweeps/frozen/metrics.parquet").unlink()
+    (copy.directory / "results/figures/reversal_frozen.pdf").unlink()
     dataset = next(copy.directory.glob("results/data/**/vocab_size=20/**/dataset.parquet"))
     times = dataset.stat().st_mtime_ns
     dataset.write_bytes(b"no table")
