@@ -15,11 +15,10 @@ from pydantic import ValidationError
 
 from reversal_curse.config import Config
 from reversal_curse.errors import UserError
-from reversal_curse.figures import FIGURES
+from reversal_curse.registry import FIGURES, TASKS
 from reversal_curse.settings import Settings
 from reversal_curse.sweep import canonical, check_trainable
 from reversal_curse.tables import RUN_TABLES, TABLES, write_table
-from reversal_curse.tasks import TASKS
 
 
 def main(arguments: list[str] | None = None) -> int:

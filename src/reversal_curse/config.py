@@ -20,8 +20,7 @@ from pydantic import (
 )
 
 from reversal_curse.errors import ConfigError
-from reversal_curse.figures import FIGURES
-from reversal_curse.models import FAMILIES
+from reversal_curse.registry import FAMILIES, FIGURES
 from reversal_curse.settings import AXES, FIXED, Name, Settings
 
 _STRICT = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)

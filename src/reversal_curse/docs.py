@@ -12,11 +12,9 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from reversal_curse.config import Config
-from reversal_curse.figures import FIGURES
-from reversal_curse.models import FAMILIES
+from reversal_curse.registry import FAMILIES, FIGURES, TASKS
 from reversal_curse.settings import AXES, FIXED, Settings
 from reversal_curse.tables import AXIS_COLUMNS, TABLES, Column
-from reversal_curse.tasks import TASKS
 
 SCHEMA = Path("workflow/schemas/config.schema.json")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from reversal_curse.config import Config
-from reversal_curse.models import FAMILIES
+from reversal_curse.registry import FAMILIES
 from reversal_curse.settings import Settings
 from reversal_curse.sweep import grid_points, sweep_points
 

@@ -13,8 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from reversal_curse.models import FAMILIES
-from reversal_curse.tasks import TASKS
+from reversal_curse.registry import FAMILIES, TASKS
 
 NAME_PATTERN = r"^[a-z][a-z0-9_]{0,47}$"
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]

@@ -10,10 +10,8 @@ from functools import cache
 
 from reversal_curse.config import Config, Sweep
 from reversal_curse.errors import ConfigError
-from reversal_curse.figures import FIGURES
-from reversal_curse.models import FAMILIES
+from reversal_curse.registry import FAMILIES, FIGURES, TASKS
 from reversal_curse.settings import AXES, FIXED, Settings
-from reversal_curse.tasks import TASKS
 
 # What a family lacks takes this value, so that no point is trained twice.
 CANONICAL_AXES = {"layers": 1, "heads": 1, "entity_length": 1, "pos_encoding": "none"}

@@ -13,7 +13,7 @@ import yaml
 
 from reversal_curse.config import Config
 from reversal_curse.docs import SCHEMA, config_schema, generated_blocks, with_blocks
-from reversal_curse.figures import FIGURES
+from reversal_curse.registry import FIGURES
 from reversal_curse.settings import Settings
 from reversal_curse.sweep import grid_points
 from reversal_curse.tables import TABLES, write_table

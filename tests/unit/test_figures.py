@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import shutil
+from pathlib import Path
 
 import matplotlib
 import numpy as np
@@ -11,12 +13,14 @@ import pytest
 from PIL import Image
 
 from reversal_curse.errors import UserError
-from reversal_curse.figures import FIGURES, code_version
+from reversal_curse.figures import code_version as module
 from reversal_curse.figures.bilinear_separation import exponents
+from reversal_curse.figures.code_version import code_version
 from reversal_curse.figures.embedding_cosine import random_absolute_cosine
 from reversal_curse.figures.points import split_points, varying_axes
 from reversal_curse.figures.render import draw, render
 from reversal_curse.figures.sweep_overview import reversal_gap
+from reversal_curse.registry import FIGURES
 from reversal_curse.settings import Settings
 from reversal_curse.tables import TABLES, aggregated, write_table
 
@@ -242,13 +246,9 @@ def test_an_unknown_suffix_is_refused(tmp_path):
 
 
 def test_a_change_in_one_figure_is_no_change_in_another(tmp_path, monkeypatch):
-    import shutil
-
-    import reversal_curse.figures as figures
-
     copy = tmp_path / "figures"
-    shutil.copytree(figures.__path__[0], copy)
-    monkeypatch.setattr(figures, "__file__", str(copy / "__init__.py"))
+    shutil.copytree(Path(module.__file__).parent, copy)
+    monkeypatch.setattr(module, "__file__", str(copy / "code_version.py"))
     before = {name: code_version(name) for name in FIGURES}
     (copy / "reversal_curve.py").write_text("changed")
     after = {name: code_version(name) for name in FIGURES}

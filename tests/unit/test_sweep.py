@@ -8,7 +8,7 @@ import re
 import pytest
 
 from reversal_curse.config import Config
-from reversal_curse.models import FAMILIES
+from reversal_curse.registry import FAMILIES
 from reversal_curse.settings import FIXED, Settings
 from reversal_curse.sweep import (
     canonical,

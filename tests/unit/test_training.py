@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from reversal_curse.errors import UserError
-from reversal_curse.models import FAMILIES
+from reversal_curse.registry import FAMILIES
 from reversal_curse.sweep import run_directory, settings_hash
 from reversal_curse.tables import TABLES, write_table
 from reversal_curse.tasks.dataset import generate_dataset

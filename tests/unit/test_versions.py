@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 import torch
 
-from reversal_curse.models import FAMILIES
+from reversal_curse.registry import FAMILIES
 from reversal_curse.tasks.dataset import generate_dataset
 from reversal_curse.versions import DATA_VERSION, TRAINING_VERSION
 

@@ -9,8 +9,8 @@ from snakemake.utils import validate
 
 from reversal_curse.config import Config, read_yaml
 from reversal_curse.errors import ConfigError
-from reversal_curse.figures import FIGURES, code_version
-from reversal_curse.models import FAMILIES
+from reversal_curse.figures.code_version import code_version
+from reversal_curse.registry import FAMILIES, FIGURES, TASKS
 from reversal_curse.sweep import (
     check_figures,
     dataset_directory,
@@ -19,7 +19,6 @@ from reversal_curse.sweep import (
     settings_json,
 )
 from reversal_curse.tables import RUN_TABLES
-from reversal_curse.tasks import TASKS
 from reversal_curse.versions import DATA_VERSION, TRAINING_VERSION
 
 DEFAULT_CONFIG = f"{workflow.basedir}/config/config.yaml"

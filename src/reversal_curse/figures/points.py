@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from reversal_curse.figures.style import axis_label
-from reversal_curse.models import FAMILIES
+from reversal_curse.registry import FAMILIES
 from reversal_curse.settings import AXES, POS_ENCODINGS
 
 _ORDER = {"family": tuple(FAMILIES), "pos_encoding": POS_ENCODINGS, "variant": ("default",)}

@@ -11,8 +11,8 @@ import polars as pl
 from matplotlib.figure import Figure
 
 from reversal_curse.errors import UserError
-from reversal_curse.figures import FIGURES
 from reversal_curse.figures.style import RC
+from reversal_curse.registry import FIGURES
 from reversal_curse.tables import read_aggregated
 
 # Without dates, the same numbers give the same file.

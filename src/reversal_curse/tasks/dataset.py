@@ -9,8 +9,8 @@ import numpy as np
 import polars as pl
 
 from reversal_curse.errors import UserError
+from reversal_curse.registry import TASKS
 from reversal_curse.tables import TABLES, read_table
-from reversal_curse.tasks import TASKS
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ import torch
 
 from reversal_curse.models.bilinear import Bilinear
 from reversal_curse.randomness import seed_generators
+from reversal_curse.registry import TASKS
 from reversal_curse.settings import Settings
 from reversal_curse.tables import TABLES
-from reversal_curse.tasks import TASKS
 from reversal_curse.tasks.dataset import Dataset
 from reversal_curse.training.metrics import MetricsRecorder, answer_nll
 from reversal_curse.training.schedule import EvaluationSchedule

@@ -9,8 +9,8 @@ from reversal_curse.models.gpt import GPT
 from reversal_curse.probes.embeddings import embedding_table
 from reversal_curse.probes.logits import logit_table
 from reversal_curse.randomness import Dropout, no_dropout, seed_generators, stacked_permutations
+from reversal_curse.registry import TASKS
 from reversal_curse.settings import Settings
-from reversal_curse.tasks import TASKS
 from reversal_curse.tasks.dataset import Dataset
 from reversal_curse.training.metrics import MetricsRecorder, answer_nll
 from reversal_curse.training.schedule import EvaluationSchedule

@@ -7,9 +7,9 @@ import math
 import polars as pl
 import torch
 
+from reversal_curse.registry import TASKS
 from reversal_curse.settings import Settings
 from reversal_curse.tables import TABLES
-from reversal_curse.tasks import TASKS
 
 
 def answer_nll(logits: torch.Tensor, answers: torch.Tensor) -> torch.Tensor:

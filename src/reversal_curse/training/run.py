@@ -15,11 +15,10 @@ import torch
 
 from reversal_curse import __version__
 from reversal_curse.errors import UserError
-from reversal_curse.models import FAMILIES
+from reversal_curse.registry import FAMILIES, TASKS
 from reversal_curse.settings import Settings
 from reversal_curse.sweep import run_directory, settings_hash
 from reversal_curse.tables import TABLES, write_table
-from reversal_curse.tasks import TASKS
 from reversal_curse.tasks.dataset import Dataset
 from reversal_curse.versions import DATA_VERSION, TRAINING_VERSION
 
