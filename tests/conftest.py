@@ -46,9 +46,7 @@ def make_dataset(tmp_path):
     """Write and read back the dataset of some settings; optionally of some seeds only."""
 
     def make(settings: Settings, seeds: list[int] | None = None) -> Dataset:
-        frame = generate_dataset(
-            settings.task, settings.vocab_size, settings.entity_length, settings.seeds
-        )
+        frame = generate_dataset(settings)
         if seeds is not None:
             frame = frame.filter(frame["seed"].is_in(seeds))
         path = tmp_path / f"dataset-{len(list(tmp_path.iterdir()))}.parquet"

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from reversal_curse.config import Config
 from reversal_curse.errors import UserError
-from reversal_curse.registry import FIGURES, TASKS
+from reversal_curse.registry import FIGURES
 from reversal_curse.settings import Settings
 from reversal_curse.sweep import canonical, check_trainable
 from reversal_curse.tables import RUN_TABLES, TABLES, write_table
@@ -37,10 +37,7 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(metavar="VERB", required=True)
 
     verb = _verb(verbs, "dataset", _dataset, "write the sentences of one task and size")
-    verb.add_argument("--task", choices=TASKS, required=True)
-    verb.add_argument("--vocab-size", type=_positive, required=True)
-    verb.add_argument("--entity-length", type=_positive, default=1)
-    verb.add_argument("--seeds", type=_positive, default=10)
+    verb.add_argument("--settings", required=True, help="JSON: task, vocab_size, seeds, ...")
     verb.add_argument("--output", type=Path, required=True, help="Parquet file to write")
 
     verb = _verb(verbs, "train", _train, "train all seeds of one grid point")
@@ -98,9 +95,7 @@ def _config(text: str) -> Config:
 def _dataset(options: argparse.Namespace) -> None:
     from reversal_curse.tasks.dataset import generate_dataset
 
-    size = {"task": options.task, "vocab_size": options.vocab_size}
-    _settings(json.dumps({**size, "entity_length": options.entity_length}), "dataset")
-    frame = generate_dataset(options.task, options.vocab_size, options.entity_length, options.seeds)
+    frame = generate_dataset(_settings(options.settings, "--settings"))
     write_table(options.output, frame, TABLES["dataset"])
     print(f"{options.output}: {frame.height} sentences")
 

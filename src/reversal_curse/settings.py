@@ -47,6 +47,8 @@ class Settings(BaseModel):
         800, "ids that entities are drawn from; relation tokens add to it", ge=1
     )
     entity_length: int = _axis(1, "tokens per entity", ge=1, le=3)
+    distance: int = _axis(1, "tokens between the two entities of a fact, plus one", ge=1)
+    train_facts: int = _axis(200, "training triples of `chain_related`", ge=1)
     pos_encoding: Literal[POS_ENCODINGS] = _axis("absolute", "how positions enter")
     variant: Name = _axis("default", "name of a block of `variants`, or `default` for none")
 

@@ -10,11 +10,20 @@ from functools import cache
 
 from reversal_curse.config import Config, Sweep
 from reversal_curse.errors import ConfigError
-from reversal_curse.registry import FAMILIES, FIGURES, TASKS
+from reversal_curse.registry import FAMILIES, FIGURES, TASK_AXES, TASKS
 from reversal_curse.settings import AXES, FIXED, Settings
 
 # What a family lacks takes this value, so that no point is trained twice.
-CANONICAL_AXES = {"layers": 1, "heads": 1, "entity_length": 1, "pos_encoding": "none"}
+CANONICAL_AXES = {
+    "layers": 1,
+    "heads": 1,
+    "entity_length": 1,
+    "distance": 1,
+    "train_facts": 1,
+    "pos_encoding": "none",
+}
+# What a dataset depends on.
+DATASET_SETTINGS = ("task", "vocab_size", "entity_length", "distance", "train_facts", "seeds")
 _BUILT_IN = {name: field.default for name, field in Settings.model_fields.items()}
 _CANONICAL = {**_BUILT_IN, **CANONICAL_AXES}
 
@@ -63,8 +72,8 @@ def resolve(config: Config, axes: dict) -> Settings:
 
 
 def canonical(values: dict) -> Settings:
-    """Settings from checked values, with what the family lacks at its canonical value."""
-    uses = FAMILIES[values["family"]].uses
+    """Settings from checked values, with what family or task lacks at its canonical value."""
+    uses = FAMILIES[values["family"]].uses - (TASK_AXES - TASKS[values["task"]].uses)
     return Settings.model_construct(
         **{name: value if name in uses else _CANONICAL[name] for name, value in values.items()}
     )
@@ -86,11 +95,22 @@ def check_trainable(settings: Settings, where: str) -> None:
             "an even embed_dim / heads",
         )
     task = TASKS[settings.task]
+    tasks = FAMILIES[settings.family].tasks
+    if settings.task not in tasks:
+        raise ConfigError(
+            where, f"family {settings.family} with task {settings.task}", ", ".join(tasks)
+        )
     if settings.vocab_size < task.min_vocab_size:
         raise ConfigError(
             where,
             f"vocab_size {settings.vocab_size} is too small for the entities of {settings.task}",
             f"at least {task.min_vocab_size}",
+        )
+    if task.max_train_facts and settings.train_facts > task.max_train_facts(settings):
+        raise ConfigError(
+            where,
+            f"train_facts {settings.train_facts} with vocab_size {settings.vocab_size}",
+            f"at most {task.max_train_facts(settings)}",
         )
 
 
@@ -147,10 +167,12 @@ def run_directory(settings: Settings) -> str:
 
 def dataset_directory(settings: Settings) -> str:
     """Hive partitions of the dataset that a run reads, relative to `results/data`."""
-    return (
-        f"task={settings.task}/vocab_size={settings.vocab_size}"
-        f"/entity_length={settings.entity_length}/seeds={settings.seeds}"
-    )
+    return "/".join([f"{name}={getattr(settings, name)}" for name in DATASET_SETTINGS])
+
+
+def dataset_json(settings: Settings) -> str:
+    """The settings that a dataset depends on, as one line for a command."""
+    return json.dumps({name: getattr(settings, name) for name in DATASET_SETTINGS})
 
 
 def settings_json(settings: Settings) -> str:

@@ -11,8 +11,6 @@ import pytest
 
 from reversal_curse.cli import main
 
-DATASET = ["dataset", "--task", "reversal"]
-
 
 def test_a_grid_point_by_hand_from_sentences_to_a_figure(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -22,9 +20,7 @@ def test_a_grid_point_by_hand_from_sentences_to_a_figure(tmp_path, monkeypatch):
         "sweeps": [{"name": "a"}],
     }
     settings = {**config["defaults"]}
-    assert (
-        main([*DATASET, "--vocab-size", "20", "--seeds", "2", "--output", "dataset.parquet"]) == 0
-    )
+    assert main(["dataset", "--settings", json.dumps(settings), "--output", "dataset.parquet"]) == 0
 
     from reversal_curse.config import Config
     from reversal_curse.sweep import grid_points
@@ -79,22 +75,16 @@ def test_plan_counts_what_is_trained_and_what_is_waiting(tmp_path, capsys):
             "nowhere: no readable Parquet table",
         ),
         (
-            [*DATASET, "--vocab-size", "4", "--output", "y"],
+            ["dataset", "--settings", '{"vocab_size": 4}', "--output", "y"],
             "vocab_size 4 is too small",
         ),
         (
-            [
-                "dataset",
-                "--task",
-                "reversal",
-                "--vocab-size",
-                "80",
-                "--entity-length",
-                "4",
-                "--output",
-                "y",
-            ],
+            ["dataset", "--settings", '{"entity_length": 4}', "--output", "y"],
             "less than or equal to 3",
+        ),
+        (
+            ["dataset", "--settings", '{"task": "chain", "family": "bilinear"}', "--output", "y"],
+            "family bilinear with task chain",
         ),
         (
             ["figure", "reversal_curve", "--tables", "nowhere", "--output", "y.pdf"],

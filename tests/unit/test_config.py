@@ -118,6 +118,18 @@ MISTAKES = {
         "vocab_size 7",
         "at least 8",
     ),
+    "a family that a task does not have": (
+        "sweeps: [{name: a, family: bilinear, task: chain}]",
+        "sweeps[0] (a)",
+        "family bilinear with task chain",
+        "reversal",
+    ),
+    "more training triples than the vocabulary holds": (
+        "sweeps: [{name: a, task: chain_related, vocab_size: 80, train_facts: 56}]",
+        "sweeps[0] (a)",
+        "train_facts 56 with vocab_size 80",
+        "at most 55",
+    ),
     "unknown family": (
         "sweeps: [{name: a, family: lstm}]",
         "sweeps[0].family",

@@ -6,7 +6,14 @@ import numpy as np
 import polars as pl
 import pytest
 
+from reversal_curse.settings import Settings
 from reversal_curse.tasks.dataset import Dataset, generate_dataset
+
+
+def generate(vocab_size: int, entity_length: int, seeds: int) -> pl.DataFrame:
+    size = {"vocab_size": vocab_size, "entity_length": entity_length, "seeds": seeds}
+    return generate_dataset(Settings(task="reversal", **size))
+
 
 # vocab_size, entity_length, pairs, training sentences, unseen sentences: the official generator's.
 COUNTS = [
@@ -24,7 +31,7 @@ COUNTS = [
 def test_sentence_counts_are_those_of_the_official_generator(
     vocab_size, entity_length, pairs, train, unseen
 ):
-    frame = generate_dataset("reversal", vocab_size, entity_length, seeds=2)
+    frame = generate(vocab_size, entity_length, seeds=2)
     for seed in (0, 1):
         one = frame.filter(pl.col("seed") == seed)
         assert one["pair"].n_unique() == pairs
@@ -35,7 +42,7 @@ def test_sentence_counts_are_those_of_the_official_generator(
 @pytest.mark.parametrize("entity_length", [1, 2, 3])
 def test_entities_are_words_over_two_disjoint_alphabets(entity_length):
     vocab_size = 40
-    frame = generate_dataset("reversal", vocab_size, entity_length, seeds=1)
+    frame = generate(vocab_size, entity_length, seeds=1)
     tokens = np.stack(frame["tokens"].to_list())
     first, relation, last = np.split(tokens, [entity_length, entity_length + 1], axis=1)
     forward = (frame["direction"] == "forward").to_numpy()
@@ -51,7 +58,7 @@ def test_entities_are_words_over_two_disjoint_alphabets(entity_length):
 
 @pytest.mark.parametrize("entity_length", [1, 2])
 def test_pairs_are_a_bijection(entity_length):
-    frame = generate_dataset("reversal", 40, entity_length, seeds=1)
+    frame = generate(40, entity_length, seeds=1)
     partners = {}
     for row in frame.iter_rows(named=True):
         a, b = row["tokens"][:entity_length], row["tokens"][-entity_length:]
@@ -62,7 +69,7 @@ def test_pairs_are_a_bijection(entity_length):
 
 
 def test_train_pairs_show_both_directions_and_validation_pairs_hide_one():
-    frame = generate_dataset("reversal", 80, 1, seeds=3)
+    frame = generate(80, 1, seeds=3)
     shown = frame.group_by("seed", "pair", "pair_split").agg(
         pl.col("direction").filter(pl.col("split") == "train").sort().alias("shown"),
         pl.col("direction").filter(pl.col("split") == "unseen").alias("hidden"),
@@ -77,7 +84,7 @@ def test_train_pairs_show_both_directions_and_validation_pairs_hide_one():
 
 
 def test_no_unseen_sentence_is_in_the_training_set():
-    frame = generate_dataset("reversal", 200, 2, seeds=2)
+    frame = generate(200, 2, seeds=2)
     for seed in (0, 1):
         one = frame.filter(pl.col("seed") == seed)
         train, unseen = (
@@ -88,13 +95,13 @@ def test_no_unseen_sentence_is_in_the_training_set():
 
 
 def test_the_coin_falls_on_both_sides():
-    unseen = generate_dataset("reversal", 800, 1, seeds=10).filter(pl.col("split") == "unseen")
+    unseen = generate(800, 1, seeds=10).filter(pl.col("split") == "unseen")
     forward = (unseen["direction"] == "forward").mean()
     assert abs(forward - 0.5) < 4 * 0.5 / np.sqrt(unseen.height)
 
 
 def test_a_seed_has_the_same_sentences_whatever_other_seeds_there_are():
-    few, many = (generate_dataset("reversal", 80, 1, seeds=n) for n in (2, 5))
+    few, many = (generate(80, 1, seeds=n) for n in (2, 5))
     assert few.equals(many.filter(pl.col("seed") < 2))
     assert not few.filter(pl.col("seed") == 0)["tokens"].equals(
         few.filter(pl.col("seed") == 1)["tokens"]
@@ -102,7 +109,7 @@ def test_a_seed_has_the_same_sentences_whatever_other_seeds_there_are():
 
 
 def test_the_smallest_vocabulary_still_holds_something_out():
-    frame = generate_dataset("reversal", 8, 1, seeds=1)
+    frame = generate(8, 1, seeds=1)
     assert frame.filter(pl.col("split") == "unseen").height == 1
     assert frame.filter(pl.col("split") == "train").height == 3
 

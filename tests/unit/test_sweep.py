@@ -136,7 +136,7 @@ def test_the_path_spells_every_axis_in_known_characters():
     directory = run_directory(Settings())
     assert directory.startswith(
         "task=reversal/family=gpt/layers=24/heads=12/embed_dim=768/vocab_size=800/"
-        "entity_length=1/pos_encoding=absolute/variant=default/settings="
+        "entity_length=1/distance=1/train_facts=200/pos_encoding=absolute/variant=default/settings="
     )
     assert re.fullmatch(r"[a-z0-9_=/]+", directory)
 
@@ -144,6 +144,28 @@ def test_the_path_spells_every_axis_in_known_characters():
 def test_hashes_of_known_settings_stay_so_that_old_runs_stay_valid():
     assert settings_hash(Settings()) == "pdnbmlkmde"
     assert settings_hash(Settings(epochs=500, learning_rate=0.001)) == "okjndjdfnf"
+
+
+def test_axes_a_task_lacks_are_canonical():
+    points = points_of(
+        {
+            "name": "a",
+            "task": ["reversal", "facts", "chain_related", "in_context"],
+            "distance": [1, 2],
+            "train_facts": [10, 20],
+            "entity_length": [1, 2],
+        }
+    )
+    shapes = sorted((p.task, p.distance, p.train_facts, p.entity_length) for p in points)
+    assert shapes == [
+        ("chain_related", 1, 10, 1),
+        ("chain_related", 1, 20, 1),
+        ("facts", 1, 1, 1),
+        ("facts", 2, 1, 1),
+        ("in_context", 1, 1, 1),
+        ("reversal", 1, 1, 1),
+        ("reversal", 1, 1, 2),
+    ]
 
 
 def test_settings_survive_the_command_line():

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from reversal_curse.registry import FAMILIES
+from reversal_curse.settings import Settings
 from reversal_curse.tasks.dataset import generate_dataset
 from reversal_curse.versions import DATA_VERSION, TRAINING_VERSION
 
@@ -24,7 +25,7 @@ TRAINING = {
 
 
 def test_data_of_this_version_are_these():
-    frame = generate_dataset("reversal", 20, 2, seeds=2)
+    frame = generate_dataset(Settings(vocab_size=20, entity_length=2, seeds=2))
     digest = hashlib.sha256(frame.write_json().encode()).hexdigest()[:16]
     assert DATA.get(DATA_VERSION) == digest
 

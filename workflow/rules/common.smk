@@ -10,10 +10,11 @@ from snakemake.utils import validate
 from reversal_curse.config import Config, read_yaml
 from reversal_curse.errors import ConfigError
 from reversal_curse.figures.code_version import code_version
-from reversal_curse.registry import FAMILIES, FIGURES, TASKS
+from reversal_curse.registry import FAMILIES, FIGURES
 from reversal_curse.sweep import (
     check_figures,
     dataset_directory,
+    dataset_json,
     grid_points,
     runs_with_table,
     settings_json,
@@ -53,26 +54,30 @@ or_exit(check_figures, CONFIG)
 
 validate(config, "../schemas/config.schema.json", set_default=False)
 
+DATASETS = {dataset_directory(settings): settings for settings in POINTS.values()}
 SWEEPS = [sweep.name for sweep in CONFIG.sweeps]
 
 
 wildcard_constraints:
-    task="|".join(TASKS),
-    vocab_size=r"\d+",
-    entity_length=r"\d+",
-    seeds=r"\d+",
     sweep="|".join(SWEEPS),
     table="|".join(RUN_TABLES),
 
 
+def find(kind, directory, known):
+    """What the config knows of a directory that a rule was asked for."""
+    if directory not in known:
+        raise WorkflowError(f"no {kind} {directory} in this config; `snakemake plan` lists sweeps")
+    return known[directory]
+
+
 def point_settings(wildcards):
     """Settings of the grid point whose run directory a rule was asked for."""
-    try:
-        return POINTS[wildcards.point]
-    except KeyError:
-        raise WorkflowError(
-            f"no grid point {wildcards.point} in this config; `snakemake plan` lists its sweeps"
-        ) from None
+    return find("grid point", wildcards.point, POINTS)
+
+
+def dataset_settings(wildcards):
+    """Settings of some grid point that reads the dataset that a rule was asked for."""
+    return find("dataset", wildcards.dataset, DATASETS)
 
 
 def run_tables(sweep, table):

@@ -4,23 +4,23 @@
 rule data:
     "All datasets of the config."
     input:
-        {
-            f"results/data/{dataset_directory(settings)}/dataset.parquet"
-            for settings in POINTS.values()
-        },
+        [f"results/data/{directory}/dataset.parquet" for directory in DATASETS],
 
 
 rule dataset:
     output:
-        "results/data/task={task}/vocab_size={vocab_size}/entity_length={entity_length}/seeds={seeds}/dataset.parquet",
+        "results/data/{dataset}/dataset.parquet",
     log:
-        "results/logs/data/task={task}/vocab_size={vocab_size}/entity_length={entity_length}/seeds={seeds}.log",
+        "results/logs/data/{dataset}.log",
+    wildcard_constraints:
+        dataset="task=[a-z0-9_=/]+",
     conda:
         "../envs/reversal_curse.yaml"
     params:
+        settings=lambda wildcards: dataset_json(dataset_settings(wildcards)),
         version=DATA_VERSION,
     message:
-        "sentences of {wildcards.task}, vocab_size {wildcards.vocab_size}, entity_length {wildcards.entity_length}"
+        "sentences of {wildcards.dataset}"
     shell:
-        "python -m reversal_curse dataset --task {wildcards.task} --vocab-size {wildcards.vocab_size} "
-        "--entity-length {wildcards.entity_length} --seeds {wildcards.seeds} --output {output:q} > {log:q} 2>&1"
+        "python -m reversal_curse dataset --settings {params.settings:q} --output {output:q} "
+        "> {log:q} 2>&1"

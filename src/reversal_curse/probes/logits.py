@@ -10,36 +10,32 @@ import polars as pl
 import torch
 
 from reversal_curse.models.gpt import GPT
+from reversal_curse.registry import TASKS
+from reversal_curse.settings import Settings
 from reversal_curse.tables import TABLES
 from reversal_curse.tasks.dataset import Dataset
-
-GROUPS = {
-    "train_forward": (pl.col("pair_split") == "train") & (pl.col("direction") == "forward"),
-    "train_backward": (pl.col("pair_split") == "train") & (pl.col("direction") == "backward"),
-    "seen": (pl.col("pair_split") == "validation") & (pl.col("split") == "train"),
-    "unseen": (pl.col("pair_split") == "validation") & (pl.col("split") == "unseen"),
-}
 
 
 @torch.no_grad()
 def logit_table(
-    model: GPT, dataset: Dataset, entity_length: int, device: torch.device
+    model: GPT, settings: Settings, dataset: Dataset, device: torch.device
 ) -> pl.DataFrame:
-    """The `logits` table: within each group, every query against every candidate answer.
+    """The `logits` table: within each group of the task, every query against every answer.
 
-    `seen` and `unseen` list the validation pairs in the same order; their directions are
-    mixed, as the coin of the dataset fell.
+    The groups are the task's `LOGIT_GROUPS`. For reversal, `seen` and `unseen` list the
+    validation pairs in the same order; their directions are mixed, as the coin fell.
     """
-    frames = []
-    for group, condition in GROUPS.items():
+    frames = [pl.DataFrame(schema=TABLES["logits"].schema)]
+    length = settings.entity_length
+    for group, condition in TASKS[settings.task].load().LOGIT_GROUPS.items():
         tokens = torch.from_numpy(dataset.tokens(condition)).to(device)
-        candidates = tokens[:, :, entity_length + 1]
-        for readout, length in (("entity", entity_length), ("entity_relation", entity_length + 1)):
-            logits = model(tokens[:, :, :length], 1)[:, :, 0]
+        candidates = tokens[:, :, length + 1]
+        for readout, query_length in (("entity", length), ("entity_relation", length + 1)):
+            logits = model(tokens[:, :, :query_length], 1)[:, :, 0]
             index = candidates[:, None, :].expand(-1, logits.shape[1], -1)
             chosen = logits.gather(-1, index)  # (S, queries, candidates)
-            frames.append(_rows(chosen, dataset.seeds, group, readout))
-    return TABLES["logits"].conform(pl.concat(frames))
+            frames.append(TABLES["logits"].conform(_rows(chosen, dataset.seeds, group, readout)))
+    return pl.concat(frames)
 
 
 def _rows(chosen: torch.Tensor, seeds: list[int], group: str, readout: str) -> pl.DataFrame:

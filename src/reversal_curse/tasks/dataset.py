@@ -10,6 +10,7 @@ import polars as pl
 
 from reversal_curse.errors import UserError
 from reversal_curse.registry import TASKS
+from reversal_curse.settings import Settings
 from reversal_curse.tables import TABLES, read_table
 
 
@@ -18,22 +19,23 @@ class Sentence:
     """One sentence of one seed."""
 
     pair: int
+    """Number of the fact (pair or triple)."""
     pair_split: str
     """`train` (every direction is shown) or `validation` (one is held out)."""
     direction: str
-    """`forward` (A -> B) or `backward` (B <- A)."""
+    """Which sentence of the fact: `forward`, `backward`, `a_to_b`, `b_to_c`, `a_to_c`."""
     split: str
     """`train` (in the training set) or `unseen` (held out)."""
     tokens: list[int]
 
 
-def generate_dataset(task: str, vocab_size: int, entity_length: int, seeds: int) -> pl.DataFrame:
-    """The `dataset` table of seeds 0 .. `seeds` - 1."""
-    generate = TASKS[task].load().generate
+def generate_dataset(settings: Settings) -> pl.DataFrame:
+    """The `dataset` table of all seeds."""
+    generate = TASKS[settings.task].load().generate
     rows = [
         {"seed": seed, **vars(sentence)}
-        for seed in range(seeds)
-        for sentence in generate(vocab_size, entity_length, seed)
+        for seed in range(settings.seeds)
+        for sentence in generate(settings, seed)
     ]
     return TABLES["dataset"].conform(pl.DataFrame(rows))
 

@@ -23,7 +23,7 @@ def train(settings: Settings, dataset: Dataset, device: torch.device) -> dict[st
     pair: the loss of the direction that is trained against that of the one held out,
     as in the theorems of Zhu et al. 2024, section 3.
     """
-    vocabulary = settings.vocab_size + len(TASKS[settings.task].relations)
+    vocabulary = settings.vocab_size + TASKS[settings.task].relations(settings)
     generators = seed_generators(dataset.seeds, "init")
     model = Bilinear(vocabulary, settings.embed_dim, settings.init_std, generators).to(device)
     splits = {

@@ -18,7 +18,7 @@ from reversal_curse.training.schedule import EvaluationSchedule
 
 def build_model(settings: Settings, dataset: Dataset, device: torch.device) -> GPT:
     """The untrained models of all seeds; drawn on the CPU, so alike on every device."""
-    vocabulary = settings.vocab_size + len(TASKS[settings.task].relations)
+    vocabulary = settings.vocab_size + TASKS[settings.task].relations(settings)
     generators = seed_generators(dataset.seeds, "init")
     return GPT(settings, vocabulary, dataset.length - 1, generators).to(device)
 
@@ -46,13 +46,14 @@ def train(settings: Settings, dataset: Dataset, device: torch.device) -> dict[st
         name: torch.from_numpy(dataset.split(name)).to(device) for name in ("train", "unseen")
     }
     sentences = splits["train"]
-    trained_tokens = settings.entity_length if settings.loss_on == "answer" else dataset.length - 1
+    answer = TASKS[settings.task].answer_length(settings)
+    trained_tokens = answer if settings.loss_on == "answer" else dataset.length - 1
     recorder = MetricsRecorder(settings, dataset.seeds)
     schedule = EvaluationSchedule(settings.epochs, settings.eval_every)
 
     for epoch in range(settings.epochs + 1):
         if schedule.due(epoch):
-            line = _evaluate(model, splits, epoch, settings.entity_length, recorder)
+            line = _evaluate(model, splits, epoch, answer, recorder)
             schedule.report(epoch, line)
         if epoch == settings.epochs:
             break
@@ -67,10 +68,8 @@ def train(settings: Settings, dataset: Dataset, device: torch.device) -> dict[st
 
     return {
         "metrics": recorder.table(),
-        "logits": logit_table(model, dataset, settings.entity_length, device),
-        "embeddings": embedding_table(
-            model.embeddings(), dataset, settings.entity_length, len(TASKS[settings.task].relations)
-        ),
+        "logits": logit_table(model, settings, dataset, device),
+        "embeddings": embedding_table(model.embeddings(), settings, dataset),
     }
 
 
@@ -79,13 +78,13 @@ def _evaluate(
     model: GPT,
     splits: dict[str, torch.Tensor],
     epoch: int,
-    entity_length: int,
+    answer: int,
     recorder: MetricsRecorder,
 ) -> str:
     """Record both splits without dropout; returns a line for the log."""
     parts = []
     for split, tokens in splits.items():
-        logits = model(tokens[:, :, :-1], entity_length)
-        nll, accuracy = recorder.record(epoch, split, logits, tokens[:, :, -entity_length:])
+        logits = model(tokens[:, :, :-1], answer)
+        nll, accuracy = recorder.record(epoch, split, logits, tokens[:, :, -answer:])
         parts.append(f"{split} NLL {nll:.3f} nats, accuracy {accuracy:.2f}")
     return "; ".join(parts)

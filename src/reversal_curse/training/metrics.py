@@ -24,8 +24,8 @@ class MetricsRecorder:
     def __init__(self, settings: Settings, seeds: list[int]):
         task = TASKS[settings.task]
         self.seeds = seeds
-        self.chance_vocab = math.log(settings.vocab_size + len(task.relations))
-        self.chance_class = math.log(settings.vocab_size // task.classes)
+        self.chance_vocab = math.log(settings.vocab_size + task.relations(settings))
+        self.chance_class = math.log(task.class_size(settings))
         self.frames: list[pl.DataFrame] = []
 
     def record(
