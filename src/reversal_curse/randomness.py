@@ -37,6 +37,14 @@ def stacked_normal(
     return draws
 
 
+def stacked_uniform(generators: list[torch.Generator], shape: tuple[int, ...]) -> torch.Tensor:
+    """Uniform draws from [0, 1) of shape (S, *shape)."""
+    draws = torch.empty(len(generators), *shape, device=generators[0].device)
+    for replica, generator in zip(draws, generators, strict=True):
+        replica.uniform_(generator=generator)
+    return draws
+
+
 def stacked_permutations(generators: list[torch.Generator], n: int) -> torch.Tensor:
     """A permutation of 0..n-1 per seed, shape (S, n)."""
     return torch.stack([torch.randperm(n, generator=generator) for generator in generators])
@@ -51,9 +59,7 @@ class Dropout:
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """`x` of shape (S, ...) with entries dropped at `rate`, the others scaled up."""
-        noise = torch.empty_like(x)
-        for replica, generator in zip(noise, self.generators, strict=True):
-            replica.uniform_(generator=generator)
+        noise = stacked_uniform(self.generators, x.shape[1:])
         return x * (noise >= self.rate).to(x.dtype).div_(1.0 - self.rate)
 
 

@@ -156,6 +156,29 @@ FAMILIES = {
         tasks=tuple(TASKS),
         tables=("metrics", "logits", "embeddings"),
     ),
+    "masked_diffusion": Family(
+        trainer="reversal_curse.training.masked_diffusion:train",
+        description="bidirectional encoder, masked diffusion with tokens masked in any order",
+        uses=frozenset(
+            _ALWAYS
+            | TASK_AXES
+            | {
+                "layers",
+                "heads",
+                "pos_encoding",
+                "masking",
+                "batch_size",
+                "weight_decay",
+                "beta1",
+                "beta2",
+                "dropout",
+                "tie_head",
+                "freeze_embeddings",
+            }
+        ),
+        tasks=("facts", "reversal", "chain"),
+        tables=("metrics", "embeddings"),
+    ),
     "bilinear": Family(
         trainer="reversal_curse.training.gradient_flow:train",
         description="logits x^T Theta y over fixed random embeddings, full-batch gradient descent",

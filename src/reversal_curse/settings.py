@@ -18,7 +18,8 @@ from reversal_curse.registry import FAMILIES, TASKS
 NAME_PATTERN = r"^[a-z][a-z0-9_]{0,47}$"
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 
-POS_ENCODINGS = ("none", "absolute", "rotary")
+POS_ENCODINGS = ("none", "absolute", "rotary", "alibi")
+MASKINGS = ("any_order", "subject", "object", "either", "both", "relation")
 
 
 def _axis(default: Any, description: str, **limits: Any) -> Any:
@@ -50,6 +51,7 @@ class Settings(BaseModel):
     distance: int = _axis(1, "tokens between the two entities of a fact, plus one", ge=1)
     train_facts: int = _axis(200, "training triples of `chain_related`", ge=1)
     pos_encoding: Literal[POS_ENCODINGS] = _axis("absolute", "how positions enter")
+    masking: Literal[MASKINGS] = _axis("any_order", "tokens that masked diffusion ever masks")
     variant: Name = _axis("default", "name of a block of `variants`, or `default` for none")
 
     seeds: int = _fixed(10, "replicas, trained as one batch; seeds 0 to `seeds` - 1", ge=1)

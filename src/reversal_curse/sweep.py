@@ -21,6 +21,7 @@ CANONICAL_AXES = {
     "distance": 1,
     "train_facts": 1,
     "pos_encoding": "none",
+    "masking": "any_order",
 }
 # What a dataset depends on.
 DATASET_SETTINGS = ("task", "vocab_size", "entity_length", "distance", "train_facts", "seeds")

@@ -8,16 +8,17 @@ import pytest
 import torch
 import transformers
 
-from reversal_curse.models.gpt import GPT
-from reversal_curse.models.positional import apply_rotary, rotary_angles
+from reversal_curse.models.positional import alibi_bias, apply_rotary, rotary_angles
+from reversal_curse.models.transformer import Transformer
 from reversal_curse.randomness import Dropout, seed_generators
 from reversal_curse.settings import POS_ENCODINGS
 
 VOCABULARY, LENGTH = 22, 6
 
 
-def build(settings, seeds=(0, 1, 2)) -> GPT:
-    return GPT(settings, VOCABULARY, LENGTH, seed_generators(list(seeds), "init"))
+def build(settings, seeds=(0, 1, 2)) -> Transformer:
+    generators = seed_generators(list(seeds), "init")
+    return Transformer(settings, VOCABULARY, LENGTH, generators, causal=True)
 
 
 def random_tokens(seeds=3, batch=5, length=LENGTH) -> torch.Tensor:
@@ -25,7 +26,7 @@ def random_tokens(seeds=3, batch=5, length=LENGTH) -> torch.Tensor:
     return torch.randint(VOCABULARY, (seeds, batch, length), generator=generator)
 
 
-def hugging_face_twin(model: GPT, settings, seed: int) -> transformers.GPT2LMHeadModel:
+def hugging_face_twin(model: Transformer, settings, seed: int) -> transformers.GPT2LMHeadModel:
     """GPT-2 of Hugging Face with the weights of one of our seeds."""
     config = transformers.GPT2Config(
         vocab_size=VOCABULARY,
@@ -147,6 +148,14 @@ def test_rotary_scores_depend_on_relative_position_only():
         assert scores == pytest.approx([scores[0]] * 3, abs=1e-4)
     assert abs(score(0, 1) - score(0, 7)) > 1e-2
     assert score(0, 0) == pytest.approx((query @ key.T).item(), abs=1e-5)
+
+
+def test_alibi_biases_are_the_published_ones():
+    """Press et al. 2022, figure 3: for 8 heads the slopes are 1/2, 1/4, ..., 1/256."""
+    bias = alibi_bias(4, 8, torch.device("cpu"))
+    assert bias[0, 3].tolist() == [-1.5, -1.0, -0.5, 0.0]
+    assert bias[7, 3, 0].item() == pytest.approx(-3 / 256)
+    assert torch.equal(bias, bias.transpose(1, 2))
 
 
 def test_frozen_embeddings_take_no_gradient(small_settings):

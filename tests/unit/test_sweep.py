@@ -136,7 +136,8 @@ def test_the_path_spells_every_axis_in_known_characters():
     directory = run_directory(Settings())
     assert directory.startswith(
         "task=reversal/family=gpt/layers=24/heads=12/embed_dim=768/vocab_size=800/"
-        "entity_length=1/distance=1/train_facts=200/pos_encoding=absolute/variant=default/settings="
+        "entity_length=1/distance=1/train_facts=200/pos_encoding=absolute/"
+        "masking=any_order/variant=default/settings="
     )
     assert re.fullmatch(r"[a-z0-9_=/]+", directory)
 

@@ -20,6 +20,7 @@ from reversal_curse.versions import DATA_VERSION, TRAINING_VERSION
 DATA = {1: "32169b9e0bbd0c1b"}
 TRAINING = {
     ("gpt", 1): [1.2171, 5.5372, 1.2316, 5.2186, 1.0578, 5.0212],
+    ("masked_diffusion", 1): [2.4529, 4.1594, 2.4919, 3.1653, 2.4347, 3.0656],
     ("bilinear", 1): [3.0609, 3.0702, 3.051, 3.0856, 3.0683, 3.0926],
 }
 

@@ -5,10 +5,16 @@ from __future__ import annotations
 import polars as pl
 
 from reversal_curse.figures.style import axis_label
-from reversal_curse.registry import FAMILIES
-from reversal_curse.settings import AXES, POS_ENCODINGS
+from reversal_curse.registry import FAMILIES, TASKS
+from reversal_curse.settings import AXES, MASKINGS, POS_ENCODINGS
 
-_ORDER = {"family": tuple(FAMILIES), "pos_encoding": POS_ENCODINGS, "variant": ("default",)}
+_ORDER = {
+    "task": tuple(TASKS),
+    "family": tuple(FAMILIES),
+    "pos_encoding": POS_ENCODINGS,
+    "masking": MASKINGS,
+    "variant": ("default",),
+}
 
 
 def varying_axes(table: pl.DataFrame) -> list[str]:

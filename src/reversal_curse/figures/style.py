@@ -43,7 +43,14 @@ _AXIS_LABELS: dict[str, Callable[[object], str]] = {
     "embed_dim": lambda v: f"d = {v}",
     "vocab_size": lambda v: f"V = {v}",
     "entity_length": lambda v: f"{v}-token entities",
-    "pos_encoding": lambda v: {"none": "no positions"}.get(str(v), f"{v} positions"),
+    "pos_encoding": lambda v: {"none": "no positions", "alibi": "ALiBi"}.get(
+        str(v), f"{v} positions"
+    ),
+    "masking": lambda v: f"masked: {str(v).replace('_', ' ')}",
+    "distance": lambda v: f"distance {v}",
+    "train_facts": lambda v: f"{v} training facts",
+    "task": lambda v: str(v).replace("_", " "),
+    "family": lambda v: str(v).replace("_", " "),
     "variant": lambda v: f"variant {v}",
     "settings": lambda v: f"settings {v}",
 }

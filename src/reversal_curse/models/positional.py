@@ -25,3 +25,14 @@ def apply_rotary(x: torch.Tensor, angles: torch.Tensor) -> torch.Tensor:
     even, odd = x[..., 0::2], x[..., 1::2]
     cos, sin = angles.cos(), angles.sin()
     return torch.stack((even * cos - odd * sin, even * sin + odd * cos), dim=-1).flatten(-2)
+
+
+def alibi_bias(length: int, heads: int, device: torch.device) -> torch.Tensor:
+    """Biases -m_h |i - j| of shape (heads, T, T), slopes m_h = 2^(-8 h / heads), h = 1 .. heads.
+
+    Press et al. 2022, "Train Short, Test Long", section 3; symmetric, so that it serves
+    bidirectional attention too. Under a causal mask it is theirs.
+    """
+    slopes = 2.0 ** (-8.0 * torch.arange(1, heads + 1, device=device) / heads)
+    positions = torch.arange(length, device=device)
+    return -slopes[:, None, None] * (positions[:, None] - positions[None, :]).abs()

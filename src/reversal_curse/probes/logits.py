@@ -9,7 +9,7 @@ from __future__ import annotations
 import polars as pl
 import torch
 
-from reversal_curse.models.gpt import GPT
+from reversal_curse.models.transformer import Transformer
 from reversal_curse.registry import TASKS
 from reversal_curse.settings import Settings
 from reversal_curse.tables import TABLES
@@ -18,7 +18,7 @@ from reversal_curse.tasks.dataset import Dataset
 
 @torch.no_grad()
 def logit_table(
-    model: GPT, settings: Settings, dataset: Dataset, device: torch.device
+    model: Transformer, settings: Settings, dataset: Dataset, device: torch.device
 ) -> pl.DataFrame:
     """The `logits` table: within each group of the task, every query against every answer.
 

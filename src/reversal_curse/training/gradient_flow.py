@@ -38,11 +38,9 @@ def train(settings: Settings, dataset: Dataset, device: torch.device) -> dict[st
 
     for epoch in range(settings.epochs + 1):
         if schedule.due(epoch):
-            line = []
             for split, (subjects, objects) in splits.items():
                 logits = model.logits(subjects)[:, :, None]
-                nll, _ = recorder.record(epoch, split, logits, objects[..., None])
-                line.append(f"{split} NLL {nll:.3f} nats")
+                recorder.record(epoch, split, logits, objects[..., None])
             losses = {
                 "nll_forward": _fact_nll(model, *forward),
                 "nll_reverse": _fact_nll(model, *splits["unseen"]),
@@ -53,7 +51,7 @@ def train(settings: Settings, dataset: Dataset, device: torch.device) -> dict[st
                     *(pl.Series(name, nll.flatten().tolist()) for name, nll in losses.items()),
                 )
             )
-            schedule.report(epoch, "; ".join(line))
+            schedule.report(epoch, recorder.last_line(len(splits)))
         if epoch < settings.epochs:
             model.theta -= settings.learning_rate * model.gradient(*splits["train"])
 

@@ -28,23 +28,17 @@ class MetricsRecorder:
         self.chance_class = math.log(task.class_size(settings))
         self.frames: list[pl.DataFrame] = []
 
-    def record(
-        self, epoch: int, split: str, logits: torch.Tensor, answers: torch.Tensor
-    ) -> tuple[float, float]:
-        """Note one evaluation; returns mean NLL per token (nats) and accuracy over the seeds.
-
-        `logits` has shape (S, B, k, vocabulary), `answers` (S, B, k).
-        """
+    def record(self, epoch: int, split: str, logits: torch.Tensor, answers: torch.Tensor) -> None:
+        """Note one evaluation from `logits` (S, B, k, vocabulary) and `answers` (S, B, k)."""
         nll = answer_nll(logits, answers).double()
         right = (logits.argmax(-1) == answers).all(-1).double()
-        first = nll[..., 0].mean(1)
         self.frames.append(
             pl.DataFrame(
                 {
                     "seed": self.seeds,
                     "epoch": epoch,
                     "split": split,
-                    "nll_token": first.tolist(),
+                    "nll_token": nll[..., 0].mean(1).tolist(),
                     "nll_word": nll.sum(-1).mean(1).tolist(),
                     "accuracy": right.mean(1).tolist(),
                     "chance_vocab": self.chance_vocab,
@@ -52,7 +46,14 @@ class MetricsRecorder:
                 }
             )
         )
-        return first.mean().item(), right.mean().item()
+
+    def last_line(self, splits: int) -> str:
+        """The last `splits` evaluations as a line for the log: means over the seeds."""
+        return "; ".join(
+            f"{frame['split'][0]} NLL {frame['nll_token'].mean():.3f} nats, "
+            f"accuracy {frame['accuracy'].mean():.2f}"
+            for frame in self.frames[-splits:]
+        )
 
     def table(self) -> pl.DataFrame:
         """Everything recorded, sorted by seed, epoch and split."""

@@ -1,9 +1,9 @@
-"""GPT-2 from scratch, all seeds of a grid point as one batch.
+"""A transformer whose every parameter has a seed dimension, so that one product serves all seeds.
 
-Every parameter carries a leading seed dimension S, so that one matrix product
-advances all replicas. Architecture and initialisation follow GPT-2 (Radford et
-al. 2019): pre-LN decoder, tanh GELU, N(0, 0.02^2), residual projections scaled by
-1 / sqrt(2 L). Zhu et al. 2024, section 5, train this model with an untied head.
+Architecture and initialisation follow GPT-2 (Radford et al. 2019): pre-LN blocks, tanh
+GELU, N(0, 0.02^2), residual projections scaled by 1 / sqrt(2 L). With `causal` it is the
+`gpt` family (Zhu et al. 2024, section 5, with an untied head), without it the encoder of
+the `masked_diffusion` family.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from reversal_curse.models.positional import apply_rotary, rotary_angles
+from reversal_curse.models.positional import alibi_bias, apply_rotary, rotary_angles
 from reversal_curse.randomness import no_dropout, stacked_normal
 from reversal_curse.settings import Settings
 
@@ -51,39 +51,49 @@ class LayerNorm(nn.Module):
 
 
 class Attention(nn.Module):
-    """Causal multi-head self-attention."""
+    """Multi-head self-attention, of earlier tokens only where `causal`."""
 
-    def __init__(self, generators: list[torch.Generator], settings: Settings):
+    def __init__(self, generators: list[torch.Generator], settings: Settings, causal: bool):
         super().__init__()
         d = settings.embed_dim
         self.heads = settings.heads
-        self.rotary = settings.pos_encoding == "rotary"
+        self.pos_encoding = settings.pos_encoding
+        self.causal = causal
         self.qkv = Linear(generators, d, 3 * d, INIT_STD)
         self.proj = Linear(generators, d, d, INIT_STD / math.sqrt(2 * settings.layers))
 
     def forward(self, x: torch.Tensor, batch: int, noise: Noise) -> torch.Tensor:
+        scores, value = self.scores(x, batch)
+        weights = noise(scores.softmax(-1))
+        mixed = (weights @ value).transpose(2, 3).reshape(x.shape)
+        return noise(self.proj(mixed))
+
+    def scores(self, x: torch.Tensor, batch: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Pre-softmax scores (S, B, heads, T, T) and values (S, B, heads, T, head_dim)."""
         s, n, d = x.shape
         length, head_dim = n // batch, d // self.heads
         qkv = self.qkv(x).view(s, batch, length, 3, self.heads, head_dim)
         query, key, value = qkv.permute(3, 0, 1, 4, 2, 5)  # each (S, B, heads, T, head_dim)
-        if self.rotary:
+        if self.pos_encoding == "rotary":
             angles = rotary_angles(length, head_dim, x.device)
             query, key = apply_rotary(query, angles), apply_rotary(key, angles)
         scores = query @ key.transpose(-1, -2) / math.sqrt(head_dim)
-        future = torch.ones(length, length, dtype=torch.bool, device=x.device).triu(1)
-        weights = noise(scores.masked_fill(future, -math.inf).softmax(-1))
-        mixed = (weights @ value).transpose(2, 3).reshape(s, n, d)
-        return noise(self.proj(mixed))
+        if self.pos_encoding == "alibi":
+            scores = scores + alibi_bias(length, self.heads, x.device)
+        if self.causal:
+            future = torch.ones(length, length, dtype=torch.bool, device=x.device).triu(1)
+            scores = scores.masked_fill(future, -math.inf)
+        return scores, value
 
 
 class Block(nn.Module):
     """Pre-LN transformer block: attention and a four times wider MLP."""
 
-    def __init__(self, generators: list[torch.Generator], settings: Settings):
+    def __init__(self, generators: list[torch.Generator], settings: Settings, causal: bool):
         super().__init__()
         d = settings.embed_dim
         self.ln_1 = LayerNorm(len(generators), d)
-        self.attention = Attention(generators, settings)
+        self.attention = Attention(generators, settings, causal)
         self.ln_2 = LayerNorm(len(generators), d)
         self.fc = Linear(generators, d, 4 * d, INIT_STD)
         self.proj = Linear(generators, 4 * d, d, INIT_STD / math.sqrt(2 * settings.layers))
@@ -94,15 +104,20 @@ class Block(nn.Module):
         return x + noise(self.proj(hidden))
 
 
-class GPT(nn.Module):
-    """S independent GPT-2 models over a vocabulary of `vocabulary` tokens.
+class Transformer(nn.Module):
+    """S independent transformers over a vocabulary of `vocabulary` tokens.
 
     `length` is the longest input in tokens; `generators` holds one initialisation
-    stream per seed.
+    stream per seed; `causal` hides later tokens from earlier ones.
     """
 
     def __init__(
-        self, settings: Settings, vocabulary: int, length: int, generators: list[torch.Generator]
+        self,
+        settings: Settings,
+        vocabulary: int,
+        length: int,
+        generators: list[torch.Generator],
+        causal: bool,
     ):
         super().__init__()
         d = settings.embed_dim
@@ -110,7 +125,9 @@ class GPT(nn.Module):
         self.wpe = None
         if settings.pos_encoding == "absolute":
             self.wpe = nn.Parameter(stacked_normal(generators, (length, d), INIT_STD))
-        self.blocks = nn.ModuleList(Block(generators, settings) for _ in range(settings.layers))
+        self.blocks = nn.ModuleList(
+            Block(generators, settings, causal) for _ in range(settings.layers)
+        )
         self.ln_f = LayerNorm(len(generators), d)
         self.head = None
         if not settings.tie_head:
@@ -121,19 +138,24 @@ class GPT(nn.Module):
                 self.wpe.requires_grad_(False)
 
     def forward(self, tokens: torch.Tensor, last: int, noise: Noise = no_dropout) -> torch.Tensor:
-        """Logits (S, B, last, vocabulary) after the `last` final tokens of (S, B, T)."""
+        """Logits (S, B, last, vocabulary) at the `last` final tokens of (S, B, T)."""
         s, batch, length = tokens.shape
         d = self.wte.shape[-1]
-        index = tokens.reshape(s, -1, 1).expand(-1, -1, d)
-        x = self.wte.gather(1, index)
-        if self.wpe is not None:
-            x = (x.view(s, batch, length, d) + self.wpe[:, None, :length]).view(s, -1, d)
-        x = noise(x)
+        x = noise(self.embed(tokens))
         for block in self.blocks:
             x = block(x, batch, noise)
         x = x.view(s, batch, length, d)[:, :, length - last :].reshape(s, batch * last, d)
         head = self.wte.transpose(1, 2) if self.head is None else self.head
         return torch.bmm(self.ln_f(x), head).view(s, batch, last, -1)
+
+    def embed(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Token and, where they are learned, position embeddings: (S, B * T, d)."""
+        s, batch, length = tokens.shape
+        d = self.wte.shape[-1]
+        x = self.wte.gather(1, tokens.reshape(s, -1, 1).expand(-1, -1, d))
+        if self.wpe is not None:
+            x = (x.view(s, batch, length, d) + self.wpe[:, None, :length]).view(s, -1, d)
+        return x
 
     def embeddings(self) -> torch.Tensor:
         """Token embeddings, shape (S, vocabulary, d)."""

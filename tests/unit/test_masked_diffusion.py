@@ -1,0 +1,138 @@
+"""The masked_diffusion family: its objective, its masking arms, its seeds."""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import polars as pl
+import pytest
+import torch
+
+from reversal_curse.randomness import no_dropout, seed_generators
+from reversal_curse.settings import MASKINGS, POS_ENCODINGS
+from reversal_curse.training.masked_diffusion import (
+    Masking,
+    build_model,
+    diffusion_loss,
+    mask_token,
+    train,
+)
+
+CPU = torch.device("cpu")
+
+
+def facts_settings(small_settings, **overrides):
+    values = {"task": "facts", "family": "masked_diffusion", "layers": 1, "pos_encoding": "rotary"}
+    return small_settings(**{**values, **overrides})
+
+
+def test_the_loss_is_an_unbiased_estimate_of_the_any_order_likelihood(small_settings, make_dataset):
+    """Three tokens: the exact mean of -ln p per token over all orders of unmasking them."""
+    settings = facts_settings(small_settings, seeds=1, vocab_size=8)
+    dataset = make_dataset(settings)
+    model = build_model(settings, dataset, CPU)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.5 * torch.randn(parameter.shape, generator=torch.manual_seed(1)))
+    sentence = torch.from_numpy(dataset.split("train"))[:, :1]  # (1, 1, 3)
+    mask = mask_token(settings)
+
+    def nll(position: int, known: set[int]) -> float:
+        hidden = [place for place in range(3) if place not in known]
+        query = sentence.clone()
+        query[:, :, hidden] = mask
+        log_p = model(query, 3).log_softmax(-1)[0, 0, position]
+        return -log_p[sentence[0, 0, position]].item()
+
+    orders = list(itertools.permutations(range(3)))
+    exact = sum(
+        nll(position, set(order[:step])) for order in orders for step, position in enumerate(order)
+    ) / (3 * len(orders))
+    draws = 40_000
+    masking = Masking("any_order", 1, seed_generators([0], "masking"))
+    with torch.no_grad():
+        many = sentence.expand(-1, draws, -1)
+        masked, weights = masking(many)
+        log_p = model(many.masked_fill(masked, mask), 3).log_softmax(-1)
+        each = (weights * -log_p.gather(-1, many[..., None]).squeeze(-1)).sum(-1)[0]
+        assert diffusion_loss(model, many, masking, mask, no_dropout).shape == (1,)
+    standard_error = each.std().item() / math.sqrt(draws)
+    assert standard_error < 0.05 * exact
+    assert each.mean().item() == pytest.approx(exact, abs=4 * standard_error)
+
+
+@pytest.mark.parametrize("arm", MASKINGS)
+def test_an_arm_masks_what_its_name_says(arm):
+    sentences = torch.zeros(2, 500, 5, dtype=torch.long)  # one-token entities, distance 3
+    masked, weights = Masking(arm, 1, seed_generators([0, 1], "masking"))(sentences)
+    subject, relation, object_ = masked[..., 0], masked[..., 1:-1], masked[..., -1]
+    assert not weights[~masked].any()
+    if arm == "any_order":
+        assert masked.float().mean().item() == pytest.approx(0.5, abs=0.05)
+        return
+    assert torch.allclose(weights.sum(-1), torch.ones(2, 500))
+    assert relation.all() if arm == "relation" else not relation.any()
+    if arm == "either":
+        assert (subject ^ object_).all()
+        assert subject.float().mean().item() == pytest.approx(0.5, abs=0.1)
+    else:
+        assert subject.all() if arm in ("subject", "both") else not subject.any()
+        assert object_.all() if arm in ("object", "both") else not object_.any()
+
+
+@pytest.mark.parametrize("arm", ["any_order", "either"])
+def test_masks_of_a_seed_are_the_same_whatever_stands_beside_it(arm):
+    sentences = torch.zeros(3, 50, 3, dtype=torch.long)
+    together = Masking(arm, 1, seed_generators([0, 1, 2], "masking"))(sentences)
+    alone = Masking(arm, 1, seed_generators([2], "masking"))(sentences[:1])
+    for ours, solo in zip(together, alone, strict=True):
+        assert torch.equal(ours[2:], solo)
+
+
+@pytest.mark.parametrize("pos_encoding", POS_ENCODINGS)
+def test_a_seed_trained_in_a_batch_is_that_seed_trained_alone(
+    small_settings, make_dataset, pos_encoding
+):
+    settings = facts_settings(small_settings, pos_encoding=pos_encoding)
+    together = train(settings, make_dataset(settings), CPU)["metrics"]
+    alone = train(settings, make_dataset(settings, seeds=[2]), CPU)["metrics"]
+    ours = together.filter(pl.col("seed") == 2)
+    assert ours["nll_token"].to_list() == pytest.approx(alone["nll_token"].to_list(), abs=1e-3)
+
+
+def test_the_encoder_sees_both_sides(small_settings, make_dataset):
+    settings = facts_settings(small_settings)
+    model = build_model(settings, make_dataset(settings), CPU)
+    tokens = torch.tensor([[[2, 0, 5]]]).expand(3, -1, -1)
+    changed = torch.tensor([[[2, 0, 6]]]).expand(3, -1, -1)
+    before, after = model(tokens, 3)[:, :, 0], model(changed, 3)[:, :, 0]
+    assert not torch.allclose(before, after)
+
+
+def test_reverse_is_learned_in_any_order_and_not_when_only_the_object_is_masked(
+    small_settings, make_dataset
+):
+    final = {}
+    for masking in ("any_order", "object"):
+        settings = facts_settings(
+            small_settings,
+            masking=masking,
+            heads=1,
+            embed_dim=64,
+            vocab_size=40,
+            epochs=800,
+            eval_every=800,
+            learning_rate=0.001,
+            dropout=0.0,
+        )
+        metrics = train(settings, make_dataset(settings), CPU)["metrics"]
+        last = metrics.filter(pl.col("epoch") == 800)
+        final[masking] = {
+            split: last.filter(pl.col("split") == split)["nll_token"].mean()
+            for split in ("train", "unseen")
+        }
+    assert final["any_order"]["train"] < 1
+    assert final["any_order"]["unseen"] < 1
+    assert final["object"]["train"] < 0.1
+    assert final["object"]["unseen"] > math.log(40 // 4)
