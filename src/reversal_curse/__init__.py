@@ -1,3 +1,3 @@
-"""The reversal curse, measured: models, training, probes, claims and figures."""
+"""The reversal curse, measured: tasks, models, training, probes and figures."""
 
 __version__ = "0.1.0"

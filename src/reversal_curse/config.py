@@ -68,7 +68,7 @@ class _SweepBase(BaseModel):
     model_config = _STRICT
 
     name: Name = Field(description="what figures and `snakemake` call it")
-    points: Annotated[list[AxisOverrides], Field(min_length=1)] | None = Field(
+    points: Annotated[list[AxisOverrides], Field(min_length=1)] = Field(
         None, description="axis values that go together, where a product would be too much"
     )
 
@@ -139,6 +139,13 @@ class Config(BaseModel):
                     f"figures.{figure}", f"no sweep {_shown(sweep)}", ", ".join(names)
                 )
         for index, sweep in enumerate(self.sweeps):
+            for where, point in _labelled_points(sweep):
+                for axis in point.model_fields_set & sweep.model_fields_set:
+                    raise ConfigError(
+                        f"sweeps[{index}]{where}.{axis}",
+                        "the sweep has a list of this axis too",
+                        "an axis in the list or in `points`, not in both",
+                    )
             for where, values in [("", sweep), *_labelled_points(sweep)]:
                 for variant in _as_list(values.variant) if values.variant else []:
                     if variant != DEFAULT_VARIANT and variant not in self.variants:
@@ -177,11 +184,12 @@ class _UniqueKeyLoader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
         seen = set()
         for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if isinstance(key, str) and key in seen:
-                line = key_node.start_mark.line + 1
-                raise ConfigError(f"line {line}", f"{_shown(key)} stands twice", "each key once")
-            if isinstance(key, str):
+            key = key_node.value if isinstance(key_node, yaml.ScalarNode) else None
+            if key in seen:
+                raise yaml.MarkedYAMLError(
+                    problem=f"the key {_shown(key)} stands twice", problem_mark=key_node.start_mark
+                )
+            if key is not None:
                 seen.add(key)
         return super().construct_mapping(node, deep)
 
@@ -192,7 +200,8 @@ def read_yaml(path: Path) -> Any:
         return yaml.load(Path(path).read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise ConfigError(f"{path}, line {line}", f"no YAML: {error.problem}", "YAML") from None
+        problem = f"no YAML: {_one_line(error.problem)}"
+        raise ConfigError(f"{path}, line {line}", problem, "YAML, each key once") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(str(path), f"no YAML: {_one_line(error)}", "YAML") from None
     except OSError as error:
@@ -232,6 +241,7 @@ def _first_error(error: ValidationError, raw: Any) -> ConfigError:
     detail = min(error.errors(include_url=False), key=lambda e: e["type"] != "extra_forbidden")
     path = [part for part in detail["loc"] if part != "[key]"]
     key, value = _locate(path, raw)
+    key = key or "(top level)"
     kind, context = detail["type"], detail.get("ctx", {})
     if "[key]" in detail["loc"]:
         return ConfigError(key, f"unknown key {_shown(path[-1])}", _allowed(kind, context))

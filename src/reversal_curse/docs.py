@@ -71,10 +71,6 @@ def _allowed(schema: dict) -> str:
     return " ".join([kind, " and ".join(limits)])
 
 
-def _top_level() -> str:
-    return _keys(Config)
-
-
 def _keys(model: type[BaseModel]) -> str:
     fields = model.model_fields.items()
     return _table(("key", "meaning"), [(f"`{name}`", field.description) for name, field in fields])
@@ -89,10 +85,18 @@ def _registry(entries: dict) -> str:
 
 def _figures() -> str:
     rows = [
-        (f"`{name}`", figure.group, figure.title, ", ".join(figure.tables))
+        (
+            f"`{name}`",
+            figure.group,
+            figure.title,
+            ", ".join(figure.tables),
+            ", ".join(f"`{axis}`" for axis in figure.varies) if figure.varies else "any axis",
+            str(figure.max_points),
+        )
         for name, figure in FIGURES.items()
     ]
-    return _table(("figure", "group", "content", "reads"), rows)
+    header = ("figure", "group", "content", "reads", "sweep may vary", "most grid points")
+    return _table(header, rows)
 
 
 def _columns(columns: tuple[Column, ...]) -> str:
@@ -102,10 +106,13 @@ def _columns(columns: tuple[Column, ...]) -> str:
 
 def generated_blocks() -> dict[Path, dict[str, str]]:
     """Per README, the text between its `<!-- begin NAME -->` and `<!-- end NAME -->` markers."""
-    tables = {f"table {name}": _columns(table.columns) for name, table in TABLES.items()}
+    tables = {
+        f"table {name}": f"One row: {table.row}.\n\n{_columns(table.columns)}"
+        for name, table in TABLES.items()
+    }
     return {
         Path("config/README.md"): {
-            "keys": _top_level(),
+            "keys": _keys(Config),
             "axes": _settings(AXES),
             "settings": _settings(FIXED),
             "tasks": _registry(TASKS),

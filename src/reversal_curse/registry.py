@@ -61,11 +61,21 @@ class Family:
 
 @dataclass(frozen=True)
 class FigureSpec:
-    """What a figure shows and which run tables of its sweep it reads."""
+    """What a figure shows, and which sweeps it can show."""
 
     title: str
     group: str
     tables: tuple[str, ...] = ("metrics",)
+    """Run tables of its sweep that it reads."""
+    module: str = "nll_curves"
+    """The module of `reversal_curse.figures` that draws it."""
+    max_points: int = 48
+    """Grid points that it has room for."""
+    varies: tuple[str, ...] | None = None
+    """The only axes that its sweep may vary, or None for any."""
+
+    def load(self) -> ModuleType:
+        return import_module(f"reversal_curse.figures.{self.module}")
 
 
 # Axes that shape a dataset and that some tasks lack.
@@ -191,15 +201,35 @@ FAMILIES = {
 FIGURES = {
     "reversal_curve": FigureSpec("The reversal curse during training", "reversal"),
     "reversal_logits": FigureSpec(
-        "Logits of the answers, seen and unseen", "reversal", ("logits",)
+        "Logits of the answers, seen and unseen",
+        "reversal",
+        ("logits",),
+        module="logit_maps",
+        max_points=6,
     ),
     "reversal_vocab": FigureSpec("Vocabulary size", "reversal"),
     "reversal_layers": FigureSpec("Number of layers", "reversal"),
     "reversal_depth_width": FigureSpec("Shallow and narrow models", "reversal"),
     "reversal_positional": FigureSpec("Positional encoding", "reversal"),
-    "reversal_entity_length": FigureSpec("Entities of several tokens", "reversal"),
+    "reversal_entity_length": FigureSpec(
+        "Entities of several tokens", "reversal", module="nll_curves_with_words"
+    ),
     "reversal_frozen": FigureSpec("Frozen embeddings", "reversal"),
-    "embedding_cosine": FigureSpec("Cosine similarity of embeddings", "reversal", ("embeddings",)),
-    "bilinear_separation": FigureSpec("Bilinear model: separation", "theory", ("separation",)),
-    "sweep_overview": FigureSpec("The reversal gap over the grid", "overview"),
+    "embedding_cosine": FigureSpec(
+        "Cosine similarity of embeddings",
+        "reversal",
+        ("embeddings",),
+        module="embedding_cosine",
+        max_points=24,
+    ),
+    "bilinear_separation": FigureSpec(
+        "Bilinear model: separation",
+        "theory",
+        ("separation",),
+        module="bilinear_separation",
+        varies=("embed_dim",),
+    ),
+    "sweep_overview": FigureSpec(
+        "The reversal gap over the grid", "overview", module="sweep_overview", max_points=1000
+    ),
 }

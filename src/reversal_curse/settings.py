@@ -18,6 +18,8 @@ from reversal_curse.registry import FAMILIES, TASKS
 NAME_PATTERN = r"^[a-z][a-z0-9_]{0,47}$"
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 
+MAX_SIZE, MAX_COUNT = 10**6, 10**9  # beyond any use, and safe in 32 bits
+
 POS_ENCODINGS = ("none", "absolute", "rotary", "alibi")
 MASKINGS = ("any_order", "subject", "object", "either", "both", "relation")
 
@@ -41,23 +43,23 @@ class Settings(BaseModel):
 
     task: Literal[tuple(TASKS)] = _axis("reversal", "what is learned and asked")
     family: Literal[tuple(FAMILIES)] = _axis("gpt", "what is trained")
-    layers: int = _axis(24, "transformer blocks", ge=1)
-    heads: int = _axis(12, "attention heads; they divide `embed_dim`", ge=1)
-    embed_dim: int = _axis(768, "width of the embeddings and of the residual stream", ge=1)
+    layers: int = _axis(24, "transformer blocks", ge=1, le=MAX_SIZE)
+    heads: int = _axis(12, "attention heads; they divide `embed_dim`", ge=1, le=MAX_SIZE)
+    embed_dim: int = _axis(768, "width of embeddings and residual stream", ge=1, le=MAX_SIZE)
     vocab_size: int = _axis(
-        800, "ids that entities are drawn from; relation tokens add to it", ge=1
+        800, "ids that entities are drawn from; relation tokens add to it", ge=1, le=MAX_SIZE
     )
     entity_length: int = _axis(1, "tokens per entity", ge=1, le=3)
-    distance: int = _axis(1, "tokens between the two entities of a fact, plus one", ge=1)
-    train_facts: int = _axis(200, "training triples of `chain_related`", ge=1)
+    distance: int = _axis(1, "tokens from a fact's first entity to its last", ge=1, le=MAX_SIZE)
+    train_facts: int = _axis(200, "training triples of `chain_related`", ge=1, le=MAX_SIZE)
     pos_encoding: Literal[POS_ENCODINGS] = _axis("absolute", "how positions enter")
     masking: Literal[MASKINGS] = _axis("any_order", "tokens that masked diffusion ever masks")
     variant: Name = _axis("default", "name of a block of `variants`, or `default` for none")
 
-    seeds: int = _fixed(10, "replicas, trained as one batch; seeds 0 to `seeds` - 1", ge=1)
-    epochs: int = _fixed(3000, "passes over the training set", ge=1)
-    eval_every: int = _fixed(10, "epochs between two evaluations", ge=1)
-    batch_size: int = _fixed(64, "sentences per step", ge=1)
+    seeds: int = _fixed(10, "replicas, trained as one batch: 0 to `seeds` - 1", ge=1, le=MAX_COUNT)
+    epochs: int = _fixed(3000, "passes over the training set", ge=1, le=MAX_COUNT)
+    eval_every: int = _fixed(10, "epochs between two evaluations", ge=1, le=MAX_COUNT)
+    batch_size: int = _fixed(64, "sentences per step", ge=1, le=MAX_COUNT)
     learning_rate: float = _fixed(0.01, "constant step size", gt=0)
     weight_decay: float = _fixed(0.01, "decoupled decay of AdamW (times the rate)", ge=0)
     beta1: float = _fixed(0.9, "AdamW, decay of the first moment", ge=0, lt=1)
@@ -78,3 +80,21 @@ def is_axis(name: str) -> bool:
 
 AXES = tuple(name for name in Settings.model_fields if is_axis(name))
 FIXED = tuple(name for name in Settings.model_fields if not is_axis(name))
+
+HASH_BASELINE = {
+    "seeds": 10,
+    "epochs": 3000,
+    "eval_every": 10,
+    "batch_size": 64,
+    "learning_rate": 0.01,
+    "weight_decay": 0.01,
+    "beta1": 0.9,
+    "beta2": 0.999,
+    "dropout": 0.1,
+    "tie_head": False,
+    "freeze_embeddings": False,
+    "loss_on": "answer",
+    "init_std": 0.01,
+}
+"""Values that the hash in a run's path leaves out. It never changes, even where a built-in
+default does; a new setting joins it with the value that keeps old runs as they were."""

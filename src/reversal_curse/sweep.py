@@ -8,10 +8,10 @@ import json
 from collections.abc import Iterator
 from functools import cache
 
-from reversal_curse.config import Config, Sweep
+from reversal_curse.config import DEFAULT_VARIANT, Config, Sweep
 from reversal_curse.errors import ConfigError
 from reversal_curse.registry import FAMILIES, FIGURES, TASK_AXES, TASKS
-from reversal_curse.settings import AXES, FIXED, Settings
+from reversal_curse.settings import AXES, FIXED, HASH_BASELINE, Settings
 
 # What a family lacks takes this value, so that no point is trained twice.
 CANONICAL_AXES = {
@@ -66,10 +66,16 @@ def resolve(config: Config, axes: dict) -> Settings:
     """
     defaults = config.defaults.model_dump(exclude_unset=True)
     merged = {**_BUILT_IN, **defaults, **axes}
-    for block in (config.families.get(merged["family"]), config.variants.get(merged["variant"])):
-        if block is not None:
-            merged.update(block.model_dump(exclude_unset=True))
-    return canonical(merged)
+    family, variant = (
+        block.model_dump(exclude_unset=True) if block else {}
+        for block in (
+            config.families.get(merged["family"]),
+            config.variants.get(merged["variant"]),
+        )
+    )
+    if not variant.keys() & FAMILIES[merged["family"]].uses:
+        merged["variant"] = DEFAULT_VARIANT  # it says nothing to this family
+    return canonical({**merged, **family, **variant})
 
 
 def canonical(values: dict) -> Settings:
@@ -125,25 +131,37 @@ def runs_with_table(config: Config, table: str) -> list[str]:
 
 
 def check_figures(config: Config) -> None:
-    """Refuse a figure whose sweep has no run with the tables that it reads."""
+    """Refuse a figure that cannot show its sweep, before anything is trained for it."""
+    sweeps = {sweep.name: sweep for sweep in config.sweeps}
     for name, sweep in config.figures.items():
-        for table in FIGURES[name].tables:
-            if not runs_with_table(config.only(sweep), table):
+        figure, key = FIGURES[name], f"figures.{name}"
+        points = sweep_points(config, sweeps[sweep]).values()
+        for table in figure.tables:
+            shown = [point for point in points if table in FAMILIES[point.family].tables]
+            if not shown:
                 families = [key for key, family in FAMILIES.items() if table in family.tables]
                 raise ConfigError(
-                    f"figures.{name}",
+                    key,
                     f"sweep {sweep} has no {table}",
                     f"a sweep with the family {' or '.join(families)}",
+                )
+            if len(shown) > figure.max_points:
+                raise ConfigError(
+                    key,
+                    f"sweep {sweep} has {len(shown)} grid points",
+                    f"at most {figure.max_points}",
+                )
+            varied = [a for a in AXES if len({getattr(point, a) for point in shown}) > 1]
+            if figure.varies is not None and not set(varied) <= set(figure.varies):
+                raise ConfigError(
+                    key, f"sweep {sweep} varies {', '.join(varied)}", ", ".join(figure.varies)
                 )
 
 
 def fixed_settings(settings: Settings) -> dict:
-    """The settings that no axis spells and that differ from the built-in defaults.
-
-    Leaving the defaults out keeps old runs valid when a new setting is introduced.
-    """
+    """The settings that no axis spells and that differ from `HASH_BASELINE`."""
     values = {name: getattr(settings, name) for name in FIXED}
-    return {name: value for name, value in values.items() if value != _BUILT_IN[name]}
+    return {name: value for name, value in values.items() if value != HASH_BASELINE[name]}
 
 
 def settings_hash(settings: Settings) -> str:
@@ -177,6 +195,12 @@ def dataset_json(settings: Settings) -> str:
 
 
 def settings_json(settings: Settings) -> str:
-    """Settings as one line for a command: the axes, and what differs from the built-in defaults."""
-    axes = {axis: getattr(settings, axis) for axis in AXES}
-    return json.dumps({**axes, **fixed_settings(settings)})
+    """Settings as one line for a command: the axes, and what no default gives."""
+    values = {name: getattr(settings, name) for name in (*AXES, *FIXED)}
+    implied = {
+        name: value
+        for name, value in values.items()
+        if name in FIXED and value == HASH_BASELINE[name] == _BUILT_IN[name]
+    }
+    spelt = {name: value for name, value in values.items() if name not in implied}
+    return json.dumps(spelt)

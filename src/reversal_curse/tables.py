@@ -142,7 +142,7 @@ _TABLES = (
     ),
     Table(
         "separation",
-        "one evaluation of one held-out pair of the bilinear model",
+        "one held-out pair at one step: each of the first 100, then every 5 % further",
         (
             _SEED,
             _EPOCH,

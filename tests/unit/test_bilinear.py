@@ -6,6 +6,7 @@ import polars as pl
 import pytest
 import torch
 
+from reversal_curse.figures.bilinear_separation import exponents
 from reversal_curse.models.bilinear import Bilinear
 from reversal_curse.randomness import seed_generators
 from reversal_curse.training.gradient_flow import train
@@ -80,8 +81,18 @@ def test_the_trained_direction_is_learned_and_the_held_out_one_is_not(small_sett
     assert metrics.filter(pl.col("split") == "train")["accuracy"].min() == 1.0
 
 
+def test_the_exponent_does_not_depend_on_how_often_metrics_are_taken(small_settings, make_dataset):
+    found = []
+    for every in (1, 7, 200):
+        settings = bilinear_settings(small_settings, vocab_size=80, epochs=200, eval_every=every)
+        table = train(settings, make_dataset(settings), CPU)["separation"]
+        found.append(exponents(table.with_columns(embed_dim=pl.lit(64)))["exponent"].to_list())
+    assert found[0] == found[1] == found[2]
+    assert max(found[0]) > 0
+
+
 def test_separation_follows_every_held_out_pair(small_settings, make_dataset):
-    settings = bilinear_settings(small_settings, vocab_size=80, epochs=10, eval_every=5)
+    settings = bilinear_settings(small_settings, vocab_size=80, epochs=10, eval_every=1)
     dataset = make_dataset(settings)
     table = train(settings, dataset, CPU)["separation"]
     held_out = (

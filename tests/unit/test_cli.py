@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 from reversal_curse.cli import main
+from reversal_curse.versions import DATA_VERSION, TRAINING_VERSION
 
 
 def test_a_grid_point_by_hand_from_sentences_to_a_figure(tmp_path, monkeypatch):
@@ -45,11 +46,17 @@ def test_plan_counts_what_is_trained_and_what_is_waiting(tmp_path, capsys):
     for name in ("metrics.parquet", "logits.parquet", "embeddings.parquet", "run.json"):
         (tmp_path / done / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / done / name).touch()
+    versions = {"data": DATA_VERSION, "training": TRAINING_VERSION}
+    (tmp_path / done / "run.json").write_text(json.dumps({"versions": versions}))
     assert main(["plan", "--config", json.dumps(config), "--runs", str(tmp_path)]) == 0
     rows = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert rows[1] == ["a", "2", "1", "1"]
     assert rows[2] == ["b", "3", "1", "2"]
     assert rows[3][-3:] == ["4", "1", "3"]
+    versions["training"] += 1
+    (tmp_path / done / "run.json").write_text(json.dumps({"versions": versions}))
+    assert main(["plan", "--config", json.dumps(config), "--runs", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.splitlines()[3].split()[-3:] == ["4", "0", "4"]
 
 
 @pytest.mark.parametrize(

@@ -171,7 +171,41 @@ MISTAKES = {
         '"a"',
         "name of its own",
     ),
-    "duplicate key": ("sweeps: [{name: a}]\nsweeps: [{name: b}]", "line 2", '"sweeps"', "once"),
+    "duplicate key": (
+        "sweeps: [{name: a}]\nsweeps: [{name: b}]",
+        "line 2",
+        '"sweeps" stands twice',
+        "once",
+    ),
+    "axis in a list and in points": (
+        "sweeps: [{name: a, layers: [1, 2], points: [{layers: 4}]}]",
+        "sweeps[0].points[0].layers",
+        "list of this axis too",
+        "not in both",
+    ),
+    "points that are null": (
+        "sweeps: [{name: a, points: null}]",
+        "sweeps[0].points",
+        "null",
+        "list",
+    ),
+    "absurd size": ("sweeps: [{name: a, layers: 10000000}]", "sweeps[0].layers", "", "at most"),
+    "top-level key that is a number": ("1: 2\n" + OK, "(top level)", "", "texts"),
+    "figure with too many panels": (
+        "sweeps: [{name: a, heads: 1, embed_dim: ["
+        + ", ".join(map(str, range(1, 50)))
+        + "]}]\nfigures: {reversal_curve: a}",
+        "figures.reversal_curve",
+        "49 grid points",
+        "at most 48",
+    ),
+    "figure of a sweep that varies something else": (
+        "sweeps: [{name: a, family: bilinear, vocab_size: [20, 40]}]\n"
+        "figures: {bilinear_separation: a}",
+        "figures.bilinear_separation",
+        "varies vocab_size",
+        "embed_dim",
+    ),
     "shell characters in a name": (
         'sweeps: [{name: "a; rm -rf /"}]',
         "sweeps[0].name",
@@ -229,6 +263,17 @@ def test_a_mistake_is_answered_by_key_value_and_what_is_allowed(case, tmp_path):
     assert value in head
     assert allowed in tail
     assert tail
+
+
+def test_anchors_and_merge_keys_of_yaml_work(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text(
+        "variants:\n  a: &a {epochs: 5, seeds: 2}\n  b: {<<: *a, epochs: 7}\nsweeps: [{name: s}]"
+    )
+    assert Config.load(path).variants["b"].model_dump(exclude_unset=True) == {
+        "epochs": 7,
+        "seeds": 2,
+    }
 
 
 def test_a_missing_file_is_named(tmp_path):

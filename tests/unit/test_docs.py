@@ -86,10 +86,11 @@ def test_the_queries_of_the_results_readme_run(root, tmp_path, monkeypatch, caps
         for epoch, losses in ((0, (3.0, 3.0)), (10, (0.05, 6.0)), (20, (0.01, 7.0)))
         for split, loss in zip(("train", "unseen"), losses, strict=True)
     ]
-    config = Config.parse({"sweeps": [{"name": "a", "layers": [1, 2]}]})
+    config = Config.parse({"sweeps": [{"name": "a", "entity_length": [1, 2]}]})
     monkeypatch.chdir(tmp_path)
-    for directory in grid_points(config):
+    for number, directory in enumerate(grid_points(config)):
         frame = TABLES["metrics"].conform(pl.DataFrame(rows))
+        frame = frame.with_columns(pl.col("nll_token") + 0.25 * number * (pl.col("epoch") == 20))
         write_table(f"results/runs/{directory}/metrics.parquet", frame, TABLES["metrics"])
     from pathlib import Path
 
@@ -100,10 +101,12 @@ def test_the_queries_of_the_results_readme_run(root, tmp_path, monkeypatch, caps
     python = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     sql = re.findall(r"```sql\n(.*?)```", text, re.DOTALL)
     assert (len(python), len(sql)) == (2, 1)
-    exec(python[0], {})
-    assert "7.0" in capsys.readouterr().out
-    answer = duckdb.sql(sql[0]).fetchall()
-    assert [(row[1], row[-1]) for row in answer] == [(1, 10.0), (2, 10.0)]
+    exec(python[0], {"__name__": "query"})
+    shown = capsys.readouterr().out
+    assert "shape: (4, " in shown  # two grid points, two splits: nothing is averaged over points
+    answer = duckdb.sql(sql[0]).pl()
+    assert answer["entity_length"].to_list() == [1, 2]
+    assert answer["epoch"].to_list() == [10.0, 10.0]
     exec(python[1], {})
     assert "0.25" in capsys.readouterr().out
 

@@ -198,10 +198,40 @@ def test_a_reverse_loss_that_grows_needs_no_exponent():
     assert found["exponent"].to_list() == [0.0, 0.0]
 
 
-def test_separation_refuses_a_sweep_of_something_else():
-    table = separation([point(vocab_size=v) for v in (20, 50)])
-    with pytest.raises(UserError, match="its sweep varies vocab_size"):
+def test_separation_without_anything_learned_is_refused():
+    table = separation([point()]).with_columns(nll_forward=pl.lit(4.0, pl.Float32))
+    with pytest.raises(UserError, match="learned in no run"):
         draw("bilinear_separation", {"separation": table})
+
+
+def diverged(table: pl.DataFrame, seeds: list[int]) -> pl.DataFrame:
+    late = (pl.col("epoch") > 0) & pl.col("seed").is_in(seeds)
+    return table.with_columns(
+        pl.when(late).then(float("nan")).otherwise("nll_token").alias("nll_token")
+    )
+
+
+def test_diverged_seeds_are_counted_and_the_others_drawn():
+    figure = draw("reversal_curve", {"metrics": diverged(metrics([point()]), [2])})
+    assert "1 of 3 seeds diverged" in figure.axes[0].get_title()
+    assert figure.axes[0].lines[0].get_ydata() == pytest.approx([4.05, 2.05, 0.05], abs=1e-5)
+    shown = texts(draw("sweep_overview", {"metrics": diverged(metrics([point()]), [2])}))
+    assert "6.0 ± 0.0\n1 of 3\ndiverged" in shown
+
+
+def test_a_point_whose_every_seed_diverged_is_said_to_have():
+    table = pl.concat([metrics([point()]), diverged(metrics([point(vocab_size=20)]), [0, 1, 2])])
+    assert "3 of 3\ndiverged" in texts(draw("sweep_overview", {"metrics": table}))
+    draw("reversal_vocab", {"metrics": table}).canvas.draw()
+
+
+def test_figures_say_how_many_seeds_each_point_has():
+    few, many = metrics([point()], seeds=1), metrics([point(vocab_size=20)], seeds=3)
+    assert "mean of 1 to 3 seeds" in texts(
+        draw("reversal_vocab", {"metrics": pl.concat([few, many])})
+    )
+    assert "mean of 1 seed;" in texts(draw("reversal_curve", {"metrics": few}))
+    assert "±" not in texts(draw("sweep_overview", {"metrics": few})).replace("mean ± standard", "")
 
 
 def test_the_cosine_of_random_directions():
@@ -250,8 +280,8 @@ def test_a_change_in_one_figure_is_no_change_in_another(tmp_path, monkeypatch):
     shutil.copytree(Path(module.__file__).parent, copy)
     monkeypatch.setattr(module, "__file__", str(copy / "code_version.py"))
     before = {name: code_version(name) for name in FIGURES}
-    (copy / "reversal_curve.py").write_text("changed")
+    (copy / "embedding_cosine.py").write_text("changed")
     after = {name: code_version(name) for name in FIGURES}
-    assert {name for name in FIGURES if before[name] != after[name]} == {"reversal_curve"}
+    assert {name for name in FIGURES if before[name] != after[name]} == {"embedding_cosine"}
     (copy / "style.py").write_text("changed")
     assert all(code_version(name) != after[name] for name in FIGURES)

@@ -13,6 +13,8 @@ from reversal_curse.models.transformer import Transformer
 from reversal_curse.randomness import Dropout, seed_generators
 from reversal_curse.settings import POS_ENCODINGS
 
+from .hugging_face import hugging_face_twin
+
 VOCABULARY, LENGTH = 22, 6
 
 
@@ -24,39 +26,6 @@ def build(settings, seeds=(0, 1, 2)) -> Transformer:
 def random_tokens(seeds=3, batch=5, length=LENGTH) -> torch.Tensor:
     generator = torch.Generator().manual_seed(0)
     return torch.randint(VOCABULARY, (seeds, batch, length), generator=generator)
-
-
-def hugging_face_twin(model: Transformer, settings, seed: int) -> transformers.GPT2LMHeadModel:
-    """GPT-2 of Hugging Face with the weights of one of our seeds."""
-    config = transformers.GPT2Config(
-        vocab_size=VOCABULARY,
-        n_positions=LENGTH,
-        n_embd=settings.embed_dim,
-        n_layer=settings.layers,
-        n_head=settings.heads,
-        tie_word_embeddings=settings.tie_head,
-    )
-    twin = transformers.GPT2LMHeadModel(config).eval()
-    weights = {"transformer.wte.weight": model.wte[seed], "transformer.wpe.weight": model.wpe[seed]}
-    for i, block in enumerate(model.blocks):
-        parts = {
-            "ln_1": block.ln_1,
-            "attn.c_attn": block.attention.qkv,
-            "attn.c_proj": block.attention.proj,
-            "ln_2": block.ln_2,
-            "mlp.c_fc": block.fc,
-            "mlp.c_proj": block.proj,
-        }
-        for name, part in parts.items():
-            weights[f"transformer.h.{i}.{name}.weight"] = part.weight[seed].squeeze(0)
-            weights[f"transformer.h.{i}.{name}.bias"] = part.bias[seed].squeeze(0)
-    weights["transformer.ln_f.weight"] = model.ln_f.weight[seed, 0]
-    weights["transformer.ln_f.bias"] = model.ln_f.bias[seed, 0]
-    weights["lm_head.weight"] = model.wte[seed] if settings.tie_head else model.head[seed].T
-    missing, unexpected = twin.load_state_dict(weights, strict=False)
-    assert not missing
-    assert not unexpected
-    return twin
 
 
 @pytest.mark.parametrize("tie_head", [False, True])

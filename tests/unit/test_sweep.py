@@ -7,9 +7,10 @@ import re
 
 import pytest
 
+from reversal_curse import sweep
 from reversal_curse.config import Config
 from reversal_curse.registry import FAMILIES
-from reversal_curse.settings import FIXED, Settings
+from reversal_curse.settings import FIXED, HASH_BASELINE, Settings
 from reversal_curse.sweep import (
     canonical,
     dataset_directory,
@@ -130,6 +131,29 @@ def test_two_different_settings_never_share_a_path(name):
     base = canonical({**Settings().model_dump(), "family": family})
     other = canonical({**base.model_dump(), name: OTHER_VALUES[name]})
     assert run_directory(base) != run_directory(other)
+
+
+def test_a_variant_that_says_nothing_to_a_family_trains_nothing_twice():
+    points = points_of(
+        {"name": "a", "family": ["gpt", "bilinear"], "variant": ["default", "frozen", "wide"]},
+        variants={"frozen": {"freeze_embeddings": True}, "wide": {"init_std": 0.5}},
+    )
+    assert sorted((p.family, p.variant) for p in points) == [
+        ("bilinear", "default"),
+        ("bilinear", "wide"),
+        ("gpt", "default"),
+        ("gpt", "frozen"),
+    ]
+
+
+def test_the_hash_leaves_out_one_frozen_value_of_every_setting(monkeypatch):
+    """A built-in default that changes must move neither old paths nor what their jobs train."""
+    assert HASH_BASELINE.keys() == set(FIXED)
+    before = run_directory(Settings(beta2=0.999))
+    monkeypatch.setitem(sweep._BUILT_IN, "beta2", 0.95)
+    assert run_directory(Settings(beta2=0.999)) == before
+    assert run_directory(Settings(beta2=0.95)) != before
+    assert '"beta2": 0.999' in settings_json(Settings(beta2=0.999))
 
 
 def test_the_path_spells_every_axis_in_known_characters():

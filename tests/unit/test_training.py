@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from reversal_curse.errors import UserError
+from reversal_curse.randomness import seed_generators, stacked_permutations
 from reversal_curse.registry import FAMILIES
 from reversal_curse.sweep import run_directory, settings_hash
 from reversal_curse.tables import TABLES, write_table
@@ -18,6 +19,8 @@ from reversal_curse.training.language_model import build_model, train
 from reversal_curse.training.metrics import answer_nll
 from reversal_curse.training.run import run_grid_point
 from reversal_curse.training.schedule import EvaluationSchedule
+
+from .hugging_face import hugging_face_twin
 
 CPU = torch.device("cpu")
 
@@ -45,6 +48,61 @@ def test_a_seed_trained_in_a_batch_is_that_seed_trained_alone(
         assert ours[column].to_list() == pytest.approx(solo[column].to_list(), abs=1e-3)
     logits = [table["logits"].filter(pl.col("seed") == 2)["logit"] for table in (together, alone)]
     assert (logits[0] - logits[1]).abs().max() < 1e-2
+
+
+@pytest.mark.parametrize(
+    ("entity_length", "loss_on", "tie_head", "weight_decay"),
+    [(1, "answer", False, 0.01), (2, "answer", False, 0.5), (2, "sequence", True, 0.01)],
+)
+def test_training_is_that_of_a_plain_loop_over_hugging_face_gpt2(
+    small_settings, make_dataset, entity_length, loss_on, tie_head, weight_decay
+):
+    """One seed at a time, without dropout, from the same weights and in the same order."""
+    settings = small_settings(
+        vocab_size=40,
+        entity_length=entity_length,
+        loss_on=loss_on,
+        tie_head=tie_head,
+        weight_decay=weight_decay,
+        dropout=0.0,
+        batch_size=16,
+        epochs=4,
+        eval_every=1,
+    )
+    dataset, k = make_dataset(settings), entity_length
+    ours = train(settings, dataset, CPU)["metrics"]
+    untrained = build_model(settings, dataset, CPU)
+    sentences = {name: torch.from_numpy(dataset.split(name)) for name in ("train", "unseen")}
+    order = seed_generators(dataset.seeds, "order")
+    count = sentences["train"].shape[1]
+    permutations = [stacked_permutations(order, count) for _ in range(settings.epochs)]
+    for seed in range(settings.seeds):
+        twin = hugging_face_twin(untrained, settings, seed)
+        optimizer = torch.optim.AdamW(
+            twin.parameters(), lr=settings.learning_rate, weight_decay=weight_decay
+        )
+        for epoch in range(settings.epochs + 1):
+            for split, tokens in sentences.items():
+                with torch.no_grad():
+                    log_p = twin(tokens[seed, :, :-1]).logits.log_softmax(-1)[:, -k:]
+                each = -log_p.gather(-1, tokens[seed, :, -k:, None]).squeeze(-1)
+                row = ours.filter(
+                    pl.col("seed") == seed, pl.col("epoch") == epoch, pl.col("split") == split
+                )
+                assert row["nll_token"].item() == pytest.approx(each[:, 0].mean().item(), abs=1e-4)
+                assert row["nll_word"].item() == pytest.approx(each.sum(1).mean().item(), abs=1e-4)
+            if epoch == settings.epochs:
+                break
+            for chosen in permutations[epoch][seed].split(settings.batch_size):
+                batch = sentences["train"][seed][chosen]
+                labels = batch[:, 1:].clone()
+                if loss_on == "answer":
+                    labels[:, :-k] = -100
+                logits = twin(batch[:, :-1]).logits
+                loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten())
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
 
 
 def test_seeds_differ_from_each_other(small_settings, make_dataset):

@@ -7,6 +7,8 @@ import re
 import pytest
 import yaml
 
+from reversal_curse.registry import FAMILIES
+
 from .conftest import TINY_POINTS
 
 
@@ -45,8 +47,8 @@ def test_targets_that_people_ask_for_exist_with_a_docstring(workflow):
 def test_the_slurm_profile_gives_every_training_job_a_gpu_memory_and_time(root):
     profile = yaml.safe_load((root / "profiles/slurm/config.yaml").read_text())
     assert profile["executor"] == "slurm"
-    for rule in ("train_gpt", "train_bilinear"):
-        resources = profile["set-resources"][rule]
+    for family in FAMILIES:
+        resources = profile["set-resources"][f"train_{family}"]
         assert "attempt" in resources["mem_mb"]
         assert "attempt" in resources["runtime"]
     assert "gpu=1" in (root / "workflow/rules/train.smk").read_text()

@@ -16,8 +16,8 @@ from reversal_curse.sweep import (
     dataset_directory,
     dataset_json,
     grid_points,
-    runs_with_table,
     settings_json,
+    sweep_points,
 )
 from reversal_curse.tables import RUN_TABLES
 from reversal_curse.versions import DATA_VERSION, TRAINING_VERSION
@@ -25,8 +25,11 @@ from reversal_curse.versions import DATA_VERSION, TRAINING_VERSION
 DEFAULT_CONFIG = f"{workflow.basedir}/config/config.yaml"
 
 # Rules say `python -m reversal_curse`: that is the interpreter Snakemake itself runs in,
-# also where its environment was not activated.
-os.environ.update(PATH=f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}")
+# also where its environment was not activated, and the package of this checkout.
+os.environ.update(
+    PATH=f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}",
+    PYTHONPATH=f"{os.environ.get('PYTHONPATH', '')}:{workflow.basedir}/src".strip(":"),
+)
 
 
 def or_exit(check, *arguments):
@@ -55,7 +58,7 @@ or_exit(check_figures, CONFIG)
 validate(config, "../schemas/config.schema.json", set_default=False)
 
 DATASETS = {dataset_directory(settings): settings for settings in POINTS.values()}
-SWEEPS = [sweep.name for sweep in CONFIG.sweeps]
+SWEEPS = {sweep.name: sweep_points(CONFIG, sweep) for sweep in CONFIG.sweeps}
 
 
 wildcard_constraints:
@@ -84,7 +87,8 @@ def run_tables(sweep, table):
     """The run files of a sweep that hold a table."""
     return [
         f"results/runs/{directory}/{table}.parquet"
-        for directory in runs_with_table(CONFIG.only(sweep), table)
+        for directory, settings in SWEEPS[sweep].items()
+        if table in FAMILIES[settings.family].tables
     ]
 
 

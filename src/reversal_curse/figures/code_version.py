@@ -15,9 +15,10 @@ def code_version(figure: str) -> str:
     training, and a checkout that only touches file times renders nothing.
     """
     folder = Path(__file__).parent
-    shared = sorted(path for path in folder.glob("*.py") if path.stem not in FIGURES)
+    modules = {spec.module for spec in FIGURES.values()}
+    shared = sorted(path for path in folder.glob("*.py") if path.stem not in modules)
     digest = hashlib.sha256()
-    for path in [*shared, folder / f"{figure}.py"]:
+    for path in [*shared, folder / f"{FIGURES[figure].module}.py"]:
         digest.update(path.read_bytes())
     digest.update(repr(FIGURES[figure]).encode())
     return digest.hexdigest()[:12]

@@ -9,10 +9,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from reversal_curse.figures.points import seed_count, split_points
+from reversal_curse.figures.points import seed_phrase, split_points, without_diverged
 from reversal_curse.figures.style import (
     COLOURS,
-    LINE_STYLES,
     MAX_COLUMNS,
     PANEL_HEIGHT,
     PANEL_WIDTH,
@@ -40,11 +39,14 @@ def nll_panels(metrics: pl.DataFrame, with_words: bool = False) -> Figure:
     figure = Figure(figsize=(width, height + 0.55), layout="constrained")
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     axes = list(grid.flat)
-    for ax, (label, table) in zip(axes, panels, strict=False):
+    for ax, (label, all_seeds) in zip(axes, panels, strict=False):
+        table, diverged = without_diverged(all_seeds, "nll_token")
+        if diverged:
+            label = f"{label}\n{diverged} of {all_seeds['seed'].n_unique()} seeds diverged"
         draw_nll(ax, table, "nll_token")
         if with_words:
             draw_nll(ax, table, "nll_word", WORD_STYLE)
-        draw_chance(ax, table)
+        draw_chance(ax, all_seeds)
         ax.set_title(label)
     for ax in axes[len(panels) :]:
         ax.set_visible(False)
@@ -58,11 +60,11 @@ def nll_panels(metrics: pl.DataFrame, with_words: bool = False) -> Figure:
         row[0].set_ylabel("negative log-likelihood (nats)")
     label_panels(axes[: len(panels)])
     _legend(figure, with_words)
-    footnote(figure, f"line: mean of {seed_count(metrics)} seeds; band: one standard deviation")
+    footnote(figure, f"line: mean of {seed_phrase(metrics)}; band: one standard deviation")
     return figure
 
 
-def draw_nll(ax: Axes, table: pl.DataFrame, column: str, style: object = None) -> None:
+def draw_nll(ax: Axes, table: pl.DataFrame, column: str, style: object = "-") -> None:
     """Mean and standard deviation over seeds of one loss column, for both splits."""
     summary = (
         table.group_by("split", "epoch")
@@ -72,7 +74,7 @@ def draw_nll(ax: Axes, table: pl.DataFrame, column: str, style: object = None) -
     for split, colour in COLOURS.items():
         part = summary.filter(pl.col("split") == split)
         mean, sd, epoch = part["mean"].to_numpy(), part["sd"].to_numpy(), part["epoch"].to_numpy()
-        ax.plot(epoch, mean, color=colour, linestyle=style or LINE_STYLES[split])
+        ax.plot(epoch, mean, color=colour, linestyle=style)
         ax.fill_between(epoch, mean - sd, mean + sd, color=colour, alpha=0.25, linewidth=0)
 
 
@@ -99,8 +101,7 @@ def draw_chance(ax: Axes, table: pl.DataFrame) -> None:
 
 def _legend(figure: Figure, with_words: bool) -> None:
     handles = [
-        Line2D([], [], color=COLOURS[split], linestyle=LINE_STYLES[split], label=name)
-        for split, name in SPLIT_NAMES.items()
+        Line2D([], [], color=COLOURS[split], label=name) for split, name in SPLIT_NAMES.items()
     ]
     if with_words:
         handles += [

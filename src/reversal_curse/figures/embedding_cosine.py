@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from matplotlib.figure import Figure
 
-from reversal_curse.figures.points import seed_count, split_points
+from reversal_curse.figures.points import mean_and_spread, seed_phrase, split_points
 from reversal_curse.figures.style import MAX_COLUMNS, PANEL_WIDTH, footnote, label_panels
 
 ROLES = ("relation", "A", "B")
@@ -36,11 +36,11 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
         ax.set_visible(False)
     figure.colorbar(image, ax=list(axes), shrink=0.7, pad=0.01, label="cosine similarity")
     label_panels(list(axes[: len(panels)]))
-    seeds = seed_count(embeddings)
     footnote(
         figure,
-        f"rows and columns: relation tokens, A entities, B entities; maps: seed "
-        f"{embeddings['seed'].min()}; numbers: mean ± standard deviation over {seeds} seeds",
+        "rows and columns: relation tokens, A entities, B entities\n"
+        f"maps: seed {embeddings['seed'].min()}; numbers: mean ± standard deviation over "
+        f"{seed_phrase(embeddings)}",
     )
     return figure
 
@@ -66,7 +66,7 @@ def _summary(table: pl.DataFrame) -> str:
         values.append(np.abs(cosines[~np.eye(len(cosines), dtype=bool)]).mean())
     d = len(table["embedding"][0])
     return (
-        f"off-diagonal |cos|: {np.mean(values):.2f} ± {np.std(values):.2f}\n"
+        f"off-diagonal |cos|: {mean_and_spread(values, 2)}\n"
         f"random directions: {random_absolute_cosine(d):.2f}"
     )
 

@@ -49,6 +49,24 @@ def _rank(axis: str, value: object) -> tuple:
     return (order.index(value), "") if value in order else (len(order), value)
 
 
-def seed_count(table: pl.DataFrame) -> int:
-    """Replicas in a table."""
-    return table["seed"].n_unique()
+def without_diverged(table: pl.DataFrame, column: str) -> tuple[pl.DataFrame, int]:
+    """One grid point's table without the seeds whose `column` is ever not finite; their number."""
+    bad = table.filter(~pl.col(column).is_finite())["seed"].unique()
+    return table.filter(~pl.col("seed").is_in(bad.implode())), len(bad)
+
+
+def seed_phrase(table: pl.DataFrame) -> str:
+    """How many replicas the grid points of a table have: `10 seeds`, `1 seed`, `2 to 10 seeds`."""
+    counts = table.group_by(*AXES, "settings").agg(pl.col("seed").n_unique())["seed"]
+    low, high = counts.min(), counts.max()
+    if low != high:
+        return f"{low} to {high} seeds"
+    return "1 seed" if high == 1 else f"{high} seeds"
+
+
+def mean_and_spread(values: pl.Series | list[float], digits: int = 1) -> str:
+    """`mean ± standard deviation`, or the mean alone where there is one value."""
+    series = pl.Series(values, dtype=pl.Float64)
+    mean = round(series.mean(), digits) + 0.0  # no negative zero
+    text = f"{mean:.{digits}f}"
+    return text if len(series) == 1 else f"{text} ± {series.std():.{digits}f}"

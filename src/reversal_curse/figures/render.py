@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from importlib import import_module
 from pathlib import Path
 
 import matplotlib
@@ -24,7 +23,7 @@ def draw(name: str, tables: dict[str, pl.DataFrame]) -> Figure:
     for table, frame in tables.items():
         if frame.is_empty():
             raise UserError(f"figure {name}: its table {table} has no rows")
-    module = import_module(f"reversal_curse.figures.{name}")
+    module = FIGURES[name].load()
     with matplotlib.rc_context(RC):
         return module.draw(tables)
 

@@ -7,9 +7,8 @@ from collections.abc import Callable
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-# Okabe and Ito's palette; line styles differ too, so that print in grey can be read.
+# Okabe and Ito's palette.
 COLOURS = {"train": "#0072B2", "unseen": "#D55E00"}
-LINE_STYLES = {"train": "-", "unseen": "-"}
 SPLIT_NAMES = {"train": "train", "unseen": "unseen direction"}
 REFERENCE = "#555555"
 
@@ -34,7 +33,6 @@ RC = {
     "figure.dpi": 100,
     "savefig.dpi": 200,
     "pdf.fonttype": 42,
-    "svg.fonttype": "none",
 }
 
 _AXIS_LABELS: dict[str, Callable[[object], str]] = {
@@ -68,13 +66,19 @@ def label_panels(axes: list[Axes]) -> None:
             ax.text(
                 -0.02,
                 1.04,
-                chr(ord("a") + index),
+                _letter(index),
                 transform=ax.transAxes,
                 fontweight="bold",
                 fontsize=9,
                 ha="right",
                 va="bottom",
             )
+
+
+def _letter(index: int) -> str:
+    """a, b, ..., z, aa, ab, ..."""
+    prefix = _letter(index // 26 - 1) if index >= 26 else ""
+    return prefix + chr(ord("a") + index % 26)
 
 
 def footnote(figure: Figure, text: str) -> None:

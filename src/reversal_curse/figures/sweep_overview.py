@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import polars as pl
 from matplotlib.figure import Figure
 
-from reversal_curse.figures.points import seed_count, split_points, varying_axes
+from reversal_curse.figures.points import (
+    mean_and_spread,
+    seed_phrase,
+    split_points,
+    varying_axes,
+    without_diverged,
+)
 from reversal_curse.figures.style import footnote
 
 ROW_AXES = ("layers", "heads", "embed_dim")
@@ -23,7 +27,7 @@ def reversal_gap(metrics: pl.DataFrame) -> pl.DataFrame:
         pl.col("nll_token").filter(pl.col("split") == "unseen").first()
         - pl.col("nll_token").filter(pl.col("split") == "train").first()
     )
-    return last.group_by(*keys, "seed").agg(gap.alias("gap"), pl.col("chance_class").first())
+    return last.group_by(*keys, "seed").agg(gap.alias("gap"))
 
 
 def _point_columns(metrics: pl.DataFrame) -> list[str]:
@@ -36,15 +40,16 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
     gaps = reversal_gap(tables["metrics"])
     outer = [axis for axis in varying_axes(gaps) if axis not in (*ROW_AXES, *COLUMN_AXES)]
     panels = [(label, *_cells(table)) for label, table in split_points(gaps, outer)]
-    heights = [len(rows) for _, rows, _, _ in panels]
-    widths = [len(columns) for _, _, columns, _ in panels]
+    heights = [len(rows) for _, rows, *_ in panels]
+    widths = [len(columns) for _, _, columns, *_ in panels]
     figure = Figure(
         figsize=(max(widths) * 0.85 + 2.4, sum(heights) * 0.36 + len(panels) * 1.15 + 0.5),
         layout="constrained",
     )
     axes = figure.subplots(len(panels), 1, squeeze=False, height_ratios=heights)[:, 0]
-    top = max(float(np.nanmax(mean)) for *_, (mean, _) in panels)
-    for ax, (label, rows, columns, (mean, sd)) in zip(axes, panels, strict=True):
+    measured = np.concatenate([mean[np.isfinite(mean)] for *_, mean, _ in panels])
+    top = measured.max(initial=1.0)
+    for ax, (label, rows, columns, mean, texts) in zip(axes, panels, strict=True):
         # Equal cells in every panel: short grids do not stretch over the width of long ones.
         padded = np.full((len(rows), max(widths)), np.nan)
         padded[:, : len(columns)] = mean
@@ -54,41 +59,45 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
         ax.set_yticks(range(len(rows)), rows)
         ax.tick_params(length=0)
         ax.spines[:].set_visible(False)
-        for row, column in np.ndindex(mean.shape):
-            if math.isnan(mean[row, column]):
-                continue
+        for (row, column), text in texts.items():
+            dark = mean[row, column] <= 0.55 * top
             ax.text(
                 column,
                 row,
-                f"{mean[row, column]:.1f} ± {sd[row, column]:.1f}",
+                text,
                 ha="center",
                 va="center",
                 fontsize=6.5,
-                color="black" if mean[row, column] > 0.55 * top else "white",
+                color="white" if dark else "black",
             )
     figure.colorbar(image, ax=list(axes), label="reversal gap (nats)", shrink=0.6, pad=0.02)
     footnote(
         figure,
-        "reversal gap: loss of the unseen direction minus training loss, per token, after the last "
-        f"epoch;\nmean ± standard deviation over {seed_count(gaps)} seeds; 0: no curse",
+        "reversal gap: loss of the unseen direction minus training loss, first answer token,\n"
+        f"after the last epoch; mean ± standard deviation over {seed_phrase(gaps)}; 0: no curse",
     )
     return figure
 
 
-def _cells(table: pl.DataFrame) -> tuple[list[str], list[str], tuple[np.ndarray, np.ndarray]]:
-    """Row labels, column labels, and (mean, standard deviation) of the gap in every cell."""
+def _cells(
+    table: pl.DataFrame,
+) -> tuple[list[str], list[str], np.ndarray, dict[tuple[int, int], str]]:
+    """Row labels, column labels, mean gaps (NaN where there is none), and the cells' texts."""
     varying = varying_axes(table)
     row_axes = [axis for axis in ROW_AXES if axis in varying]
     column_axes = [axis for axis in COLUMN_AXES if axis in varying]
     rows = [label for label, _ in split_points(table, row_axes)]
     columns = [label for label, _ in split_points(table, column_axes)]
-    mean, sd = np.full((2, len(rows), len(columns)), np.nan)
+    mean, texts = np.full((len(rows), len(columns)), np.nan), {}
     for row, (_, part) in enumerate(split_points(table, row_axes)):
-        for column_label, cell in split_points(part, column_axes):
-            column = columns.index(column_label)
-            mean[row, column] = cell["gap"].mean()
-            sd[row, column] = cell["gap"].std() or 0.0
-    return rows, columns, (mean, sd)
+        for column_label, all_seeds in split_points(part, column_axes):
+            place = row, columns.index(column_label)
+            cell, diverged = without_diverged(all_seeds, "gap")
+            texts[place] = f"{diverged} of {all_seeds.height}\ndiverged" if diverged else ""
+            if cell.height:
+                mean[place] = cell["gap"].mean()
+                texts[place] = "\n".join(filter(None, [mean_and_spread(cell["gap"]), texts[place]]))
+    return rows, columns, mean, texts
 
 
 def _wrap(label: str) -> str:

@@ -29,6 +29,8 @@ def logit_table(
     length = settings.entity_length
     for group, condition in TASKS[settings.task].load().LOGIT_GROUPS.items():
         tokens = torch.from_numpy(dataset.tokens(condition)).to(device)
+        if not tokens.shape[1]:
+            continue
         candidates = tokens[:, :, length + 1]
         for readout, query_length in (("entity", length), ("entity_relation", length + 1)):
             logits = model(tokens[:, :, :query_length], 1)[:, :, 0]

@@ -3,6 +3,18 @@
 from __future__ import annotations
 
 
+def dense_epochs(epochs: int) -> frozenset[int]:
+    """The first hundred epochs, then each 5 % further, and the last.
+
+    A bound that must hold for all t is tightest early, whatever `eval_every` is.
+    """
+    due, epoch = {*range(min(100, epochs) + 1), epochs}, 100
+    while epoch < epochs:
+        due.add(epoch)
+        epoch = int(epoch * 1.05)
+    return frozenset(due)
+
+
 class EvaluationSchedule:
     """Evaluations before training, after every `every`-th epoch, and after the last."""
 

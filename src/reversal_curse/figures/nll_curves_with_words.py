@@ -1,4 +1,4 @@
-"""The curse with entities of several tokens: Zhu et al. 2024, figure 8."""
+"""Loss of the first answer token and of the whole answer: Zhu et al. 2024, figure 8."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ from reversal_curse.figures.curves import nll_panels
 
 
 def draw(tables: dict[str, pl.DataFrame]) -> Figure:
-    """One panel per entity length; first token and whole entity."""
+    """One panel per grid point: solid for the first token, dashed for the whole answer."""
     return nll_panels(tables["metrics"], with_words=True)

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 from matplotlib.figure import Figure
 
-from reversal_curse.figures.points import seed_count, split_points
+from reversal_curse.figures.points import mean_and_spread, seed_phrase, split_points
 from reversal_curse.figures.style import PANEL_WIDTH, footnote
 
 GROUPS = {
@@ -45,11 +45,11 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
                 ax.set_title(title)
         row[0].set_ylabel(f"query: {name}")
         figure.colorbar(image, ax=row, shrink=0.8, pad=0.01, label="logit (nats)")
-    seeds, first = seed_count(logits), logits["seed"].min()
+    first = logits["seed"].min()
     footnote(
         figure,
         "columns: candidates in the order of the queries, so right answers lie on the diagonal\n"
-        f"maps: seed {first}; numbers: mean ± standard deviation over {seeds} seeds",
+        f"maps: seed {first}; numbers: mean ± standard deviation over {seed_phrase(logits)}",
     )
     return figure
 
@@ -68,5 +68,4 @@ def _contrast(part: pl.DataFrame) -> str:
     by_seed = part.group_by("seed").agg(
         (pl.col("logit").filter(right).mean() - pl.col("logit").filter(~right).mean()).alias("gap")
     )["gap"]
-    mean = round(by_seed.mean(), 1) + 0.0  # no negative zero
-    return f"right − other: {mean:.1f} ± {by_seed.std() or 0.0:.1f}"
+    return f"right − other: {mean_and_spread(by_seed)}"

@@ -1,4 +1,4 @@
-"""The reversal curse during training: Zhu et al. 2024, figure 1."""
+"""Loss against epoch, one panel per grid point: Zhu et al. 2024, figures 1, 5, 10 and appendix."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ from reversal_curse.figures.curves import nll_panels
 
 
 def draw(tables: dict[str, pl.DataFrame]) -> Figure:
-    """Loss against epoch on the training set and on the unseen directions."""
+    """Loss on the training set and on the unseen sentences, with both chance levels."""
     return nll_panels(tables["metrics"])
