@@ -222,6 +222,33 @@ FIGURES = {
         module="embedding_cosine",
         max_points=24,
     ),
+    "chain_curve": FigureSpec("Chain of thought during training", "chain"),
+    "chain_logits": FigureSpec(
+        "Logits along the chain", "chain", ("logits",), module="logit_maps", max_points=6
+    ),
+    "chain_vocab": FigureSpec("Chain: vocabulary size", "chain"),
+    "chain_layers": FigureSpec("Chain: number of layers", "chain"),
+    "chain_positional": FigureSpec("Chain: positional encoding", "chain"),
+    "chain_entity_length": FigureSpec(
+        "Chain: entities of several tokens", "chain", module="nll_curves_with_words"
+    ),
+    "chain_frozen": FigureSpec("Chain: frozen embeddings", "chain"),
+    "chain_related": FigureSpec(
+        "Chain: entities that share a token", "chain", module="nll_curves_with_words"
+    ),
+    "in_context_curve": FigureSpec("Reversal in context", "in context"),
+    "diffusion_vs_autoregressive": FigureSpec(
+        "Masked diffusion against autoregression",
+        "masked diffusion",
+        module="diffusion_vs_autoregressive",
+        varies=("family", "pos_encoding"),
+    ),
+    "diffusion_masking": FigureSpec(
+        "Which tokens are ever masked",
+        "masked diffusion",
+        module="diffusion_masking",
+        varies=("masking", "pos_encoding"),
+    ),
     "bilinear_separation": FigureSpec(
         "Bilinear model: separation",
         "theory",

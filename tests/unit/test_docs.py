@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+import math
 import re
+import sys
 import tomllib
+import types
 
 import duckdb
 import jsonschema
+import numpy as np
 import polars as pl
 import pytest
+import torch
 import yaml
+from matplotlib.figure import Figure
 
+from reversal_curse import registry
 from reversal_curse.config import Config
 from reversal_curse.docs import SCHEMA, config_schema, generated_blocks, with_blocks
-from reversal_curse.registry import FIGURES
-from reversal_curse.settings import Settings
+from reversal_curse.figures.points import split_points
+from reversal_curse.registry import FIGURES, TASKS
+from reversal_curse.settings import AXES, Settings
 from reversal_curse.sweep import grid_points
 from reversal_curse.tables import TABLES, write_table
+from reversal_curse.tasks.dataset import Dataset, Sentence
+from reversal_curse.training import language_model, masked_diffusion
+from reversal_curse.training.metrics import MetricsRecorder
 
 
 def test_the_schema_file_is_that_of_the_typed_config(root):
@@ -109,6 +120,49 @@ def test_the_queries_of_the_results_readme_run(root, tmp_path, monkeypatch, caps
     assert answer["epoch"].to_list() == [10.0, 10.0]
     exec(python[1], {})
     assert "0.25" in capsys.readouterr().out
+
+
+def readme_example(root, heading: str, number: int = 0) -> str:
+    section = (root / "README.md").read_text().split(f"### {heading}\n")[1].split("\n##")[0]
+    return re.findall(r"```python\n(.*?)```", section, re.DOTALL)[number]
+
+
+def test_the_readmes_family_trains(root, make_dataset, small_settings):
+    scope = {"pl": pl, "torch": torch, "MetricsRecorder": MetricsRecorder, "TASKS": TASKS}
+    scope |= {"Settings": Settings, "Dataset": Dataset}
+    exec(readme_example(root, "Adding a family"), scope)
+    settings = small_settings()
+    tables = scope["train"](settings, make_dataset(settings), torch.device("cpu"))
+    assert tables["metrics"].height == settings.seeds
+    assert tables["metrics"]["nll_token"].to_list() == pytest.approx([math.log(22)] * 3)
+
+
+def test_the_readmes_task_can_be_learned(root, monkeypatch, make_dataset, small_settings):
+    module = types.ModuleType("reversal_curse.tasks.copying")
+    module.__dict__.update(np=np, Sentence=Sentence, Settings=Settings)
+    exec(readme_example(root, "Adding a task"), module.__dict__)
+    monkeypatch.setitem(sys.modules, "reversal_curse.tasks.copying", module)
+    scope = {"Task": registry.Task, "TASKS": {}}
+    exec(readme_example(root, "Adding a task", 1), scope)
+    monkeypatch.setitem(TASKS, "copying", scope["TASKS"]["copying"])
+    settings = small_settings().model_copy(update={"task": "copying"})
+    for train in (language_model.train, masked_diffusion.train):
+        metrics = train(settings, make_dataset(settings), torch.device("cpu"))["metrics"]
+        assert metrics["nll_token"].is_finite().all()
+
+
+def test_the_readmes_figure_draws(root):
+    scope = {"pl": pl, "Figure": Figure, "split_points": split_points}
+    exec(readme_example(root, "Adding a figure"), scope)
+    point = {axis: getattr(Settings(), axis) for axis in AXES} | {"settings": "abc"}
+    rows = [
+        {**point, "seed": 0, "epoch": epoch, "split": split, "nll_token": 1.0, "nll_word": 1.0}
+        | {"accuracy": 0.5, "chance_vocab": 3.0, "chance_class": 2.0}
+        for epoch in (0, 5)
+        for split in ("train", "unseen")
+    ]
+    figure = scope["draw"]({"metrics": pl.DataFrame(rows)})
+    assert len(figure.axes[0].lines) == 1
 
 
 def test_every_direct_dependency_is_pinned_in_the_lock_at_the_same_version(root):

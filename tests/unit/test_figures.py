@@ -139,8 +139,8 @@ def test_curves_have_one_panel_per_grid_point_and_both_chance_levels():
     titles = [ax.get_title() for ax in figure.axes]
     assert titles == ["V = 20", "V = 50", "V = 200"]
     shown = texts(figure)
-    assert "ln(V+2) = 4.40" in shown
-    assert "ln⌊V/4⌋ = 3.00" in shown
+    assert "ln 81 = 4.40" in shown
+    assert "ln 20 = 3.00" in shown
     assert "mean of 3 seeds" in shown
 
 
@@ -166,6 +166,41 @@ def test_logit_contrast_is_that_of_the_table():
     shown = texts(draw("reversal_logits", {"logits": logits([point()])}))
     assert "right − other: 8.0 ± 1.0" in shown  # 9 - mean of (0, 1, 2)
     assert "validation, unseen direction" in shown
+
+
+def test_chain_logits_have_a_row_for_train_and_one_for_validation_triples():
+    groups = {"train_forward": "train", "seen": "validation"}
+    table = logits([point(task="chain")]).filter(pl.col("group").is_in(list(groups)))
+    parts = [
+        table.with_columns(group=pl.col("group").replace(groups) + f"_{direction}")
+        for direction in ("a_to_b", "b_to_c", "a_to_c")
+    ]
+    figure = draw("chain_logits", {"logits": pl.concat(parts)})
+    titles = [ax.get_title() for ax in figure.axes if ax.get_title()]
+    assert titles == ["A → B", "B → C", "A ⇝ C"]
+    assert len([ax for ax in figure.axes if ax.images]) == 4 * 3
+
+
+def test_masking_arms_come_in_order_with_a_dot_per_seed():
+    arms = ["relation", "any_order", "object"]
+    figure = draw("diffusion_masking", {"metrics": metrics([point(masking=a) for a in arms])})
+    (ax,) = figure.axes
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["any\norder", "B", "relation"]
+    dots = [line for line in ax.lines if line.get_marker() in ("o", "^")]
+    assert len(dots) == 6
+    assert all(len(line.get_xdata()) == 3 for line in dots)
+
+
+def test_families_stand_beside_each_other_for_every_encoding():
+    points = [
+        point(family=family, pos_encoding=encoding)
+        for family in ("gpt", "masked_diffusion")
+        for encoding in ("alibi", "none")
+    ]
+    figure = draw("diffusion_vs_autoregressive", {"metrics": metrics(points)})
+    loss, accuracy = figure.axes
+    assert [t.get_text() for t in loss.get_xticklabels()] == ["no\npositions", "ALiBi"]
+    assert len([line for line in accuracy.lines if line.get_marker() in ("o", "^")]) == 8
 
 
 def test_a_group_of_one_pair_has_no_contrast():

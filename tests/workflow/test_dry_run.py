@@ -7,7 +7,7 @@ import re
 import pytest
 import yaml
 
-from reversal_curse.registry import FAMILIES
+from reversal_curse.registry import FAMILIES, FIGURES
 
 from .conftest import TINY_POINTS
 
@@ -16,9 +16,10 @@ from .conftest import TINY_POINTS
 def test_the_configs_that_come_with_the_project_dry_run(workflow, root, name):
     jobs = workflow.jobs("--configfile", str(root / "config" / name))
     figures = [rule for rule in jobs if rule.startswith("figure_")]
-    assert len(figures) == 11
+    assert len(figures) == len(FIGURES)
     assert jobs["train_gpt"] > 20
     assert jobs["train_bilinear"] > 5
+    assert jobs["train_masked_diffusion"] > 10
 
 
 def test_a_config_of_the_user_replaces_the_default(workflow):

@@ -16,9 +16,9 @@ from reversal_curse.figures.style import (
     PANEL_HEIGHT,
     PANEL_WIDTH,
     REFERENCE,
-    SPLIT_NAMES,
     footnote,
     label_panels,
+    split_names,
 )
 
 WORD_STYLE = (0, (4, 1.5))
@@ -59,7 +59,7 @@ def nll_panels(metrics: pl.DataFrame, with_words: bool = False) -> Figure:
     for row in grid:
         row[0].set_ylabel("negative log-likelihood (nats)")
     label_panels(axes[: len(panels)])
-    _legend(figure, with_words)
+    _legend(figure, with_words, split_names(metrics["task"].unique().to_list()))
     footnote(figure, f"line: mean of {seed_phrase(metrics)}; band: one standard deviation")
     return figure
 
@@ -82,8 +82,8 @@ def draw_chance(ax: Axes, table: pl.DataFrame) -> None:
     """Both chance levels as labelled lines: uniform over the vocabulary, and over the class."""
     vocabulary, entity_class = table["chance_vocab"][0], table["chance_class"][0]
     for level, style, name, side in (
-        (vocabulary, (0, (5, 2)), "ln(V+2)", "bottom"),
-        (entity_class, (0, (1, 1.5)), "ln⌊V/4⌋", "top"),
+        (vocabulary, (0, (5, 2)), f"ln {math.exp(vocabulary):.0f}", "bottom"),
+        (entity_class, (0, (1, 1.5)), f"ln {math.exp(entity_class):.0f}", "top"),
     ):
         ax.axhline(level, color=REFERENCE, linewidth=0.8, linestyle=style, zorder=1)
         ax.annotate(
@@ -99,10 +99,8 @@ def draw_chance(ax: Axes, table: pl.DataFrame) -> None:
         )
 
 
-def _legend(figure: Figure, with_words: bool) -> None:
-    handles = [
-        Line2D([], [], color=COLOURS[split], label=name) for split, name in SPLIT_NAMES.items()
-    ]
+def _legend(figure: Figure, with_words: bool, names: dict[str, str]) -> None:
+    handles = [Line2D([], [], color=COLOURS[split], label=name) for split, name in names.items()]
     if with_words:
         handles += [
             Line2D([], [], color="black", label="first token"),

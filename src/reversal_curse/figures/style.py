@@ -9,7 +9,13 @@ from matplotlib.figure import Figure
 
 # Okabe and Ito's palette.
 COLOURS = {"train": "#0072B2", "unseen": "#D55E00"}
-SPLIT_NAMES = {"train": "train", "unseen": "unseen direction"}
+UNSEEN = {
+    "reversal": "unseen direction",
+    "facts": "reverse query",
+    "chain": "unseen, A ⇝ C",
+    "chain_related": "unseen, x i ⇝ z i",
+    "in_context": "unseen sentences",
+}
 REFERENCE = "#555555"
 
 PANEL_WIDTH, PANEL_HEIGHT = 2.6, 2.3  # inches
@@ -52,6 +58,12 @@ _AXIS_LABELS: dict[str, Callable[[object], str]] = {
     "variant": lambda v: f"variant {v}",
     "settings": lambda v: f"settings {v}",
 }
+
+
+def split_names(tasks: list[str]) -> dict[str, str]:
+    """What a figure calls the two splits, given the tasks that it shows."""
+    unseen = UNSEEN[tasks[0]] if len(tasks) == 1 else "unseen"
+    return {"train": "train", "unseen": unseen}
 
 
 def axis_label(axis: str, value: object) -> str:

@@ -1,0 +1,61 @@
+"""Which tokens are ever masked decides what is known in reverse: Jeon et al. 2026."""
+
+from __future__ import annotations
+
+import polars as pl
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from reversal_curse.figures.curves import draw_chance
+from reversal_curse.figures.dots import draw_dots, final_values
+from reversal_curse.figures.points import seed_phrase, split_points
+from reversal_curse.figures.style import (
+    COLOURS,
+    PANEL_HEIGHT,
+    PANEL_WIDTH,
+    footnote,
+    label_panels,
+)
+
+MARKERS = {"train": "^", "unseen": "o"}
+ARM_NAMES = {
+    "any_order": "any\norder",
+    "subject": "A",
+    "object": "B",
+    "either": "A or B",
+    "both": "A and B",
+    "relation": "relation",
+}
+
+
+def draw(tables: dict[str, pl.DataFrame]) -> Figure:
+    """One panel per positional encoding, one column per masking arm."""
+    last = final_values(tables["metrics"])
+    panels = split_points(last, ["pos_encoding"])
+    figure = Figure(
+        figsize=(len(panels) * 1.3 * PANEL_WIDTH, 1.2 * PANEL_HEIGHT + 0.7), layout="constrained"
+    )
+    axes = list(figure.subplots(1, len(panels), sharey=True, squeeze=False)[0])
+    for ax, (label, table) in zip(axes, panels, strict=True):
+        arms = split_points(table, ["masking"])
+        for place, (_, arm) in enumerate(arms):
+            for offset, (split, colour) in zip((-0.17, 0.17), COLOURS.items(), strict=True):
+                values = arm.filter(pl.col("split") == split)["nll_token"]
+                draw_dots(ax, place + offset, values, colour, MARKERS[split])
+        ax.set_xticks(range(len(arms)), [ARM_NAMES[arm["masking"][0]] for _, arm in arms])
+        ax.set_xlabel("tokens of “A is B” that are ever masked")
+        ax.set_title(label)
+        draw_chance(ax, table)
+    axes[0].set_ylim(bottom=0)
+    axes[0].set_ylabel("negative log-likelihood (nats)")
+    label_panels(axes)
+    handles = [
+        Line2D([], [], color=COLOURS[split], marker=MARKERS[split], ls="", label=name)
+        for split, name in (
+            ("train", "A is ? (order as trained)"),
+            ("unseen", "B is ? (reverse query)"),
+        )
+    ]
+    figure.legend(handles=handles, loc="outside upper center", ncols=2)
+    footnote(figure, f"dots: {seed_phrase(last)}; bars: mean; facts trained in one order only")
+    return figure

@@ -1,0 +1,23 @@
+"""Final values as one dot per seed, with the mean: for figures that compare settings."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+from matplotlib.axes import Axes
+
+
+def final_values(metrics: pl.DataFrame) -> pl.DataFrame:
+    """The rows of every grid point's last evaluation."""
+    point = metrics.columns[: metrics.columns.index("seed")]
+    return metrics.filter(pl.col("epoch") == pl.col("epoch").max().over(point))
+
+
+def draw_dots(ax: Axes, place: float, values: pl.Series, colour: str, marker: str = "o") -> None:
+    """One faint dot per seed around `place`, and a bar at their mean. NaN is left out."""
+    finite = values.filter(values.is_finite()).to_numpy()
+    if not len(finite):
+        return
+    spread = np.linspace(-0.08, 0.08, len(finite)) if len(finite) > 1 else np.zeros(1)
+    ax.plot(place + spread, finite, marker, color=colour, ms=3.2, alpha=0.45, mew=0)
+    ax.plot([place - 0.13, place + 0.13], [finite.mean()] * 2, color=colour, lw=2)
