@@ -20,19 +20,22 @@ localrules:
     data,
     metrics,
     figures,
+    claims,
     plan,
 
 
 rule all:
-    "Everything: every figure of the config, and the table of all metrics."
+    "Everything: every figure of the config, the table of all metrics, the ledger of claims."
     default_target: True
     input:
         figure_files(),
         "results/metrics.parquet",
+        "results/claims.md",
 
 
 include: "workflow/rules/data.smk"  # sentences: one file per task and size
 include: "workflow/rules/train.smk"  # one job per grid point, all seeds in it
 include: "workflow/rules/aggregate.smk"  # one table per sweep, and one of everything
 include: "workflow/rules/figures.smk"  # PDF and PNG
+include: "workflow/rules/claims.smk"  # the ledger: what holds of what the papers say
 include: "workflow/rules/plan.smk"  # what is trained and what is waiting

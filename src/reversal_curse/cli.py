@@ -61,6 +61,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     verb.add_argument("--output", type=Path, nargs="+", required=True, help="files, .pdf or .png")
 
+    verb = _verb(verbs, "claims", _claims, "judge the papers' claims on aggregated tables")
+    verb.add_argument("--config", required=True, help="YAML file, or the config itself as JSON")
+    verb.add_argument("--sweeps", type=Path, required=True, help="directory of aggregated tables")
+    verb.add_argument("--table", type=Path, required=True, help="Parquet file to write")
+    verb.add_argument("--page", type=Path, required=True, help="Markdown file to write")
+
     verb = _verb(verbs, "plan", _plan, "print which grid points are trained and which are waiting")
     verb.add_argument("--config", required=True, help="YAML file, or the config itself as JSON")
     verb.add_argument("--runs", type=Path, required=True, help="directory of the runs")
@@ -131,6 +137,14 @@ def _figure(options: argparse.Namespace) -> None:
     from reversal_curse.figures.render import render
 
     render(options.name, options.tables, options.output)
+
+
+def _claims(options: argparse.Namespace) -> None:
+    from reversal_curse.claims.ledger import write_ledger
+
+    table = write_ledger(_config(options.config), options.sweeps, options.table, options.page)
+    for verdict, count in table.group_by("verdict", maintain_order=True).len().iter_rows():
+        print(f"{count:3} {verdict}")
 
 
 def _plan(options: argparse.Namespace) -> None:

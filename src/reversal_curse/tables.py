@@ -152,8 +152,31 @@ _TABLES = (
         ),
     ),
 )
-TABLES = {table.name: table for table in _TABLES}
-RUN_TABLES = tuple(name for name in TABLES if name != "dataset")
+CLAIMS_TABLE = Table(
+    "claims",
+    "one claim",
+    (
+        Column("id", pl.String, "", "name of the claim"),
+        Column("paper", pl.String, "", "P1 (Zhu et al. 2024) or P2 (Jeon et al. 2026), and where"),
+        Column("statement", pl.String, "", "what the paper says, in our words"),
+        Column("grid", pl.String, "", "sweep, and the axes that vary in it; empty: not rendered"),
+        Column("figure", pl.String, "", "the figure that shows it"),
+        Column("measures", pl.String, "", "what the effect is, with its unit"),
+        Column("threshold", pl.Float64, "as `effect`", "the claim holds from this effect on"),
+        Column("effect", pl.Float64, "see `measures`", "mean over seeds; null: not tested"),
+        Column("ci_low", pl.Float64, "as `effect`", "lower end of the 95 % bootstrap interval"),
+        Column("ci_high", pl.Float64, "as `effect`", "upper end of the 95 % bootstrap interval"),
+        Column("n_seeds", pl.Int32, "", "seeds behind the interval"),
+        Column(
+            "verdict",
+            pl.String,
+            "",
+            "`supported`, `contradicted`, `inconclusive` or `not tested at this scale`",
+        ),
+    ),
+)
+TABLES = {table.name: table for table in (*_TABLES, CLAIMS_TABLE)}
+RUN_TABLES = tuple(table.name for table in _TABLES if table.name != "dataset")
 
 
 def aggregated(table: Table) -> Table:

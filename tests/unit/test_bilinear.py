@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 import torch
 
-from reversal_curse.figures.bilinear_separation import exponents
+from reversal_curse.analysis import exponents
 from reversal_curse.models.bilinear import Bilinear
 from reversal_curse.randomness import seed_generators
 from reversal_curse.training.gradient_flow import train

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import shutil
-from pathlib import Path
 
 import matplotlib
 import numpy as np
@@ -12,11 +11,10 @@ import polars as pl
 import pytest
 from PIL import Image
 
+from reversal_curse import code_version
+from reversal_curse.analysis import exponents, random_absolute_cosine
+from reversal_curse.code_version import figure_version
 from reversal_curse.errors import UserError
-from reversal_curse.figures import code_version as module
-from reversal_curse.figures.bilinear_separation import exponents
-from reversal_curse.figures.code_version import code_version
-from reversal_curse.figures.embedding_cosine import random_absolute_cosine
 from reversal_curse.figures.points import split_points, varying_axes
 from reversal_curse.figures.render import draw, render
 from reversal_curse.figures.sweep_overview import reversal_gap
@@ -311,12 +309,12 @@ def test_an_unknown_suffix_is_refused(tmp_path):
 
 
 def test_a_change_in_one_figure_is_no_change_in_another(tmp_path, monkeypatch):
-    copy = tmp_path / "figures"
-    shutil.copytree(Path(module.__file__).parent, copy)
-    monkeypatch.setattr(module, "__file__", str(copy / "code_version.py"))
-    before = {name: code_version(name) for name in FIGURES}
-    (copy / "embedding_cosine.py").write_text("changed")
-    after = {name: code_version(name) for name in FIGURES}
+    copy = tmp_path / "package"
+    shutil.copytree(code_version.PACKAGE, copy)
+    monkeypatch.setattr(code_version, "PACKAGE", copy)
+    before = {name: figure_version(name) for name in FIGURES}
+    (copy / "figures/embedding_cosine.py").write_text("changed")
+    after = {name: figure_version(name) for name in FIGURES}
     assert {name for name in FIGURES if before[name] != after[name]} == {"embedding_cosine"}
-    (copy / "style.py").write_text("changed")
-    assert all(code_version(name) != after[name] for name in FIGURES)
+    (copy / "figures/style.py").write_text("changed")
+    assert all(figure_version(name) != after[name] for name in FIGURES)

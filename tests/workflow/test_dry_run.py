@@ -41,7 +41,7 @@ def test_a_figure_trains_only_what_it_needs(workflow):
 
 def test_targets_that_people_ask_for_exist_with_a_docstring(workflow):
     listed = workflow.snakemake("--list-target-rules")
-    for target in ("all", "data", "metrics", "figures", "plan", "figure_reversal_curve"):
+    for target in ("all", "data", "metrics", "figures", "claims", "plan", "figure_reversal_curve"):
         assert re.search(rf"^{target} \(.+\)$", listed, re.MULTILINE), target
 
 

@@ -44,6 +44,11 @@ def test_every_figure_and_table_is_made(finished, tiny):
     assert made == {
         f"results/figures/{name}.{suffix}" for name in tiny["figures"] for suffix in ("pdf", "png")
     }
+    claims = pl.read_parquet(workflow.directory / "results/claims.parquet")
+    verdicts = dict(claims.select("id", "verdict").iter_rows())
+    assert verdicts["chain_learned"] == "not tested at this scale"
+    assert verdicts["reversal_learned"] != "not tested at this scale"
+    assert "Ledger of claims" in (workflow.directory / "results/claims.md").read_text()
     metrics = pl.read_parquet(workflow.directory / "results/metrics.parquet")
     points = metrics.select("family", "embed_dim", "vocab_size", "variant").unique()
     assert points.height == TINY_POINTS

@@ -7,9 +7,10 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import validate
 
+from reversal_curse.claims.ledger import claim_tables
+from reversal_curse.code_version import claims_version, figure_version
 from reversal_curse.config import Config, read_yaml
 from reversal_curse.errors import ConfigError
-from reversal_curse.figures.code_version import code_version
 from reversal_curse.registry import FAMILIES, FIGURES
 from reversal_curse.sweep import (
     check_figures,

@@ -30,7 +30,7 @@ for figure, sweep in CONFIG.figures.items():
             "../envs/reversal_curse.yaml"
         params:
             figure=figure,
-            version=code_version(figure),
+            version=figure_version(figure),
         message:
             "render {params.figure}"
         shell:

@@ -13,6 +13,7 @@ import polars as pl
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, ScalarFormatter
 
+from reversal_curse.analysis import exponents, loss_ratios
 from reversal_curse.errors import UserError
 from reversal_curse.figures.points import seed_phrase
 from reversal_curse.figures.style import (
@@ -22,37 +23,6 @@ from reversal_curse.figures.style import (
     footnote,
     label_panels,
 )
-
-PAIR = ["embed_dim", "seed", "pair"]
-
-
-def loss_ratios(separation: pl.DataFrame) -> pl.DataFrame:
-    """Every loss over its value before training, as `forward` and `reverse`, from epoch 0 on."""
-    start = separation.filter(pl.col("epoch") == 0).select(
-        *PAIR, forward_0="nll_forward", reverse_0="nll_reverse"
-    )
-    return separation.join(start, on=PAIR).select(
-        *PAIR,
-        "epoch",
-        forward=pl.col("nll_forward") / pl.col("forward_0"),
-        reverse=pl.col("nll_reverse") / pl.col("reverse_0"),
-    )
-
-
-def exponents(separation: pl.DataFrame) -> pl.DataFrame:
-    """The smallest eps >= 0 with which the bound holds for all t and all pairs of a seed.
-
-    Returns columns `embed_dim`, `seed`, `exponent`.
-    """
-    needed = pl.col("reverse").log() / pl.col("forward").log()
-    fallen = pl.col("forward") < 1  # elsewhere the bound is one from above on eps, not from below
-    return (
-        loss_ratios(separation)
-        .filter(pl.col("epoch") > 0, fallen, pl.col("reverse").is_finite())
-        .group_by("embed_dim", "seed")
-        .agg(needed.max().clip(0).alias("exponent"))
-        .sort("embed_dim", "seed")
-    )
 
 
 def draw(tables: dict[str, pl.DataFrame]) -> Figure:

@@ -6,8 +6,9 @@ import polars as pl
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from reversal_curse.analysis import final_values
 from reversal_curse.figures.curves import draw_chance
-from reversal_curse.figures.dots import draw_dots, final_values
+from reversal_curse.figures.dots import draw_dots
 from reversal_curse.figures.points import seed_phrase, split_points
 from reversal_curse.figures.style import (
     COLOURS,

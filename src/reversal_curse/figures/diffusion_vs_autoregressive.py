@@ -7,8 +7,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from reversal_curse.analysis import final_values
 from reversal_curse.figures.curves import draw_chance
-from reversal_curse.figures.dots import draw_dots, final_values
+from reversal_curse.figures.dots import draw_dots
 from reversal_curse.figures.points import seed_phrase, split_points
 from reversal_curse.figures.style import (
     PANEL_HEIGHT,

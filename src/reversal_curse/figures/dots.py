@@ -7,12 +7,6 @@ import polars as pl
 from matplotlib.axes import Axes
 
 
-def final_values(metrics: pl.DataFrame) -> pl.DataFrame:
-    """The rows of every grid point's last evaluation."""
-    point = metrics.columns[: metrics.columns.index("seed")]
-    return metrics.filter(pl.col("epoch") == pl.col("epoch").max().over(point))
-
-
 def draw_dots(ax: Axes, place: float, values: pl.Series, colour: str, marker: str = "o") -> None:
     """One faint dot per seed around `place`, and a bar at their mean. NaN is left out."""
     finite = values.filter(values.is_finite()).to_numpy()

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 from matplotlib.figure import Figure
 
+from reversal_curse.analysis import random_absolute_cosine
 from reversal_curse.figures.points import mean_and_spread, seed_phrase, split_points
 from reversal_curse.figures.style import MAX_COLUMNS, PANEL_WIDTH, footnote, label_panels
 
@@ -69,8 +70,3 @@ def _summary(table: pl.DataFrame) -> str:
         f"off-diagonal |cos|: {mean_and_spread(values, 2)}\n"
         f"random directions: {random_absolute_cosine(d):.2f}"
     )
-
-
-def random_absolute_cosine(d: int) -> float:
-    """E |cos| of two independent directions: Gamma(d/2) / (sqrt(pi) Gamma((d+1)/2))."""
-    return math.exp(math.lgamma(d / 2) - math.lgamma((d + 1) / 2)) / math.sqrt(math.pi)

@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 from matplotlib.figure import Figure
 
+from reversal_curse.analysis import POINT, final_by_seed
 from reversal_curse.figures.points import (
     mean_and_spread,
     seed_phrase,
@@ -21,18 +22,8 @@ COLUMN_AXES = ("vocab_size", "entity_length", "pos_encoding")
 
 def reversal_gap(metrics: pl.DataFrame) -> pl.DataFrame:
     """Unseen minus train loss per token (nats) after the last epoch, per grid point and seed."""
-    keys = [name for name in metrics.columns if name in _point_columns(metrics)]
-    last = metrics.filter(pl.col("epoch") == pl.col("epoch").max().over(keys))
-    gap = (
-        pl.col("nll_token").filter(pl.col("split") == "unseen").first()
-        - pl.col("nll_token").filter(pl.col("split") == "train").first()
-    )
-    return last.group_by(*keys, "seed").agg(gap.alias("gap"))
-
-
-def _point_columns(metrics: pl.DataFrame) -> list[str]:
-    measured = {"seed", "epoch", "split", "nll_token", "nll_word", "accuracy"}
-    return [name for name in metrics.columns if name not in measured and "chance" not in name]
+    gap = pl.col("unseen_nll_token") - pl.col("train_nll_token")
+    return final_by_seed(metrics).select(*POINT, "seed", gap.alias("gap"))
 
 
 def draw(tables: dict[str, pl.DataFrame]) -> Figure:

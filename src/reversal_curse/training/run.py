@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import subprocess
 import time
 from datetime import datetime, timezone
 from pathlib import Path
@@ -15,6 +14,7 @@ import torch
 
 from reversal_curse import __version__
 from reversal_curse.errors import UserError
+from reversal_curse.provenance import commit
 from reversal_curse.registry import FAMILIES
 from reversal_curse.settings import Settings
 from reversal_curse.sweep import dataset_directory, run_directory, settings_hash
@@ -55,7 +55,7 @@ def _run_record(settings: Settings, device: torch.device, threads: int, started:
     return {
         "settings": settings.model_dump(),
         "settings_hash": settings_hash(settings),
-        "commit": _commit(),
+        "commit": commit(),
         "versions": {
             "reversal_curse": __version__,
             "data": DATA_VERSION,
@@ -71,30 +71,6 @@ def _run_record(settings: Settings, device: torch.device, threads: int, started:
         "started": datetime.fromtimestamp(started, timezone.utc).isoformat(timespec="seconds"),
         "wall_seconds": round(time.time() - started, 3),
     }
-
-
-def _commit() -> str | None:
-    """The commit of the running code, with `+changes` where the tree differs; None outside git."""
-    source = Path(__file__).parent
-    try:
-        described = subprocess.run(
-            [
-                "git",
-                "-C",
-                str(source),
-                "describe",
-                "--always",
-                "--abbrev=40",
-                "--exclude=*",
-                "--dirty=+changes",
-            ],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return described.stdout.strip()
 
 
 def _write_json(path: Path, content: dict) -> None:

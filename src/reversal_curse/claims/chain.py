@@ -1,0 +1,73 @@
+"""Claims on chain of thought and on reversal in context: Zhu et al. 2024, section 5.2, appendix."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from reversal_curse.claims.claim import Claim
+from reversal_curse.claims.effects import ABOVE_CLASS_CHANCE, LEARNED, worst_over_points
+from reversal_curse.claims.reversal import NO_BETTER
+
+WORST = "loss of unseen A ~> C minus that of a guess within the class (nats), worst point"
+
+
+def _robust(name: str, what: str) -> Claim:
+    return Claim(
+        id=f"chain_{name}",
+        paper="P1, appendix",
+        statement=f"A ~> C is not inferred from A -> B and B -> C {what}.",
+        figure=f"chain_{name}",
+        measures=WORST,
+        effect=worst_over_points(ABOVE_CLASS_CHANCE, least_points=2),
+        threshold=0.0,
+        because=NO_BETTER,
+    )
+
+
+CLAIMS = (
+    Claim(
+        id="chain_learned",
+        paper="P1, section 5.2, figure 3",
+        statement="The training sentences of the chain are learned.",
+        figure="chain_curve",
+        measures="accuracy on the training sentences (fraction)",
+        effect=worst_over_points(LEARNED),
+        threshold=0.95,
+        because="95 % of the answers right",
+    ),
+    Claim(
+        id="chain_not_inferred",
+        paper="P1, section 5.2, figure 3",
+        statement="A ~> C is not inferred from A -> B and B -> C without a chain of thought.",
+        figure="chain_curve",
+        measures="loss of unseen A ~> C minus that of a guess within the class (nats)",
+        effect=worst_over_points(ABOVE_CLASS_CHANCE),
+        threshold=0.0,
+        because=NO_BETTER,
+    ),
+    _robust("vocab", "at any vocabulary size"),
+    _robust("layers", "at any depth"),
+    _robust("positional", "under any positional encoding"),
+    _robust("entity_length", "with entities of several tokens"),
+    _robust("frozen", "with frozen or learned embeddings"),
+    Claim(
+        id="chain_related_words",
+        paper="P1, appendix",
+        statement="x i ~> z i is not inferred although its entities share a token.",
+        figure="chain_related",
+        measures="loss of the unseen word minus that of a guess of its index (nats), worst point",
+        effect=worst_over_points(pl.col("unseen_nll_word") - pl.col("chance_class")),
+        threshold=0.0,
+        because="0: the class token known, the index guessed",
+    ),
+    Claim(
+        id="in_context_reversal",
+        paper="P1, appendix",
+        statement="A fact that stands in the context is reversed, also in sentences never trained.",
+        figure="in_context_curve",
+        measures="accuracy on the unseen sentences (fraction)",
+        effect=worst_over_points(pl.col("unseen_accuracy")),
+        threshold=0.9,
+        because="90 % of the answers right",
+    ),
+)

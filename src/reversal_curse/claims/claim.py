@@ -1,0 +1,91 @@
+"""What a claim is, and how it is judged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from reversal_curse.registry import FIGURES
+
+SUPPORTED, CONTRADICTED = "supported", "contradicted"
+INCONCLUSIVE, NOT_TESTED = "inconclusive", "not tested at this scale"
+RESAMPLES = 10_000
+CONFIDENCE = 0.95
+
+Tables = dict[str, pl.DataFrame]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A statement, how its effect is measured, and from which value on it holds.
+
+    `effect` maps the tables of the figure's sweep to one number per seed (columns `seed`,
+    `effect`); no rows mean that the sweep lacks the grid points. The claim holds where the
+    effect is at least `threshold`.
+    """
+
+    id: str
+    paper: str
+    """`P1` (Zhu et al. 2024) or `P2` (Jeon et al. 2026), and the section."""
+    statement: str
+    figure: str
+    """The figure that shows it; the claim reads the same sweep."""
+    measures: str
+    """The effect in words, with its unit."""
+    effect: Callable[[Tables], pl.DataFrame]
+    threshold: float
+    because: str
+    """Why the threshold is what it is."""
+    note: str = ""
+    """What was tried and seen, for a claim that our measurements do not bear out."""
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """Run tables that the effect is computed from."""
+        return FIGURES[self.figure].tables
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A claim's effect over the seeds, its interval, and what follows."""
+
+    verdict: str
+    effect: float | None = None
+    ci_low: float | None = None
+    ci_high: float | None = None
+    n_seeds: int = 0
+
+
+def judge(claim: Claim, tables: Tables | None) -> Judgement:
+    """The verdict on a claim; it follows from the interval, not from the mean.
+
+    `tables` is None where the config does not render the claim's figure.
+    """
+    if tables is None or any(table.is_empty() for table in tables.values()):
+        return Judgement(NOT_TESTED)
+    by_seed = claim.effect(tables).sort("seed")
+    if by_seed.is_empty():
+        return Judgement(NOT_TESTED)
+    values = by_seed["effect"].to_numpy().astype(float)
+    if not np.isfinite(values).all():
+        return Judgement(INCONCLUSIVE, n_seeds=len(values))
+    low, high = bootstrap_interval(values)
+    if low >= claim.threshold:
+        verdict = SUPPORTED
+    elif high < claim.threshold:
+        verdict = CONTRADICTED
+    else:
+        verdict = INCONCLUSIVE
+    return Judgement(verdict, float(values.mean()), low, high, len(values))
+
+
+def bootstrap_interval(values: np.ndarray) -> tuple[float, float]:
+    """Percentile bootstrap interval (95 %) of the mean over seeds."""
+    rng = np.random.default_rng(0)
+    means = rng.choice(values, size=(RESAMPLES, len(values))).mean(axis=1)
+    tail = (1 - CONFIDENCE) / 2
+    low, high = np.quantile(means, [tail, 1 - tail])
+    return float(low), float(high)

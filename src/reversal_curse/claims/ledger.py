@@ -1,0 +1,155 @@
+"""The ledger: every claim judged on what a config measured, as a table and as a page."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import polars as pl
+
+from reversal_curse.claims import chain, diffusion, reversal, theory
+from reversal_curse.claims.claim import Claim, Tables, judge
+from reversal_curse.config import Config
+from reversal_curse.provenance import commit
+from reversal_curse.settings import AXES, Settings
+from reversal_curse.sweep import sweep_points
+from reversal_curse.tables import TABLES, read_aggregated, write_table
+
+GROUPS = {
+    "Reversal": reversal.CLAIMS,
+    "Chain of thought and in context": chain.CLAIMS,
+    "Theory: the bilinear model": theory.CLAIMS,
+    "Masked diffusion": diffusion.CLAIMS,
+}
+CLAIMS: dict[str, Claim] = {claim.id: claim for group in GROUPS.values() for claim in group}
+MARKS = {"supported": "✓", "contradicted": "✗", "inconclusive": "?"}
+
+
+def claim_tables(config: Config) -> list[str]:
+    """Aggregated tables (below `results/sweeps`) that the claims of a config read."""
+    needed = {
+        f"{config.figures[claim.figure]}/{table}.parquet"
+        for claim in CLAIMS.values()
+        if claim.figure in config.figures
+        for table in claim.tables
+    }
+    return sorted(needed)
+
+
+def evaluate(config: Config, sweeps: Path) -> pl.DataFrame:
+    """The `claims` table: every claim judged; raises UserError where a table is missing."""
+    rows = []
+    for claim in CLAIMS.values():
+        sweep = config.figures.get(claim.figure)
+        tables: Tables | None = None
+        if sweep is not None:
+            tables = {
+                table: read_aggregated(sweeps / sweep / f"{table}.parquet", table)
+                for table in claim.tables
+            }
+        result = judge(claim, tables)
+        rows.append(
+            {
+                "id": claim.id,
+                "paper": claim.paper,
+                "statement": claim.statement,
+                "grid": _grid(config, sweep) if sweep else "",
+                "figure": claim.figure,
+                "measures": claim.measures,
+                "threshold": claim.threshold,
+                **vars(result),
+            }
+        )
+    return TABLES["claims"].conform(pl.DataFrame(rows, infer_schema_length=None))
+
+
+def _grid(config: Config, name: str) -> str:
+    """A sweep in words: its name, and the axes that vary with their values."""
+    sweep = next(sweep for sweep in config.sweeps if sweep.name == name)
+    points = list(sweep_points(config, sweep).values())
+    parts = []
+    for axis in AXES:
+        values = list(dict.fromkeys(getattr(point, axis) for point in points))
+        if len(values) > 1:
+            parts.append(f"{axis} {', '.join(map(str, values))}")
+    return f"{name}: {'; '.join(parts) or '1 grid point'}"
+
+
+def page(config: Config, table: pl.DataFrame) -> str:
+    """The ledger as a Markdown page."""
+    counts = dict(table.group_by("verdict", maintain_order=True).len().iter_rows())
+    digest = hashlib.sha256(config.to_json().encode()).hexdigest()[:12]
+    lines = [
+        "# Ledger of claims",
+        "",
+        "Every statement of the papers that a number decides, judged on this run. The effect is a",
+        "mean over seeds; its interval is a 95 % bootstrap over seeds. A claim is supported where",
+        "the whole interval reaches the threshold, contradicted where none of it does, and",
+        "inconclusive otherwise.",
+        "",
+        f"{len(table)} claims: {', '.join(f'{n} {verdict}' for verdict, n in counts.items())}.",
+        f"Config {digest}, code {commit() or 'outside version control'}.",
+        "",
+        "## Settings that differ from the paper's",
+        "",
+        *_differences(config),
+    ]
+    rows = {row["id"]: row for row in table.iter_rows(named=True)}
+    for group, claims in GROUPS.items():
+        lines += ["", f"## {group}", "", "| claim | measured | verdict |", "| --- | --- | --- |"]
+        lines += [_row(claim, rows[claim.id]) for claim in claims]
+        lines += [
+            f"\n**{claim.id}**: {claim.note}"
+            for claim in claims
+            if claim.note and rows[claim.id]["verdict"] in ("contradicted", "inconclusive")
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _row(claim: Claim, row: dict) -> str:
+    where = f"[{claim.figure}](figures/{claim.figure}.pdf)" if row["grid"] else claim.figure
+    text = f"{claim.statement} <br> *{claim.paper}; {where}; {row['grid'] or 'not in this config'}*"
+    measured = f"{claim.measures}; at least {claim.threshold:.3g} ({claim.because})"
+    if row["effect"] is not None:
+        interval = f"[{row['ci_low']:.3g}, {row['ci_high']:.3g}]"
+        measured = f"**{row['effect']:.3g}** {interval}, {row['n_seeds']} seeds <br> {measured}"
+    mark = MARKS.get(row["verdict"], "–")
+    return f"| {text} | {measured} | {mark} {row['verdict']} |"
+
+
+def _differences(config: Config) -> list[str]:
+    """One line per setting of `defaults`, families and variants that is not the paper's."""
+    paper = Settings().model_dump()
+    blocks = {
+        "defaults": config.defaults,
+        **{f"family {name}": block for name, block in config.families.items()},
+        **{f"variant {name}": block for name, block in config.variants.items()},
+    }
+    found = [
+        f"* {where}: "
+        + ", ".join(f"{name} {value} (paper {paper[name]})" for name, value in differing.items())
+        for where, block in blocks.items()
+        if (
+            differing := {
+                name: value
+                for name, value in block.model_dump(exclude_unset=True).items()
+                if value != paper[name]
+            }
+        )
+    ]
+    return found or ["None."]
+
+
+def write_ledger(config: Config, sweeps: Path, table_path: Path, page_path: Path) -> pl.DataFrame:
+    """Judge every claim; write the table and the page; returns the table."""
+    table = evaluate(config, sweeps)
+    text = page(config, table)
+    write_table(table_path, table, TABLES["claims"])
+    partial = page_path.with_name(f".{page_path.name}.{os.getpid()}.partial")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        os.replace(partial, page_path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return table

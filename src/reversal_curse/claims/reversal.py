@@ -1,0 +1,115 @@
+"""Claims on the reversal experiments: Zhu et al. 2024, section 5 and appendix."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import polars as pl
+
+from reversal_curse.analysis import random_absolute_cosine
+from reversal_curse.claims.claim import Claim, Tables
+from reversal_curse.claims.effects import ABOVE_CLASS_CHANCE, LEARNED, worst_over_points
+
+NO_BETTER = "0: the level of a guess among the entities of the right class"
+WORST = "loss of the unseen direction minus that of a guess within the class (nats), worst point"
+
+
+def _robust(name: str, figure: str, what: str, points: int) -> Claim:
+    return Claim(
+        id=f"reversal_{name}",
+        paper="P1, appendix" if name != "vocab" else "P1, figure 5",
+        statement=f"The reversal curse appears {what}.",
+        figure=figure,
+        measures=WORST,
+        effect=worst_over_points(ABOVE_CLASS_CHANCE, least_points=points),
+        threshold=0.0,
+        because=NO_BETTER,
+    )
+
+
+def _contrast(tables: Tables, group: str) -> pl.DataFrame:
+    """Mean logit of the right answer minus that of the others, per seed, read as trained."""
+    right = pl.col("query") == pl.col("candidate")
+    part = tables["logits"].filter(pl.col("group") == group, pl.col("readout") == "entity_relation")
+    gap = pl.col("logit").filter(right).mean() - pl.col("logit").filter(~right).mean()
+    return part.group_by("seed").agg(gap.alias("effect")).drop_nulls()
+
+
+def _unseen_contrast(tables: Tables) -> pl.DataFrame:
+    both = _contrast(tables, "seen").join(_contrast(tables, "unseen"), on="seed", suffix="_unseen")
+    ratio = pl.col("effect_unseen") / pl.col("effect")
+    return both.select("seed", effect=0.1 - ratio)
+
+
+def excess_cosine(tables: Tables) -> pl.DataFrame:
+    """Mean |cos| of different tokens minus that of random directions, worst point, per seed."""
+    rows = []
+    table = tables["embeddings"].filter(pl.col("role") != "unused")
+    for (seed, d, _), part in table.group_by("seed", "embed_dim", "layers"):
+        vectors = np.stack(part["embedding"].to_list()).astype(float)
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        cosines = np.abs(vectors @ vectors.T)[~np.eye(len(vectors), dtype=bool)].mean()
+        rows.append({"seed": seed, "excess": cosines - random_absolute_cosine(d)})
+    excess = pl.DataFrame(rows, schema={"seed": pl.Int32, "excess": pl.Float64})
+    return excess.group_by("seed").agg(pl.col("excess").max())
+
+
+CLAIMS = (
+    Claim(
+        id="reversal_learned",
+        paper="P1, section 5.1, figure 1",
+        statement="The training sentences are learned.",
+        figure="reversal_curve",
+        measures="accuracy on the training sentences (fraction)",
+        effect=worst_over_points(LEARNED),
+        threshold=0.95,
+        because="95 % of the answers right",
+    ),
+    Claim(
+        id="reversal_curse",
+        paper="P1, section 5.1, figure 1",
+        statement="The direction that was not trained is known no better than by a guess.",
+        figure="reversal_curve",
+        measures="loss of the unseen direction minus that of a guess within the class (nats)",
+        effect=worst_over_points(ABOVE_CLASS_CHANCE),
+        threshold=0.0,
+        because=NO_BETTER,
+    ),
+    _robust("vocab", "reversal_vocab", "at every vocabulary size", 2),
+    _robust("layers", "reversal_layers", "at every depth", 2),
+    _robust("depth_width", "reversal_depth_width", "in shallow and in narrow models", 2),
+    _robust("positional", "reversal_positional", "under every positional encoding", 2),
+    _robust("entity_length", "reversal_entity_length", "with entities of several tokens", 2),
+    _robust("frozen", "reversal_frozen", "with frozen embeddings as with learned ones", 2),
+    Claim(
+        id="reversal_logits_seen",
+        paper="P1, section 5.1, figure 2",
+        statement="The logits of the seen direction stand out on the diagonal.",
+        figure="reversal_logits",
+        measures="right minus other logits, validation pairs, seen direction (nats)",
+        effect=lambda tables: _contrast(tables, "seen"),
+        threshold=math.log(20),
+        because="ln 20: one answer as likely as twenty others together",
+    ),
+    Claim(
+        id="reversal_logits_unseen",
+        paper="P1, section 5.1, figure 2",
+        statement="The logits of the unseen direction do not stand out on the diagonal.",
+        figure="reversal_logits",
+        measures="a tenth, minus the contrast of the unseen direction over that of the seen one",
+        effect=_unseen_contrast,
+        threshold=0.0,
+        because="less than a tenth of the seen direction's contrast",
+    ),
+    Claim(
+        id="embeddings_near_orthogonal",
+        paper="P1, section 5, figure 11",
+        statement="Token embeddings stay nearly orthogonal.",
+        figure="embedding_cosine",
+        measures="0.05 minus the mean |cos| of tokens in excess of random directions, worst point",
+        effect=lambda tables: excess_cosine(tables).select("seed", effect=0.05 - pl.col("excess")),
+        threshold=0.0,
+        because="within 0.05 of what independent random directions have",
+    ),
+)

@@ -1,0 +1,82 @@
+"""Claims on the theory of the bilinear model: Zhu et al. 2024, section 3."""
+
+from __future__ import annotations
+
+import math
+
+import polars as pl
+
+from reversal_curse.analysis import exponents, first_passage
+from reversal_curse.claims.claim import Claim, Tables
+from reversal_curse.registry import TASKS
+
+DIMENSIONS = 3
+"""How many embedding dimensions it takes to speak of a trend."""
+
+
+def _bound_bites(tables: Tables) -> pl.DataFrame:
+    found = exponents(tables["separation"])
+    return found.group_by("seed").agg(effect=1 - pl.col("exponent").max())
+
+
+def _trend(tables: Tables) -> pl.DataFrame:
+    """Minus the least-squares slope of the exponent against log2 d, per seed."""
+    found = exponents(tables["separation"]).with_columns(x=pl.col("embed_dim").log(2))
+    slope = pl.cov("x", "exponent") / pl.col("x").var()
+    by_seed = found.group_by("seed").agg(pl.len().alias("dimensions"), effect=-slope)
+    return by_seed.filter(pl.col("dimensions") >= DIMENSIONS).select("seed", "effect")
+
+
+def _first_passage(level: float):
+    def effect(tables: Tables) -> pl.DataFrame:
+        """Reverse loss minus ln(m / 2) at first passage, mean over pairs, at the largest d."""
+        table = tables["separation"]
+        largest = table.filter(pl.col("embed_dim") == pl.col("embed_dim").max())
+        tokens = largest["vocab_size"].max() + _relations(largest)
+        passage = first_passage(largest, level)
+        floor = math.log(tokens / 2)
+        return passage.group_by("seed").agg(effect=pl.col("nll_reverse").mean() - floor)
+
+    return effect
+
+
+def _relations(table: pl.DataFrame) -> int:
+    return TASKS[table["task"][0]].relations(None)
+
+
+CLAIMS = (
+    Claim(
+        id="bilinear_separation",
+        paper="P1, section 3, separation theorem",
+        statement="The reverse loss stays above a power below one of the forward loss, for all t.",
+        figure="bilinear_separation",
+        measures="1 minus the smallest exponent that holds for all t, pairs and dimensions",
+        effect=_bound_bites,
+        threshold=0.0,
+        because="an exponent of 1 would mean that the reverse is learned as fast",
+    ),
+    Claim(
+        id="bilinear_exponent_shrinks",
+        paper="P1, section 3, separation theorem",
+        statement="The exponent of the bound shrinks as the embedding dimension grows.",
+        figure="bilinear_separation",
+        measures="decrease of the exponent per doubling of d",
+        effect=_trend,
+        threshold=0.0,
+        because="0: no trend",
+    ),
+    *(
+        Claim(
+            id=f"bilinear_first_passage_{name}",
+            paper="P1, section 3, lower bound",
+            statement=f"When the forward loss first falls below {level}, the reverse loss is "
+            "still at least ln(m / 2).",
+            figure="bilinear_separation",
+            measures="mean reverse loss at first passage minus ln(m / 2) at the largest d (nats)",
+            effect=_first_passage(level),
+            threshold=0.0,
+            because="the theorem's largest C, log(m / 2)",
+        )
+        for name, level in (("1", 1.0), ("01", 0.1), ("001", 0.01))
+    ),
+)

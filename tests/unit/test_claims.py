@@ -1,0 +1,294 @@
+"""Every claim can be supported, contradicted and untested: none passes by construction."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import polars as pl
+import pytest
+
+from reversal_curse.claims.claim import (
+    CONTRADICTED,
+    INCONCLUSIVE,
+    NOT_TESTED,
+    SUPPORTED,
+    Claim,
+    bootstrap_interval,
+    judge,
+)
+from reversal_curse.claims.ledger import CLAIMS, claim_tables, evaluate, page, write_ledger
+from reversal_curse.config import Config
+from reversal_curse.errors import UserError
+from reversal_curse.settings import AXES, Settings
+from reversal_curse.tables import TABLES, aggregated, write_table
+
+SEEDS = 5
+CLASS, VOCABULARY = math.log(20), math.log(82)
+
+
+def point(**axes) -> dict:
+    return {axis: getattr(Settings(), axis) for axis in AXES} | {"settings": "abc"} | axes
+
+
+def metrics(points: list[dict], train: float, unseen: float, per_point=None) -> pl.DataFrame:
+    """Final losses (nats) and accuracies exp(-loss); `per_point` maps a point to its own pair."""
+    rows = [
+        {**axes, "seed": seed, "epoch": epoch, "split": split, "nll_token": loss, "nll_word": loss}
+        | {"accuracy": math.exp(-loss), "chance_class": CLASS, "chance_vocab": VOCABULARY}
+        for axes in points
+        for seed in range(SEEDS)
+        for epoch in (0, 10)
+        for split, final in zip(
+            ("train", "unseen"), per_point(axes) if per_point else (train, unseen), strict=True
+        )
+        for loss in [VOCABULARY if epoch == 0 else final + 0.01 * seed]
+    ]
+    return aggregated(TABLES["metrics"]).conform(pl.DataFrame(rows))
+
+
+def logits(seen: float, unseen: float) -> pl.DataFrame:
+    rows = [
+        {**point(), "seed": seed, "group": group, "readout": "entity_relation"}
+        | {"query": query, "candidate": candidate}
+        | {"logit": height + 0.01 * seed if query == candidate else 0.0}
+        for seed in range(SEEDS)
+        for group, height in (("seen", seen), ("unseen", unseen))
+        for query in range(3)
+        for candidate in range(3)
+    ]
+    return aggregated(TABLES["logits"]).conform(pl.DataFrame(rows))
+
+
+def embeddings(alike: bool) -> pl.DataFrame:
+    rng = np.random.default_rng(0)
+    rows = [
+        {**point(embed_dim=32), "seed": seed, "token": token, "role": "A", "position": token}
+        | {"embedding": ((10.0 if alike else 0.0) + rng.normal(size=32)).tolist()}
+        for seed in range(SEEDS)
+        for token in range(12)
+    ]
+    return aggregated(TABLES["embeddings"]).conform(pl.DataFrame(rows))
+
+
+def separation(exponents: dict[int, float], reverse: float = 6.0) -> pl.DataFrame:
+    """Pairs for which the bound holds with equality at the given exponent per dimension."""
+    rows = [
+        {**point(embed_dim=d, vocab_size=80), "seed": seed, "pair": 0, "epoch": epoch}
+        | {"nll_forward": 4 * ratio, "nll_reverse": reverse * ratio**exponent}
+        for d, exponent in exponents.items()
+        for seed in range(SEEDS)
+        for epoch, ratio in enumerate((1.0, 0.2, 0.02, 0.002))
+    ]
+    return aggregated(TABLES["separation"]).conform(pl.DataFrame(rows))
+
+
+TWO = [point(layers=1), point(layers=2)]
+FAMILIES = [
+    point(family=family, pos_encoding=encoding)
+    for family in ("gpt", "masked_diffusion")
+    for encoding in ("absolute", "rotary", "alibi")
+]
+ARMS = [
+    point(family="masked_diffusion", masking=arm, pos_encoding="rotary")
+    for arm in ("any_order", "subject", "object")
+]
+LEARNED, CURSED, INFERRED = 0.01, 7.0, 0.02
+
+
+def absolute_differs(axes: dict) -> tuple[float, float]:
+    return LEARNED, CURSED if axes["pos_encoding"] == "absolute" else INFERRED
+
+
+def reversal_tables(unseen: float) -> dict:
+    return {"metrics": metrics(TWO, LEARNED, unseen)}
+
+
+CURSE = (reversal_tables(CURSED), reversal_tables(INFERRED))
+LEARNING = (reversal_tables(CURSED), {"metrics": metrics(TWO, 2.0, CURSED)})
+BOUND = {16: 0.3, 32: 0.2, 64: 0.1}
+CASES = {
+    # claim: (tables that support it, tables that contradict it)
+    "reversal_learned": LEARNING,
+    "chain_learned": LEARNING,
+    "reversal_logits_seen": (
+        {"logits": logits(9.0, 0.0)},
+        {"logits": logits(1.0, 0.0)},
+    ),
+    "reversal_logits_unseen": (
+        {"logits": logits(9.0, 0.1)},
+        {"logits": logits(9.0, 8.0)},
+    ),
+    "embeddings_near_orthogonal": (
+        {"embeddings": embeddings(alike=False)},
+        {"embeddings": embeddings(alike=True)},
+    ),
+    "in_context_reversal": (reversal_tables(INFERRED), reversal_tables(CURSED)),
+    "bilinear_separation": (
+        {"separation": separation(BOUND)},
+        {"separation": separation(dict.fromkeys(BOUND, 1.2))},
+    ),
+    "bilinear_exponent_shrinks": (
+        {"separation": separation(BOUND)},
+        {"separation": separation({16: 0.1, 32: 0.2, 64: 0.3})},
+    ),
+    **{
+        f"bilinear_first_passage_{name}": (
+            {"separation": separation(dict.fromkeys(BOUND, 0.0))},
+            {"separation": separation(dict.fromkeys(BOUND, 1.0))},
+        )
+        for name in ("1", "01", "001")
+    },
+    "diffusion_reverses": (
+        {"metrics": metrics(FAMILIES, LEARNED, INFERRED)},
+        {"metrics": metrics(FAMILIES, LEARNED, CURSED)},
+    ),
+    "autoregression_does_not": (
+        {"metrics": metrics(FAMILIES, LEARNED, CURSED)},
+        {"metrics": metrics(FAMILIES, LEARNED, INFERRED)},
+    ),
+    "diffusion_needs_relative_positions": (
+        {"metrics": metrics(FAMILIES, 0, 0, absolute_differs)},
+        {"metrics": metrics(FAMILIES, LEARNED, INFERRED)},
+    ),
+    "diffusion_reverse_below_forward": (
+        {"metrics": metrics(FAMILIES, LEARNED, INFERRED)},
+        {"metrics": metrics(FAMILIES, INFERRED, LEARNED)},
+    ),
+    "masking_subject_transfers": (
+        {"metrics": metrics(ARMS, LEARNED, INFERRED)},
+        {"metrics": metrics(ARMS, LEARNED, CURSED)},
+    ),
+    "masking_any_order": (
+        {"metrics": metrics(ARMS, LEARNED, INFERRED)},
+        {"metrics": metrics(ARMS, LEARNED, CURSED)},
+    ),
+    "masking_object_does_not": (
+        {"metrics": metrics(ARMS, LEARNED, CURSED)},
+        {"metrics": metrics(ARMS, LEARNED, INFERRED)},
+    ),
+}
+
+
+def case(claim: str) -> tuple[dict, dict]:
+    return CASES.get(claim, CURSE)
+
+
+@pytest.mark.parametrize("claim", CLAIMS)
+def test_a_claim_is_supported_where_it_holds(claim):
+    result = judge(CLAIMS[claim], case(claim)[0])
+    assert result.verdict == SUPPORTED
+    assert result.n_seeds == SEEDS
+    assert result.ci_low <= result.effect <= result.ci_high
+
+
+@pytest.mark.parametrize("claim", CLAIMS)
+def test_a_claim_is_contradicted_where_it_does_not_hold(claim):
+    assert judge(CLAIMS[claim], case(claim)[1]).verdict == CONTRADICTED
+
+
+@pytest.mark.parametrize("claim", CLAIMS)
+def test_a_claim_without_its_figure_or_rows_is_not_tested(claim):
+    assert judge(CLAIMS[claim], None).verdict == NOT_TESTED
+    empty = {name: table.clear() for name, table in case(claim)[0].items()}
+    assert judge(CLAIMS[claim], empty).verdict == NOT_TESTED
+
+
+@pytest.mark.parametrize(
+    ("claim", "table"),
+    [
+        ("reversal_vocab", metrics([point()], LEARNED, CURSED)),
+        ("chain_layers", metrics([point()], LEARNED, CURSED)),
+        ("diffusion_reverses", metrics([point()], LEARNED, CURSED)),
+        ("autoregression_does_not", metrics(FAMILIES[3:], LEARNED, CURSED)),
+        ("diffusion_needs_relative_positions", metrics(FAMILIES[:4], LEARNED, CURSED)),
+        ("masking_subject_transfers", metrics(ARMS[:1], LEARNED, CURSED)),
+        ("masking_object_does_not", metrics(ARMS[:2], LEARNED, CURSED)),
+    ],
+)
+def test_a_claim_whose_grid_points_were_not_run_is_not_tested(claim, table):
+    assert judge(CLAIMS[claim], {"metrics": table}).verdict == NOT_TESTED
+
+
+def test_a_trend_needs_several_dimensions():
+    table = {"separation": separation({16: 0.3, 32: 0.2})}
+    assert judge(CLAIMS["bilinear_exponent_shrinks"], table).verdict == NOT_TESTED
+
+
+def of_values(values: list[float]) -> Claim:
+    frame = pl.DataFrame({"seed": range(len(values)), "effect": values})
+    return Claim("x", "P1", "s", "reversal_curve", "m", lambda tables: frame, 0.0, "b")
+
+
+def test_the_verdict_follows_from_the_interval_and_not_from_the_mean():
+    some = {"metrics": metrics(TWO, 0, 0)}
+    assert judge(of_values([1.0, 1.1, 0.9]), some).verdict == SUPPORTED
+    assert judge(of_values([-1.0, -1.1, -0.9]), some).verdict == CONTRADICTED
+    wide = judge(of_values([-4.0, 5.0, 4.0, -3.0]), some)
+    assert wide.verdict == INCONCLUSIVE
+    assert wide.effect > 0
+
+
+def test_a_diverged_seed_leaves_a_claim_inconclusive():
+    result = judge(of_values([1.0, float("nan"), 1.0]), {"metrics": metrics(TWO, 0, 0)})
+    assert result.verdict == INCONCLUSIVE
+    assert result.effect is None
+
+
+def test_the_interval_is_that_of_the_mean():
+    values = np.random.default_rng(1).normal(2.0, 1.0, size=400)
+    low, high = bootstrap_interval(values)
+    assert low == pytest.approx(2.0 - 1.96 / 20, abs=0.12)
+    assert high == pytest.approx(2.0 + 1.96 / 20, abs=0.12)
+
+
+def test_there_are_claims_on_both_papers_with_names_of_their_own():
+    assert len(CLAIMS) >= 20
+    assert {claim.paper[:2] for claim in CLAIMS.values()} == {"P1", "P2"}
+    assert all(claim.because for claim in CLAIMS.values())
+
+
+CONFIG = {
+    "defaults": {"layers": 1, "epochs": 10},
+    "sweeps": [{"name": "a", "layers": [1, 2]}],
+    "figures": {"reversal_curve": "a", "reversal_vocab": "a"},
+}
+
+
+def test_the_ledger_is_written_from_tables_and_says_what_differs_from_the_paper(tmp_path):
+    config = Config.parse(CONFIG)
+    assert claim_tables(config) == ["a/metrics.parquet"]
+    path = tmp_path / "sweeps/a/metrics.parquet"
+    write_table(path, metrics(TWO, LEARNED, CURSED), aggregated(TABLES["metrics"]))
+    table = write_ledger(config, tmp_path / "sweeps", tmp_path / "c.parquet", tmp_path / "c.md")
+    assert pl.read_parquet(tmp_path / "c.parquet").equals(table)
+    verdicts = dict(table.select("id", "verdict").iter_rows())
+    assert verdicts["reversal_curse"] == verdicts["reversal_vocab"] == SUPPORTED
+    assert verdicts["chain_learned"] == NOT_TESTED
+    text = (tmp_path / "c.md").read_text()
+    assert "epochs 10 (paper 3000)" in text
+    assert "[reversal_curve](figures/reversal_curve.pdf)" in text
+    assert "a: layers 1, 2" in text
+    assert all(claim.statement in text for claim in CLAIMS.values())
+
+
+def test_a_note_stands_under_a_claim_that_is_not_borne_out():
+    config = Config.parse(CONFIG)
+    table = TABLES["claims"].conform(
+        pl.DataFrame(
+            [
+                {"id": claim.id, "paper": "", "statement": "", "grid": "", "figure": ""}
+                | {"measures": "", "threshold": 0.0, "effect": None, "ci_low": None}
+                | {"ci_high": None, "n_seeds": 0, "verdict": CONTRADICTED}
+                for claim in CLAIMS.values()
+            ]
+        )
+    )
+    text = page(config, table)
+    for claim in CLAIMS.values():
+        assert (f"**{claim.id}**" in text) == bool(claim.note)
+
+
+def test_a_missing_table_is_one_clear_line(tmp_path):
+    with pytest.raises(UserError, match="no readable Parquet table"):
+        evaluate(Config.parse(CONFIG), tmp_path)
