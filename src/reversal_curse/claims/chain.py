@@ -51,16 +51,6 @@ CLAIMS = (
     _robust("entity_length", "with entities of several tokens"),
     _robust("frozen", "with frozen or learned embeddings"),
     Claim(
-        id="chain_related_words",
-        paper="P1, appendix",
-        statement="x i ~> z i is not inferred although its entities share a token.",
-        figure="chain_related",
-        measures="loss of the unseen word minus that of a guess of its index (nats), worst point",
-        effect=worst_over_points(pl.col("unseen_nll_word") - pl.col("chance_class")),
-        threshold=0.0,
-        because="0: the class token known, the index guessed",
-    ),
-    Claim(
         id="in_context_reversal",
         paper="P1, appendix",
         statement="A fact that stands in the context is reversed, also in sentences never trained.",

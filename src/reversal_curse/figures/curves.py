@@ -74,7 +74,8 @@ def draw_nll(ax: Axes, table: pl.DataFrame, column: str, style: object = "-") ->
     for split, colour in COLOURS.items():
         part = summary.filter(pl.col("split") == split)
         mean, sd, epoch = part["mean"].to_numpy(), part["sd"].to_numpy(), part["epoch"].to_numpy()
-        ax.plot(epoch, mean, color=colour, linestyle=style)
+        width = 2.2 if split == "train" else 1.2  # both show where they coincide
+        ax.plot(epoch, mean, color=colour, linestyle=style, linewidth=width)
         ax.fill_between(epoch, mean - sd, mean + sd, color=colour, alpha=0.25, linewidth=0)
 
 

@@ -47,7 +47,7 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
         ax.set_xlabel("tokens of “A is B” that are ever masked")
         ax.set_title(label)
         draw_chance(ax, table)
-    axes[0].set_ylim(bottom=0)
+    axes[0].set_ylim(bottom=-0.03 * axes[0].get_ylim()[1])  # dots at 0 are seen whole
     axes[0].set_ylabel("negative log-likelihood (nats)")
     label_panels(axes)
     handles = [

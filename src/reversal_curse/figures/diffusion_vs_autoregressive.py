@@ -69,4 +69,4 @@ def _draw_panel(ax: Axes, last: pl.DataFrame, value: str, families: list[str]) -
             draw_dots(ax, place + offset, cell[value], colour, marker)
     labels = [axis_label("pos_encoding", part["pos_encoding"][0]) for _, part in columns]
     ax.set_xticks(range(len(columns)), [label.replace(" ", "\n") for label in labels])
-    ax.set_ylim(bottom=0)
+    ax.set_ylim(bottom=-0.03 * ax.get_ylim()[1])  # dots at 0 are seen whole
