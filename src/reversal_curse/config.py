@@ -25,6 +25,7 @@ from reversal_curse.settings import AXES, FIXED, Name, Settings
 
 _STRICT = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 DEFAULT_VARIANT = "default"
+MAX_POINTS = 500  # a sweep travels to its jobs as an argument, which has room for no more
 
 
 def _setting(name: str) -> Any:
@@ -68,7 +69,7 @@ class _SweepBase(BaseModel):
     model_config = _STRICT
 
     name: Name = Field(description="what figures and `snakemake` call it")
-    points: Annotated[list[AxisOverrides], Field(min_length=1)] = Field(
+    points: Annotated[list[AxisOverrides], Field(min_length=1, max_length=MAX_POINTS)] = Field(
         None, description="axis values that go together, where a product would be too much"
     )
 
@@ -293,6 +294,8 @@ def _allowed(kind: str, context: dict) -> str:
     }
     if kind in fixed:
         return fixed[kind]
+    if kind == "too_long":
+        return f"at most {context['max_length']} of them; lists that multiply have no limit"
     if kind in bounds:
         words, bound = bounds[kind]
         return f"{words} {context[bound]}"

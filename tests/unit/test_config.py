@@ -189,6 +189,12 @@ MISTAKES = {
         "null",
         "list",
     ),
+    "more points than a command line holds": (
+        "sweeps: [{name: a, points: [" + "{layers: 1}, " * 501 + "]}]",
+        "sweeps[0].points",
+        "",
+        "at most 500 of them",
+    ),
     "absurd size": ("sweeps: [{name: a, layers: 10000000}]", "sweeps[0].layers", "", "at most"),
     "top-level key that is a number": ("1: 2\n" + OK, "(top level)", "", "texts"),
     "figure with too many panels": (
