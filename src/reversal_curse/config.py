@@ -284,7 +284,7 @@ def _allowed(kind: str, context: dict) -> str:
         "too_short": "a list with at least one value",
         "invalid_key": "keys that are texts",
         "string_pattern_mismatch": "a name of lower-case letters, digits and _ that starts with a "
-        "letter, at most 48 long",
+        "letter, at most 24 long",
     }
     bounds = {
         "greater_than_equal": ("at least", "ge"),

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from reversal_curse.registry import FAMILIES, TASKS
 
-NAME_PATTERN = r"^[a-z][a-z0-9_]{0,47}$"
+NAME_PATTERN = r"^[a-z][a-z0-9_]{0,23}$"
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 
 MAX_SIZE, MAX_COUNT = 10**6, 10**9  # beyond any use, and safe in 32 bits

@@ -71,7 +71,7 @@ CLAIMS = (
         ),
         threshold=0.0,
         because="0: equal probabilities",
-        note="At the default scale (20 facts, 1,500 epochs) both losses end close to 0, and the "
+        note="At the default scale (20 facts, 1,000 epochs) both losses end close to 0, and the "
         "interval of their difference spans 0.",
     ),
     Claim(
