@@ -12,6 +12,6 @@ def draw_dots(ax: Axes, place: float, values: pl.Series, colour: str, marker: st
     finite = values.filter(values.is_finite()).to_numpy()
     if not len(finite):
         return
-    spread = np.linspace(-0.08, 0.08, len(finite)) if len(finite) > 1 else np.zeros(1)
+    spread = np.linspace(-0.06, 0.06, len(finite)) if len(finite) > 1 else np.zeros(1)
     ax.plot(place + spread, finite, marker, color=colour, ms=3.2, alpha=0.45, mew=0)
-    ax.plot([place - 0.13, place + 0.13], [finite.mean()] * 2, color=colour, lw=2)
+    ax.plot([place - 0.085, place + 0.085], [finite.mean()] * 2, color=colour, lw=2)
