@@ -142,50 +142,25 @@ _ALWAYS = {
     "learning_rate",
 }
 
+_TRANSFORMER = (
+    _ALWAYS
+    | TASK_AXES
+    | {"layers", "heads", "pos_encoding", "batch_size", "weight_decay", "beta1", "beta2"}
+    | {"dropout", "tie_head", "freeze_embeddings"}
+)
+
 FAMILIES = {
     "gpt": Family(
         trainer="reversal_curse.training.language_model:train",
         description="GPT-2 from scratch, AdamW on shuffled batches",
-        uses=frozenset(
-            _ALWAYS
-            | TASK_AXES
-            | {
-                "layers",
-                "heads",
-                "pos_encoding",
-                "batch_size",
-                "weight_decay",
-                "beta1",
-                "beta2",
-                "dropout",
-                "tie_head",
-                "freeze_embeddings",
-                "loss_on",
-            }
-        ),
+        uses=frozenset(_TRANSFORMER | {"loss_on"}),
         tasks=tuple(TASKS),
         tables=("metrics", "logits", "embeddings"),
     ),
     "masked_diffusion": Family(
         trainer="reversal_curse.training.masked_diffusion:train",
         description="bidirectional encoder, masked diffusion with tokens masked in any order",
-        uses=frozenset(
-            _ALWAYS
-            | TASK_AXES
-            | {
-                "layers",
-                "heads",
-                "pos_encoding",
-                "masking",
-                "batch_size",
-                "weight_decay",
-                "beta1",
-                "beta2",
-                "dropout",
-                "tie_head",
-                "freeze_embeddings",
-            }
-        ),
+        uses=frozenset(_TRANSFORMER | {"masking"}),
         tasks=("facts", "reversal", "chain"),
         tables=("metrics", "embeddings"),
     ),
