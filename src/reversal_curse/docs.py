@@ -89,13 +89,14 @@ def _figures() -> str:
             f"`{name}`",
             figure.group,
             figure.title,
+            f"`{figure.task}`" if figure.task else "any task",
             ", ".join(figure.tables),
             ", ".join(f"`{axis}`" for axis in figure.varies) if figure.varies else "any axis",
             str(figure.max_points),
         )
         for name, figure in FIGURES.items()
     ]
-    header = ("figure", "group", "content", "reads", "sweep may vary", "most grid points")
+    header = ("figure", "group", "content", "task", "reads", "sweep may vary", "most points")
     return _table(header, rows)
 
 

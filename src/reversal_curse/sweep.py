@@ -151,6 +151,9 @@ def check_figures(config: Config) -> None:
                     f"sweep {sweep} has {len(shown)} grid points",
                     f"at most {figure.max_points}",
                 )
+            tasks = sorted({point.task for point in shown} - {figure.task})
+            if figure.task and tasks:
+                raise ConfigError(key, f"sweep {sweep} has task {', '.join(tasks)}", figure.task)
             varied = [a for a in AXES if len({getattr(point, a) for point in shown}) > 1]
             if figure.varies is not None and not set(varied) <= set(figure.varies):
                 raise ConfigError(

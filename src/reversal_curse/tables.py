@@ -84,9 +84,16 @@ _TABLES = (
                 "",
                 "`train`: all directions shown; `validation`: one held out",
             ),
-            Column("direction", pl.String, "", "`forward` (A -> B) or `backward` (B <- A)"),
+            Column(
+                "direction",
+                pl.String,
+                "",
+                "`forward` (A -> B), `backward` (B <- A); chain: `a_to_b`, `b_to_c`, `a_to_c`",
+            ),
             Column("split", pl.String, "", "`train`: in the training set; `unseen`: held out"),
-            Column("tokens", pl.List(pl.Int32), "", "token ids; relation tokens are 0 and 1"),
+            Column(
+                "tokens", pl.List(pl.Int32), "", "token ids; relation tokens come first: 0, 1, ..."
+            ),
         ),
     ),
     Table(
@@ -112,7 +119,12 @@ _TABLES = (
         "the logit of one candidate after one query, at the end of training",
         (
             _SEED,
-            Column("group", pl.String, "", "`train_forward`, `train_backward`, `seen` or `unseen`"),
+            Column(
+                "group",
+                pl.String,
+                "",
+                "`train_forward`, `train_backward`, `seen`, `unseen`; chain: `train_a_to_b`, ...",
+            ),
             Column("readout", pl.String, "", "query: `entity` alone, or `entity_relation`"),
             Column("query", pl.Int32, "", "position of the query within its group"),
             Column(
@@ -135,7 +147,7 @@ _TABLES = (
         (
             _SEED,
             Column("token", pl.Int32, "", "token id"),
-            Column("role", pl.String, "", "`relation`, `A`, `B` or `unused`"),
+            Column("role", pl.String, "", "`relation`, `A`, `B`, `C`, or `unused`: none of these"),
             Column("position", pl.Int32, "", "place within its role, in the order of the dataset"),
             Column("embedding", pl.List(pl.Float32), "", "`embed_dim` numbers"),
         ),

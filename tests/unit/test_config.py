@@ -205,6 +205,12 @@ MISTAKES = {
         "49 grid points",
         "at most 48",
     ),
+    "figure of a sweep of another task": (
+        "sweeps: [{name: a, task: chain}]\nfigures: {reversal_curve: a}",
+        "figures.reversal_curve",
+        "sweep a has task chain",
+        "reversal",
+    ),
     "figure of a sweep that varies something else": (
         "sweeps: [{name: a, family: bilinear, vocab_size: [20, 40]}]\n"
         "figures: {bilinear_separation: a}",

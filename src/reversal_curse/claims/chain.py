@@ -18,7 +18,7 @@ def _robust(name: str, what: str) -> Claim:
         statement=f"A ~> C is not inferred from A -> B and B -> C {what}.",
         figure=f"chain_{name}",
         measures=WORST,
-        effect=worst_over_points(ABOVE_CLASS_CHANCE, least_points=2),
+        effect=worst_over_points(ABOVE_CLASS_CHANCE, least_points=2, once_learned=True),
         threshold=0.0,
         because=NO_BETTER,
     )
@@ -27,7 +27,7 @@ def _robust(name: str, what: str) -> Claim:
 CLAIMS = (
     Claim(
         id="chain_learned",
-        paper="P1, section 5.2, figure 3",
+        paper="P1, figure 3",
         statement="The training sentences of the chain are learned.",
         figure="chain_curve",
         measures="accuracy on the training sentences (fraction)",
@@ -37,17 +37,17 @@ CLAIMS = (
     ),
     Claim(
         id="chain_not_inferred",
-        paper="P1, section 5.2, figure 3",
+        paper="P1, figure 3",
         statement="A ~> C is not inferred from A -> B and B -> C without a chain of thought.",
         figure="chain_curve",
         measures="loss of unseen A ~> C minus that of a guess within the class (nats)",
-        effect=worst_over_points(ABOVE_CLASS_CHANCE),
+        effect=worst_over_points(ABOVE_CLASS_CHANCE, once_learned=True),
         threshold=0.0,
         because=NO_BETTER,
     ),
-    _robust("vocab", "at any vocabulary size"),
-    _robust("layers", "at any depth"),
-    _robust("positional", "under any positional encoding"),
+    _robust("vocab", "at any vocabulary size of the sweep"),
+    _robust("layers", "at any depth of the sweep"),
+    _robust("positional", "under any positional encoding of the sweep"),
     _robust("entity_length", "with entities of several tokens"),
     _robust("frozen", "with frozen or learned embeddings"),
     Claim(

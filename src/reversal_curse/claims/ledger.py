@@ -65,15 +65,16 @@ def evaluate(config: Config, sweeps: Path) -> pl.DataFrame:
 
 
 def _grid(config: Config, name: str) -> str:
-    """A sweep in words: its name, and the axes that vary with their values."""
+    """A sweep in words: its name, its size, and the axes that vary with their values."""
     sweep = next(sweep for sweep in config.sweeps if sweep.name == name)
     points = list(sweep_points(config, sweep).values())
     parts = []
     for axis in AXES:
-        values = list(dict.fromkeys(getattr(point, axis) for point in points))
+        values = sorted({getattr(point, axis) for point in points})
         if len(values) > 1:
             parts.append(f"{axis} {', '.join(map(str, values))}")
-    return f"{name}: {'; '.join(parts) or '1 grid point'}"
+    size = "1 grid point" if len(points) == 1 else f"{len(points)} grid points"
+    return "; ".join([f"{name}: {size}", *parts])
 
 
 def page(config: Config, table: pl.DataFrame) -> str:
@@ -91,7 +92,7 @@ def page(config: Config, table: pl.DataFrame) -> str:
         f"{len(table)} claims: {', '.join(f'{n} {verdict}' for verdict, n in counts.items())}.",
         f"Config {digest}, code {commit() or 'outside version control'}.",
         "",
-        "## Settings that differ from the paper's",
+        "## Settings that differ from the built-in ones (those of Zhu et al. 2024)",
         "",
         *_differences(config),
     ]
@@ -114,13 +115,14 @@ def _row(claim: Claim, row: dict) -> str:
     if row["effect"] is not None:
         interval = f"[{row['ci_low']:.3g}, {row['ci_high']:.3g}]"
         measured = f"**{row['effect']:.3g}** {interval}, {row['n_seeds']} seeds <br> {measured}"
-    mark = MARKS.get(row["verdict"], "–")
-    return f"| {text} | {measured} | {mark} {row['verdict']} |"
+    verdict = f"{MARKS.get(row['verdict'], '–')} {row['verdict']}"
+    cells = [cell.replace("|", "\\|") for cell in (text, measured, verdict)]
+    return f"| {' | '.join(cells)} |"
 
 
 def _differences(config: Config) -> list[str]:
-    """One line per setting of `defaults`, families and variants that is not the paper's."""
-    paper = Settings().model_dump()
+    """One line per setting of `defaults`, families and variants that is not the built-in one."""
+    built_in = Settings().model_dump()
     blocks = {
         "defaults": config.defaults,
         **{f"family {name}": block for name, block in config.families.items()},
@@ -128,13 +130,15 @@ def _differences(config: Config) -> list[str]:
     }
     found = [
         f"* {where}: "
-        + ", ".join(f"{name} {value} (paper {paper[name]})" for name, value in differing.items())
+        + ", ".join(
+            f"{name} {value} (built in: {built_in[name]})" for name, value in differing.items()
+        )
         for where, block in blocks.items()
         if (
             differing := {
                 name: value
                 for name, value in block.model_dump(exclude_unset=True).items()
-                if value != paper[name]
+                if value != built_in[name]
             }
         )
     ]

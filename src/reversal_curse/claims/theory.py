@@ -48,7 +48,7 @@ CLAIMS = (
     Claim(
         id="bilinear_separation",
         paper="P1, section 3, separation theorem",
-        statement="The reverse loss stays above a power below one of the forward loss, for all t.",
+        statement="L_rev(t) / L_rev(0) >= (L(t) / L(0))^eps for all t, with eps below 1.",
         figure="bilinear_separation",
         measures="1 minus the smallest exponent that holds for all t, pairs and dimensions",
         effect=_bound_bites,
@@ -58,7 +58,7 @@ CLAIMS = (
     Claim(
         id="bilinear_exponent_shrinks",
         paper="P1, section 3, separation theorem",
-        statement="The exponent of the bound shrinks as the embedding dimension grows.",
+        statement="The eps of that bound shrinks as the embedding dimension d grows.",
         figure="bilinear_separation",
         measures="decrease of the exponent per doubling of d",
         effect=_trend,
@@ -70,7 +70,7 @@ CLAIMS = (
             id=f"bilinear_first_passage_{name}",
             paper="P1, section 3, lower bound",
             statement=f"When the forward loss first falls below {level}, the reverse loss is "
-            "still at least ln(m / 2).",
+            "still at least ln(m / 2), m the number of tokens.",
             figure="bilinear_separation",
             measures="mean reverse loss at first passage minus ln(m / 2) at the largest d (nats)",
             effect=_first_passage(level),

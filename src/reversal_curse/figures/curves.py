@@ -60,7 +60,8 @@ def nll_panels(metrics: pl.DataFrame, with_words: bool = False) -> Figure:
         row[0].set_ylabel("negative log-likelihood (nats)")
     label_panels(axes[: len(panels)])
     _legend(figure, with_words, split_names(metrics["task"].unique().to_list()))
-    footnote(figure, f"line: mean of {seed_phrase(metrics)}; band: one standard deviation")
+    note = f"line: mean of {seed_phrase(metrics)}; band: one standard deviation"
+    footnote(figure, note + ("; chance levels: of one token" if with_words else ""))
     return figure
 
 

@@ -58,5 +58,9 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
         )
     ]
     figure.legend(handles=handles, loc="outside upper center", ncols=2)
-    footnote(figure, f"dots: {seed_phrase(last)}; bars: mean; facts trained in one order only")
+    footnote(
+        figure,
+        f"dots: {seed_phrase(last)}; bars: mean; "
+        "dashed: guess among all tokens; dotted: guess among the entities of the class",
+    )
     return figure

@@ -51,7 +51,11 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
         for split, name in (("train", "as trained, A is ?"), ("unseen", "reverse query, B is ?"))
     ]
     figure.legend(handles=handles, loc="outside upper center", ncols=2)
-    footnote(figure, f"dots: {seed_phrase(last)}; bars: mean; facts trained in one order only")
+    footnote(
+        figure,
+        f"dots: {seed_phrase(last)}; bars: mean; "
+        "dashed: guess among all tokens; dotted: guess among the entities of the class",
+    )
     return figure
 
 
