@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import polars as pl
 
 from reversal_curse.settings import AXES
@@ -73,6 +74,29 @@ def first_passage(separation: pl.DataFrame, level: float) -> pl.DataFrame:
     """
     below = separation.filter(pl.col("nll_forward") < level).sort("epoch")
     return below.group_by(PAIR).agg(pl.col("nll_reverse").first())
+
+
+def logit_contrast(logits: pl.DataFrame) -> pl.DataFrame:
+    """Mean logit of the right answers minus that of the other candidates, in nats, per seed.
+
+    Returns the columns `seed`, `contrast`; seeds with no other candidate are left out.
+    """
+    right = pl.col("query") == pl.col("candidate")
+    gap = pl.col("logit").filter(right).mean() - pl.col("logit").filter(~right).mean()
+    return logits.group_by("seed").agg(gap.alias("contrast")).drop_nulls().sort("seed")
+
+
+def cosine_matrix(embeddings: pl.DataFrame) -> np.ndarray:
+    """Cosine similarities of one seed's tokens, in the order of the rows: (tokens, tokens)."""
+    vectors = np.stack(embeddings["embedding"].to_list()).astype(np.float64)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    return vectors @ vectors.T
+
+
+def mean_absolute_cosine(embeddings: pl.DataFrame) -> float:
+    """Mean absolute cosine similarity of one seed's different tokens."""
+    cosines = cosine_matrix(embeddings)
+    return float(np.abs(cosines[~np.eye(len(cosines), dtype=bool)]).mean())
 
 
 def random_absolute_cosine(d: int) -> float:

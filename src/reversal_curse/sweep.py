@@ -199,11 +199,11 @@ def dataset_json(settings: Settings) -> str:
 
 def settings_json(settings: Settings) -> str:
     """Settings as one line for a command: the axes, and what no default gives."""
-    values = {name: getattr(settings, name) for name in (*AXES, *FIXED)}
-    implied = {
+    axes = {axis: getattr(settings, axis) for axis in AXES}
+    fixed = {name: getattr(settings, name) for name in FIXED}
+    spelt = {
         name: value
-        for name, value in values.items()
-        if name in FIXED and value == HASH_BASELINE[name] == _BUILT_IN[name]
+        for name, value in fixed.items()
+        if not value == HASH_BASELINE[name] == _BUILT_IN[name]
     }
-    spelt = {name: value for name, value in values.items() if name not in implied}
-    return json.dumps(spelt)
+    return json.dumps({**axes, **spelt})

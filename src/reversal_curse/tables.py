@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
+from reversal_curse.atomic import replacing
 from reversal_curse.errors import UserError
 from reversal_curse.settings import AXES, Settings
 
@@ -201,15 +201,8 @@ def write_table(path: Path, frame: pl.DataFrame | pl.LazyFrame, table: Table) ->
 
     A LazyFrame is streamed to disk without being held in memory.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        lazy = frame.lazy()
-        lazy.sink_parquet(partial, compression="zstd", metadata=table.metadata())
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with replacing(path) as partial:
+        frame.lazy().sink_parquet(partial, compression="zstd", metadata=table.metadata())
 
 
 def read_table(path: Path, name: str) -> pl.DataFrame:

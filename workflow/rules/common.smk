@@ -16,7 +16,6 @@ from reversal_curse.sweep import (
     check_figures,
     dataset_directory,
     dataset_json,
-    grid_points,
     settings_json,
     sweep_points,
 )
@@ -53,13 +52,13 @@ if not workflow.overwrite_configfiles:
 
 
 CONFIG = or_exit(Config.parse, config)
-POINTS = or_exit(grid_points, CONFIG)
+SWEEPS = {sweep.name: or_exit(sweep_points, CONFIG, sweep) for sweep in CONFIG.sweeps}
+POINTS = {path: settings for points in SWEEPS.values() for path, settings in points.items()}
 or_exit(check_figures, CONFIG)
 
 validate(config, "../schemas/config.schema.json", set_default=False)
 
 DATASETS = {dataset_directory(settings): settings for settings in POINTS.values()}
-SWEEPS = {sweep.name: sweep_points(CONFIG, sweep) for sweep in CONFIG.sweeps}
 
 
 wildcard_constraints:

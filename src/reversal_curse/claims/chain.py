@@ -1,4 +1,4 @@
-"""Claims on chain of thought and on reversal in context: Zhu et al. 2024, section 5.2, appendix."""
+"""Claims on chain of thought and on reversal in context: Zhu et al. 2024, section 5, appendix."""
 
 from __future__ import annotations
 

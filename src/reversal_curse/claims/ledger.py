@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from pathlib import Path
 
 import polars as pl
 
+from reversal_curse.atomic import replacing
 from reversal_curse.claims import chain, diffusion, reversal, theory
 from reversal_curse.claims.claim import Claim, Tables, judge
 from reversal_curse.config import Config
@@ -150,10 +150,6 @@ def write_ledger(config: Config, sweeps: Path, table_path: Path, page_path: Path
     table = evaluate(config, sweeps)
     text = page(config, table)
     write_table(table_path, table, TABLES["claims"])
-    partial = page_path.with_name(f".{page_path.name}.{os.getpid()}.partial")
-    try:
+    with replacing(page_path) as partial:
         partial.write_text(text, encoding="utf-8")
-        os.replace(partial, page_path)
-    finally:
-        partial.unlink(missing_ok=True)
     return table

@@ -9,6 +9,7 @@ import polars as pl
 from reversal_curse.analysis import exponents, first_passage
 from reversal_curse.claims.claim import Claim, Tables
 from reversal_curse.registry import TASKS
+from reversal_curse.settings import AXES, Settings
 
 DIMENSIONS = 3
 """How many embedding dimensions it takes to speak of a trend."""
@@ -32,7 +33,7 @@ def _first_passage(level: float):
         """Reverse loss minus ln(m / 2) at first passage, mean over pairs, at the largest d."""
         table = tables["separation"]
         largest = table.filter(pl.col("embed_dim") == pl.col("embed_dim").max())
-        tokens = largest["vocab_size"].max() + _relations(largest)
+        tokens = max(_tokens(point) for point in largest.select(AXES).unique().to_dicts())
         passage = first_passage(largest, level)
         floor = math.log(tokens / 2)
         return passage.group_by("seed").agg(effect=pl.col("nll_reverse").mean() - floor)
@@ -40,8 +41,10 @@ def _first_passage(level: float):
     return effect
 
 
-def _relations(table: pl.DataFrame) -> int:
-    return TASKS[table["task"][0]].relations(None)
+def _tokens(axes: dict) -> int:
+    """The number m of tokens that a grid point's model knows."""
+    settings = Settings.model_construct(**axes)
+    return settings.vocab_size + TASKS[settings.task].relations(settings)
 
 
 CLAIMS = (

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import polars as pl
 from matplotlib.figure import Figure
 
-from reversal_curse.analysis import random_absolute_cosine
+from reversal_curse.analysis import cosine_matrix, mean_absolute_cosine, random_absolute_cosine
 from reversal_curse.figures.points import mean_and_spread, seed_phrase, split_points
 from reversal_curse.figures.style import MAX_COLUMNS, PANEL_WIDTH, footnote, label_panels
 
@@ -25,7 +24,7 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
     axes = figure.subplots(rows, columns, squeeze=False).flatten()
     for ax, (label, table) in zip(axes, panels, strict=False):
         first = table.filter(pl.col("seed") == pl.col("seed").min())
-        image = ax.imshow(_cosines(first), cmap="RdBu_r", vmin=-1, vmax=1)
+        image = ax.imshow(cosine_matrix(_ordered(first)), cmap="RdBu_r", vmin=-1, vmax=1)
         ax.set_title(label)
         ax.set_xticks([])
         starts = {role: (_ordered(first)["role"] == role).arg_max() for role in ("A", "B")}
@@ -52,19 +51,9 @@ def _ordered(table: pl.DataFrame) -> pl.DataFrame:
     return table.sort(rank, "position")
 
 
-def _cosines(table: pl.DataFrame) -> np.ndarray:
-    """Cosine similarities of one seed's tokens, shape (tokens, tokens)."""
-    vectors = np.stack(_ordered(table)["embedding"].to_list()).astype(np.float64)
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    return vectors @ vectors.T
-
-
 def _summary(table: pl.DataFrame) -> str:
     """Mean absolute cosine off the diagonal, beside what random directions would give."""
-    values = []
-    for _, part in table.group_by("seed"):
-        cosines = _cosines(part)
-        values.append(np.abs(cosines[~np.eye(len(cosines), dtype=bool)]).mean())
+    values = [mean_absolute_cosine(part) for part in table.partition_by("seed")]
     d = len(table["embedding"][0])
     return (
         f"off-diagonal |cos|: {mean_and_spread(values, 2)}\n"

@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 from matplotlib.figure import Figure
 
+from reversal_curse.analysis import logit_contrast
 from reversal_curse.figures.points import mean_and_spread, seed_phrase, split_points
 from reversal_curse.figures.style import PANEL_WIDTH, footnote
 
@@ -82,10 +83,7 @@ def _matrix(part: pl.DataFrame) -> np.ndarray:
 
 def _contrast(part: pl.DataFrame) -> str:
     """Mean logit of the right answers minus that of the other candidates, over seeds."""
-    right = pl.col("query") == pl.col("candidate")
-    if part.filter(~right).is_empty():
+    by_seed = logit_contrast(part)
+    if by_seed.is_empty():
         return "one candidate only"
-    by_seed = part.group_by("seed").agg(
-        (pl.col("logit").filter(right).mean() - pl.col("logit").filter(~right).mean()).alias("gap")
-    )["gap"]
-    return f"right − other: {mean_and_spread(by_seed)}"
+    return f"right − other: {mean_and_spread(by_seed['contrast'])}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
+from reversal_curse.analysis import POINT
 from reversal_curse.figures.style import axis_label
 from reversal_curse.registry import FAMILIES, TASKS
 from reversal_curse.settings import AXES, MASKINGS, POS_ENCODINGS
@@ -19,7 +20,7 @@ _ORDER = {
 
 def varying_axes(table: pl.DataFrame) -> list[str]:
     """The axes (and `settings`, where only it differs) that take several values in `table`."""
-    counts = table.select(pl.col(*AXES, "settings").n_unique()).row(0, named=True)
+    counts = table.select(pl.col(POINT).n_unique()).row(0, named=True)
     axes = [axis for axis in AXES if counts[axis] > 1]
     return axes or [axis for axis in ("settings",) if counts[axis] > 1]
 
@@ -57,7 +58,7 @@ def without_diverged(table: pl.DataFrame, column: str) -> tuple[pl.DataFrame, in
 
 def seed_phrase(table: pl.DataFrame) -> str:
     """How many replicas the grid points of a table have: `10 seeds`, `1 seed`, `2 to 10 seeds`."""
-    counts = table.group_by(*AXES, "settings").agg(pl.col("seed").n_unique())["seed"]
+    counts = table.group_by(POINT).agg(pl.col("seed").n_unique())["seed"]
     low, high = counts.min(), counts.max()
     if low != high:
         return f"{low} to {high} seeds"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import matplotlib
 import polars as pl
 from matplotlib.figure import Figure
 
+from reversal_curse.atomic import replacing
 from reversal_curse.errors import UserError
 from reversal_curse.figures.style import RC
 from reversal_curse.registry import FIGURES
@@ -42,15 +42,5 @@ def render(name: str, paths: list[Path], outputs: list[Path]) -> None:
     tables = {t: read_aggregated(path, t) for t, path in zip(needed, paths, strict=True)}
     figure = draw(name, tables)
     for output in outputs:
-        _save(figure, output)
-
-
-def _save(figure: Figure, output: Path) -> None:
-    output.parent.mkdir(parents=True, exist_ok=True)
-    partial = output.with_name(f".{os.getpid()}.partial.{output.name}")
-    try:
-        with matplotlib.rc_context(RC):
+        with replacing(output) as partial, matplotlib.rc_context(RC):
             figure.savefig(partial, metadata=_METADATA[output.suffix])
-        os.replace(partial, output)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -1,6 +1,6 @@
 """Chain of thought: learn `A -> B` and `B -> C`, be asked `A ~> C`.
 
-Zhu et al. 2024, section 5.2, with the counts of the official generator.
+Zhu et al. 2024, section 5, with the counts of the official generator.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Reversal: learn `A -> B` and `B <- A`, be asked the direction never shown.
 
-Zhu et al. 2024, section 5.1, with the counts of the official generator.
+Zhu et al. 2024, section 5, with the counts of the official generator.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from reversal_curse.registry import TASKS
 from reversal_curse.settings import Settings
 from reversal_curse.tasks.dataset import Dataset
 from reversal_curse.training.metrics import MetricsRecorder, answer_nll
-from reversal_curse.training.minibatch import train_batches
+from reversal_curse.training.minibatch import split_tensors, train_batches
 
 
 def build_model(settings: Settings, dataset: Dataset, device: torch.device) -> Transformer:
@@ -30,9 +30,7 @@ def train(settings: Settings, dataset: Dataset, device: torch.device) -> dict[st
     answer = TASKS[settings.task].answer_length(settings)
     trained = answer if settings.loss_on == "answer" else dataset.length - 1
     recorder = MetricsRecorder(settings, dataset.seeds)
-    splits = {
-        name: torch.from_numpy(dataset.split(name)).to(device) for name in ("train", "unseen")
-    }
+    splits = split_tensors(dataset, device)
 
     def loss(sentences: torch.Tensor, dropout: Noise) -> torch.Tensor:
         logits = model(sentences[:, :, :-1], trained, dropout)

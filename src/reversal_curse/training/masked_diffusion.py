@@ -17,7 +17,7 @@ from reversal_curse.registry import TASKS
 from reversal_curse.settings import Settings
 from reversal_curse.tasks.dataset import Dataset
 from reversal_curse.training.metrics import MetricsRecorder, answer_nll
-from reversal_curse.training.minibatch import train_batches
+from reversal_curse.training.minibatch import split_tensors, train_batches
 
 
 def mask_token(settings: Settings) -> int:
@@ -87,9 +87,7 @@ def train(settings: Settings, dataset: Dataset, device: torch.device) -> dict[st
     noise = seed_generators(dataset.seeds, "masking", device)
     masking = Masking(settings.masking, settings.entity_length, noise)
     recorder = MetricsRecorder(settings, dataset.seeds)
-    splits = {
-        name: torch.from_numpy(dataset.split(name)).to(device) for name in ("train", "unseen")
-    }
+    splits = split_tensors(dataset, device)
 
     def loss(sentences: torch.Tensor, dropout: Noise) -> torch.Tensor:
         return diffusion_loss(model, sentences, masking, mask, dropout)

@@ -20,6 +20,11 @@ Loss = Callable[[torch.Tensor, Noise], torch.Tensor]
 """Maps sentences (S, B, T) and a dropout to the loss of each seed, shape (S,)."""
 
 
+def split_tensors(dataset: Dataset, device: torch.device) -> dict[str, torch.Tensor]:
+    """Token ids (S, N, T) of both splits on `device`."""
+    return {name: torch.from_numpy(dataset.split(name)).to(device) for name in ("train", "unseen")}
+
+
 def train_batches(
     model: Transformer,
     settings: Settings,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import time
 from datetime import datetime, timezone
@@ -13,6 +12,7 @@ import polars as pl
 import torch
 
 from reversal_curse import __version__
+from reversal_curse.atomic import replacing
 from reversal_curse.errors import UserError
 from reversal_curse.provenance import commit
 from reversal_curse.registry import FAMILIES
@@ -38,7 +38,9 @@ def run_grid_point(settings: Settings, dataset_path: Path, output: Path, threads
     tables = FAMILIES[settings.family].load_trainer()(settings, dataset, device)
     for name, frame in tables.items():
         write_table(output / f"{name}.parquet", frame, TABLES[name])
-    _write_json(output / "run.json", _run_record(settings, device, threads, started))
+    record = _run_record(settings, device, threads, started)
+    with replacing(output / "run.json") as partial:
+        partial.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
 def _check_dataset(dataset: Dataset, settings: Settings, path: Path) -> None:
@@ -71,12 +73,3 @@ def _run_record(settings: Settings, device: torch.device, threads: int, started:
         "started": datetime.fromtimestamp(started, timezone.utc).isoformat(timespec="seconds"),
         "wall_seconds": round(time.time() - started, 3),
     }
-
-
-def _write_json(path: Path, content: dict) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
