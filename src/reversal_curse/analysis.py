@@ -102,3 +102,14 @@ def mean_absolute_cosine(embeddings: pl.DataFrame) -> float:
 def random_absolute_cosine(d: int) -> float:
     """E |cos| of two independent directions: Gamma(d/2) / (sqrt(pi) Gamma((d+1)/2))."""
     return math.exp(math.lgamma(d / 2) - math.lgamma((d + 1) / 2)) / math.sqrt(math.pi)
+
+
+def rotary_correlation(displacement: int, features: int) -> float:
+    """rho(D) = (2 / d_h) sum_j cos(2 D theta_j), theta_j = 10000^(-2j / d_h).
+
+    The correlation of q^T R(-D) k and q^T R(D) k for isotropic queries and keys of d_h
+    features: what rotary positions give to the scores of the two layouts of a fact that
+    share their entities (Jeon et al. 2026; derived).
+    """
+    theta = 10000.0 ** (-np.arange(0, features, 2) / features)
+    return float(np.cos(2 * displacement * theta).mean())

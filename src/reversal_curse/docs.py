@@ -12,7 +12,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from reversal_curse.config import Config
-from reversal_curse.registry import FAMILIES, FIGURES, TASKS
+from reversal_curse.registry import FAMILIES, FIGURES, MASKINGS, PROBES, TASKS
 from reversal_curse.settings import AXES, FIXED, Settings
 from reversal_curse.tables import AXIS_COLUMNS, TABLES, Column
 
@@ -100,6 +100,15 @@ def _figures() -> str:
     return _table(header, rows)
 
 
+def _probes() -> str:
+    rows = [
+        (f"`{name}`", f"one row: {probe.table.row}", ", ".join(f"`{f}`" for f in probe.families))
+        for name, probe in PROBES.items()
+    ]
+    metrics = ("`metrics`", f"one row: {TABLES['metrics'].row}", "all")
+    return _table(("table", "content", "families"), [metrics, *rows])
+
+
 def _columns(columns: tuple[Column, ...]) -> str:
     rows = [(f"`{c.name}`", str(c.dtype), c.unit or "–", c.description) for c in columns]
     return _table(("column", "type", "unit", "meaning"), rows)
@@ -118,9 +127,14 @@ def generated_blocks() -> dict[Path, dict[str, str]]:
             "settings": _settings(FIXED),
             "tasks": _registry(TASKS),
             "families": _registry(FAMILIES),
+            "maskings": _registry(MASKINGS),
             "figures": _figures(),
         },
-        Path("results/README.md"): {"axes": _columns(AXIS_COLUMNS), **tables},
+        Path("results/README.md"): {
+            "probes": _probes(),
+            "axes": _columns(AXIS_COLUMNS),
+            **tables,
+        },
     }
 
 

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from reversal_curse.config import Config
-from reversal_curse.registry import FAMILIES
+from reversal_curse.registry import run_tables
 from reversal_curse.settings import Settings
 from reversal_curse.sweep import grid_points, sweep_points
 from reversal_curse.versions import DATA_VERSION, TRAINING_VERSION
@@ -14,7 +14,7 @@ from reversal_curse.versions import DATA_VERSION, TRAINING_VERSION
 
 def is_trained(directory: Path, settings: Settings) -> bool:
     """Whether a run directory holds every file of a finished run of today's training code."""
-    names = [f"{table}.parquet" for table in FAMILIES[settings.family].tables]
+    names = [f"{table}.parquet" for table in run_tables(settings.family)]
     if not all((directory / name).exists() for name in names):
         return False
     try:

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from reversal_curse.registry import FAMILIES, TASKS
+from reversal_curse.registry import FAMILIES, MASKINGS, TASKS
 
 NAME_PATTERN = r"^[a-z][a-z0-9_]{0,23}$"
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
@@ -21,7 +21,6 @@ Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 MAX_SIZE, MAX_COUNT = 10**6, 10**9  # beyond any use, and safe in 32 bits
 
 POS_ENCODINGS = ("none", "absolute", "rotary", "alibi")
-MASKINGS = ("any_order", "subject", "object", "either", "both", "relation")
 
 
 def _axis(default: Any, description: str, **limits: Any) -> Any:
@@ -50,10 +49,12 @@ class Settings(BaseModel):
         800, "ids that entities are drawn from; relation tokens add to it", ge=1, le=MAX_SIZE
     )
     entity_length: int = _axis(1, "tokens per entity", ge=1, le=3)
-    distance: int = _axis(1, "tokens from a fact's first entity to its last", ge=1, le=MAX_SIZE)
+    distance: int = _axis(1, "relation tokens between the entities of a fact", ge=1, le=MAX_SIZE)
     train_facts: int = _axis(200, "training triples of `chain_related`", ge=1, le=MAX_SIZE)
     pos_encoding: Literal[POS_ENCODINGS] = _axis("absolute", "how positions enter")
-    masking: Literal[MASKINGS] = _axis("any_order", "tokens that masked diffusion ever masks")
+    masking: Literal[tuple(MASKINGS)] = _axis(
+        "any_order", "tokens that masked diffusion ever masks"
+    )
     variant: Name = _axis("default", "name of a block of `variants`, or `default` for none")
 
     seeds: int = _fixed(10, "replicas, trained as one batch: 0 to `seeds` - 1", ge=1, le=MAX_COUNT)
@@ -61,10 +62,16 @@ class Settings(BaseModel):
     eval_every: int = _fixed(10, "epochs between two evaluations", ge=1, le=MAX_COUNT)
     batch_size: int = _fixed(64, "sentences per step", ge=1, le=MAX_COUNT)
     learning_rate: float = _fixed(0.01, "constant step size", gt=0)
+    learning_rate_z: float = _fixed(
+        0.01, "one_layer: step size of the attention Z; `learning_rate` is that of Y", gt=0
+    )
     weight_decay: float = _fixed(0.01, "decoupled decay of AdamW (times the rate)", ge=0)
     beta1: float = _fixed(0.9, "AdamW, decay of the first moment", ge=0, lt=1)
     beta2: float = _fixed(0.999, "AdamW, decay of the second moment", ge=0, lt=1)
     dropout: float = _fixed(0.1, "rate on embeddings, attention and residuals", ge=0, lt=1)
+    rotary_fraction: float = _fixed(
+        1.0, "part of each head's features that rotary positions rotate", gt=0, le=1
+    )
     tie_head: bool = _fixed(False, "whether the output head is the token embedding")
     freeze_embeddings: bool = _fixed(False, "whether token and position embeddings stay as drawn")
     loss_on: Literal["answer", "sequence"] = _fixed(
@@ -87,10 +94,12 @@ HASH_BASELINE = {
     "eval_every": 10,
     "batch_size": 64,
     "learning_rate": 0.01,
+    "learning_rate_z": 0.01,
     "weight_decay": 0.01,
     "beta1": 0.9,
     "beta2": 0.999,
     "dropout": 0.1,
+    "rotary_fraction": 1.0,
     "tie_head": False,
     "freeze_embeddings": False,
     "loss_on": "answer",

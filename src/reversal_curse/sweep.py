@@ -10,13 +10,14 @@ from functools import cache
 
 from reversal_curse.config import DEFAULT_VARIANT, Config, Sweep
 from reversal_curse.errors import ConfigError
-from reversal_curse.registry import FAMILIES, FIGURES, TASK_AXES, TASKS
+from reversal_curse.registry import FAMILIES, FIGURES, TASK_AXES, TASKS, run_tables
 from reversal_curse.settings import AXES, FIXED, HASH_BASELINE, Settings
 
 # What a family lacks takes this value, so that no point is trained twice.
 CANONICAL_AXES = {
     "layers": 1,
     "heads": 1,
+    "embed_dim": 1,
     "entity_length": 1,
     "distance": 1,
     "train_facts": 1,
@@ -95,11 +96,12 @@ def check_trainable(settings: Settings, where: str) -> None:
             f"heads {settings.heads} with embed_dim {settings.embed_dim}",
             "heads that divide embed_dim",
         )
-    if settings.pos_encoding == "rotary" and settings.embed_dim // settings.heads % 2:
+    rotated = settings.rotary_fraction * settings.embed_dim / settings.heads
+    if settings.pos_encoding == "rotary" and abs(rotated - 2 * max(1, round(rotated / 2))) > 1e-6:
         raise ConfigError(
             where,
-            f"rotary with {settings.embed_dim // settings.heads} features per head",
-            "an even embed_dim / heads",
+            f"rotary with {rotated:g} rotated features per head",
+            "an even number: rotary_fraction * embed_dim / heads",
         )
     task = TASKS[settings.task]
     tasks = FAMILIES[settings.family].tasks
@@ -126,7 +128,7 @@ def runs_with_table(config: Config, table: str) -> list[str]:
     return [
         directory
         for directory, settings in grid_points(config).items()
-        if table in FAMILIES[settings.family].tables
+        if table in run_tables(settings.family)
     ]
 
 
@@ -137,9 +139,9 @@ def check_figures(config: Config) -> None:
         figure, key = FIGURES[name], f"figures.{name}"
         points = sweep_points(config, sweeps[sweep]).values()
         for table in figure.tables:
-            shown = [point for point in points if table in FAMILIES[point.family].tables]
+            shown = [point for point in points if table in run_tables(point.family)]
             if not shown:
-                families = [key for key, family in FAMILIES.items() if table in family.tables]
+                families = [family for family in FAMILIES if table in run_tables(family)]
                 raise ConfigError(
                     key,
                     f"sweep {sweep} has no {table}",

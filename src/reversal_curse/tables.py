@@ -1,61 +1,30 @@
-"""The Parquet tables: their schemas, and the only code that reads or writes them.
+"""The Parquet tables, and the only code that reads or writes them.
 
-`results/README.md` documents the same schemas; a test holds the two together.
+A probe's table is described where the probe is registered. `results/README.md` documents
+all schemas; a test holds the two together.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
 from reversal_curse.atomic import replacing
 from reversal_curse.errors import UserError
+from reversal_curse.registry import PROBES
+from reversal_curse.schema import (
+    DIRECTION,
+    EPOCH,
+    PAIR,
+    PAIR_SPLIT,
+    SEED,
+    SENTENCE_SPLIT,
+    Column,
+    Table,
+)
 from reversal_curse.settings import AXES, Settings
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column: its type, unit and meaning."""
-
-    name: str
-    dtype: pl.DataType
-    unit: str
-    description: str
-
-
-@dataclass(frozen=True)
-class Table:
-    """The schema of one table."""
-
-    name: str
-    row: str
-    """What one row stands for."""
-    columns: tuple[Column, ...]
-
-    @property
-    def schema(self) -> pl.Schema:
-        return pl.Schema({column.name: column.dtype for column in self.columns})
-
-    def conform(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """`frame` with exactly this table's columns, in order and typed."""
-        return frame.select(pl.col(name).cast(dtype) for name, dtype in self.schema.items())
-
-    def metadata(self) -> dict[str, str]:
-        """File metadata: unit and description of every column, as JSON under `columns`."""
-        columns = {
-            column.name: {"unit": column.unit, "description": column.description}
-            for column in self.columns
-        }
-        return {"table": self.name, "columns": json.dumps(columns)}
-
-
-_SEED = Column("seed", pl.Int32, "", "replica, counted from 0")
-_EPOCH = Column("epoch", pl.Int32, "epochs", "passes over the training set so far; 0 is untrained")
-_PAIR = Column("pair", pl.Int32, "", "index of the pair (A, B) within its seed's dataset")
 
 _AXIS_UNITS = {"embed_dim": "features", "vocab_size": "tokens", "entity_length": "tokens"}
 
@@ -71,97 +40,32 @@ AXIS_COLUMNS = (
     Column("settings", pl.String, "", "hash of the settings that no axis spells (see `run.json`)"),
 )
 
-_TABLES = (
-    Table(
-        "dataset",
-        "one sentence of one seed",
-        (
-            _SEED,
-            _PAIR,
-            Column(
-                "pair_split",
-                pl.String,
-                "",
-                "`train`: all directions shown; `validation`: one held out",
-            ),
-            Column(
-                "direction",
-                pl.String,
-                "",
-                "`forward` (A -> B), `backward` (B <- A); chain: `a_to_b`, `b_to_c`, `a_to_c`",
-            ),
-            Column("split", pl.String, "", "`train`: in the training set; `unseen`: held out"),
-            Column(
-                "tokens", pl.List(pl.Int32), "", "token ids; relation tokens come first: 0, 1, ..."
-            ),
-        ),
+DATASET_TABLE = Table(
+    "dataset",
+    "one sentence of one seed",
+    (
+        SEED,
+        PAIR,
+        PAIR_SPLIT,
+        DIRECTION,
+        SENTENCE_SPLIT,
+        Column("tokens", pl.List(pl.Int32), "", "token ids; relation tokens come first: 0, 1, ..."),
     ),
-    Table(
-        "metrics",
-        "one evaluation of one seed on one split",
-        (
-            _SEED,
-            _EPOCH,
-            Column("split", pl.String, "", "`train` or `unseen` (the direction never trained on)"),
-            Column("nll_token", pl.Float32, "nats", "mean -ln p of the first token of the answer"),
-            Column("nll_word", pl.Float32, "nats", "mean -ln p of the whole answer"),
-            Column(
-                "accuracy", pl.Float32, "fraction", "answers whose every token is the most probable"
-            ),
-            Column("chance_vocab", pl.Float32, "nats", "uniform over the vocabulary, per token"),
-            Column(
-                "chance_class", pl.Float32, "nats", "uniform over the answer's class, per token"
-            ),
+)
+METRICS_TABLE = Table(
+    "metrics",
+    "one evaluation of one seed on one split",
+    (
+        SEED,
+        EPOCH,
+        Column("split", pl.String, "", "`train` or `unseen` (the direction never trained on)"),
+        Column("nll_token", pl.Float32, "nats", "mean -ln p of the first token of the answer"),
+        Column("nll_word", pl.Float32, "nats", "mean -ln p of the whole answer"),
+        Column(
+            "accuracy", pl.Float32, "fraction", "answers whose every token is the most probable"
         ),
-    ),
-    Table(
-        "logits",
-        "the logit of one candidate after one query, at the end of training",
-        (
-            _SEED,
-            Column(
-                "group",
-                pl.String,
-                "",
-                "`train_forward`, `train_backward`, `seen`, `unseen`; chain: `train_a_to_b`, ...",
-            ),
-            Column("readout", pl.String, "", "query: `entity` alone, or `entity_relation`"),
-            Column("query", pl.Int32, "", "position of the query within its group"),
-            Column(
-                "candidate",
-                pl.Int32,
-                "",
-                "position of the candidate; right where it equals `query`",
-            ),
-            Column(
-                "logit",
-                pl.Float32,
-                "nats",
-                "unnormalised log-probability of the first answer token",
-            ),
-        ),
-    ),
-    Table(
-        "embeddings",
-        "one token's embedding, at the end of training",
-        (
-            _SEED,
-            Column("token", pl.Int32, "", "token id"),
-            Column("role", pl.String, "", "`relation`, `A`, `B`, `C`, or `unused`: none of these"),
-            Column("position", pl.Int32, "", "place within its role, in the order of the dataset"),
-            Column("embedding", pl.List(pl.Float32), "", "`embed_dim` numbers"),
-        ),
-    ),
-    Table(
-        "separation",
-        "one held-out pair at one step: each of the first 100, then every 5 % further",
-        (
-            _SEED,
-            _EPOCH,
-            _PAIR,
-            Column("nll_forward", pl.Float32, "nats", "-ln p of the direction that is trained"),
-            Column("nll_reverse", pl.Float32, "nats", "-ln p of the direction that is held out"),
-        ),
+        Column("chance_vocab", pl.Float32, "nats", "uniform over the vocabulary, per token"),
+        Column("chance_class", pl.Float32, "nats", "uniform over the answer's class, per token"),
     ),
 )
 CLAIMS_TABLE = Table(
@@ -187,8 +91,9 @@ CLAIMS_TABLE = Table(
         ),
     ),
 )
-TABLES = {table.name: table for table in (*_TABLES, CLAIMS_TABLE)}
-RUN_TABLES = tuple(table.name for table in _TABLES if table.name != "dataset")
+_PROBE_TABLES = tuple(probe.table for probe in PROBES.values())
+TABLES = {t.name: t for t in (DATASET_TABLE, METRICS_TABLE, *_PROBE_TABLES, CLAIMS_TABLE)}
+RUN_TABLES = ("metrics", *PROBES)
 
 
 def aggregated(table: Table) -> Table:

@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 from reversal_curse.cli import main
+from reversal_curse.registry import run_tables
 from reversal_curse.versions import DATA_VERSION, TRAINING_VERSION
 
 
@@ -43,7 +44,7 @@ def test_plan_counts_what_is_trained_and_what_is_waiting(tmp_path, capsys):
     from reversal_curse.sweep import grid_points
 
     done = next(path for path in grid_points(Config.parse(config)) if "layers=2/" in path)
-    for name in ("metrics.parquet", "logits.parquet", "embeddings.parquet", "run.json"):
+    for name in (*(f"{table}.parquet" for table in run_tables("gpt")), "run.json"):
         (tmp_path / done / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / done / name).touch()
     versions = {"data": DATA_VERSION, "training": TRAINING_VERSION}

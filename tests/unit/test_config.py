@@ -109,7 +109,14 @@ MISTAKES = {
     "rotary with an odd width per head": (
         "sweeps: [{name: a, heads: 4, embed_dim: 20, pos_encoding: rotary}]",
         "sweeps[0] (a)",
-        "5 features per head",
+        "5 rotated features per head",
+        "even",
+    ),
+    "half of the features, but not an even number": (
+        "sweeps: [{name: a, heads: 2, embed_dim: 20, pos_encoding: rotary, variant: half}]\n"
+        "variants: {half: {rotary_fraction: 0.5}}",
+        "sweeps[0] (a)",
+        "5 rotated features per head",
         "even",
     ),
     "vocabulary too small": (

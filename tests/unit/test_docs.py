@@ -17,10 +17,12 @@ import torch
 import yaml
 from matplotlib.figure import Figure
 
-from reversal_curse import registry
+from reversal_curse import registry, schema
 from reversal_curse.config import Config
 from reversal_curse.docs import SCHEMA, config_schema, generated_blocks, with_blocks
 from reversal_curse.figures.points import split_points
+from reversal_curse.probes.learner import Learner
+from reversal_curse.randomness import seed_generators
 from reversal_curse.registry import FIGURES, TASKS
 from reversal_curse.settings import AXES, Settings
 from reversal_curse.sweep import grid_points
@@ -149,6 +151,35 @@ def test_the_readmes_task_can_be_learned(root, monkeypatch, make_dataset, small_
     for train in (language_model.train, masked_diffusion.train):
         metrics = train(settings, make_dataset(settings), torch.device("cpu"))["metrics"]
         assert metrics["nll_token"].is_finite().all()
+
+
+def test_the_readmes_probe_measures(root, monkeypatch, make_dataset, small_settings):
+    module = types.ModuleType("reversal_curse.probes.head_norm")
+    module.__dict__.update(pl=pl, Learner=Learner)
+    exec(readme_example(root, "Adding a probe"), module.__dict__)
+    monkeypatch.setitem(sys.modules, "reversal_curse.probes.head_norm", module)
+    scope = {"Probe": registry.Probe, "PROBES": {}, "pl": pl} | vars(schema)
+    exec(readme_example(root, "Adding a probe", 1), scope)
+    added = scope["PROBES"]["head_norm"]
+    monkeypatch.setitem(registry.PROBES, "head_norm", added)
+    monkeypatch.setitem(TABLES, "head_norm", added.table)
+    assert "head_norm" in registry.run_tables("gpt")
+    settings = small_settings()
+    table = language_model.train(settings, make_dataset(settings), torch.device("cpu"))["head_norm"]
+    assert table.group_by("seed").len()["len"].to_list() == [7] * 3
+    assert table["norm"].min() > 0
+
+
+def test_the_readmes_masking_arm_masks(root):
+    scope = {"MaskingArm": registry.MaskingArm, "MASKINGS": registry.MASKINGS}
+    exec(readme_example(root, "Adding a masking arm"), scope)
+    try:
+        sentences = torch.zeros(1, 4, 5, dtype=torch.long)
+        masking = masked_diffusion.Masking("not_subject", 1, seed_generators([0], "masking"))
+        masked, _ = masking(sentences)
+    finally:
+        del registry.MASKINGS["not_subject"]
+    assert masked[0, 0].tolist() == [False, True, True, True, True]
 
 
 def test_the_readmes_figure_draws(root):

@@ -11,7 +11,7 @@ import torch
 
 from reversal_curse.errors import UserError
 from reversal_curse.randomness import seed_generators, stacked_permutations
-from reversal_curse.registry import FAMILIES
+from reversal_curse.registry import FAMILIES, run_tables
 from reversal_curse.sweep import run_directory, settings_hash
 from reversal_curse.tables import TABLES, write_table
 from reversal_curse.tasks.dataset import generate_dataset
@@ -230,7 +230,7 @@ def test_a_run_is_the_same_byte_for_byte(small_settings, tmp_path, family):
     dataset = write_dataset(tmp_path / "dataset.parquet", settings)
     for name in ("a", "b"):
         run_grid_point(settings, dataset, tmp_path / name, threads=1)
-    for table in FAMILIES[family].tables:
+    for table in run_tables(family):
         first, second = ((tmp_path / name / f"{table}.parquet").read_bytes() for name in ("a", "b"))
         assert first == second
 
@@ -247,7 +247,7 @@ def test_a_run_records_what_its_tables_do_not(small_settings, tmp_path):
     assert record["wall_seconds"] > 0
     assert record["versions"]["torch"] == torch.__version__
     names = {path.name for path in (tmp_path / "run").iterdir()}
-    assert names == {"metrics.parquet", "logits.parquet", "embeddings.parquet", "run.json"}
+    assert names == {*(f"{table}.parquet" for table in run_tables("gpt")), "run.json"}
 
 
 @pytest.mark.parametrize(

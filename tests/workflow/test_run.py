@@ -10,6 +10,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from reversal_curse.registry import run_tables
+
 from .conftest import TINY_POINTS, Workflow, job_counts
 
 
@@ -67,9 +69,7 @@ def test_a_run_directory_holds_its_tables_and_its_record(finished):
     workflow, _ = finished
     (run,) = workflow.directory.glob("results/runs/**/family=gpt/**/variant=frozen/*/run.json")
     assert {path.name for path in run.parent.iterdir()} == {
-        "metrics.parquet",
-        "logits.parquet",
-        "embeddings.parquet",
+        *(f"{table}.parquet" for table in run_tables("gpt")),
         "run.json",
     }
     record = json.loads(run.read_text())

@@ -32,7 +32,7 @@ rule aggregate_metrics:
 
 rule aggregate_sweep:
     input:
-        lambda wildcards: run_tables(wildcards.sweep, wildcards.table),
+        lambda wildcards: files_of_sweep(wildcards.sweep, wildcards.table),
     output:
         "results/sweeps/{sweep}/{table}.parquet",
     log:

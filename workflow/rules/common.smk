@@ -11,7 +11,7 @@ from reversal_curse.claims.ledger import claim_tables
 from reversal_curse.code_version import claims_version, figure_version
 from reversal_curse.config import Config, read_yaml
 from reversal_curse.errors import ConfigError
-from reversal_curse.registry import FAMILIES, FIGURES
+from reversal_curse.registry import FAMILIES, FIGURES, run_tables
 from reversal_curse.sweep import (
     check_figures,
     dataset_directory,
@@ -83,12 +83,12 @@ def dataset_settings(wildcards):
     return find("dataset", wildcards.dataset, DATASETS)
 
 
-def run_tables(sweep, table):
+def files_of_sweep(sweep, table):
     """The run files of a sweep that hold a table."""
     return [
         f"results/runs/{directory}/{table}.parquet"
         for directory, settings in SWEEPS[sweep].items()
-        if table in FAMILIES[settings.family].tables
+        if table in run_tables(settings.family)
     ]
 
 

@@ -8,7 +8,7 @@ for family in FAMILIES:
         input:
             dataset=lambda wildcards: f"results/data/{dataset_directory(point_settings(wildcards))}/dataset.parquet",
         output:
-            [f"results/runs/{{point}}/{table}.parquet" for table in FAMILIES[family].tables],
+            [f"results/runs/{{point}}/{table}.parquet" for table in run_tables(family)],
             record="results/runs/{point}/run.json",
         log:
             "results/logs/runs/{point}.log",

@@ -17,16 +17,9 @@ from reversal_curse.figures.style import (
     footnote,
     label_panels,
 )
+from reversal_curse.registry import MASKINGS
 
 MARKERS = {"train": "^", "unseen": "o"}
-ARM_NAMES = {
-    "any_order": "any\norder",
-    "subject": "A",
-    "object": "B",
-    "either": "A or B",
-    "both": "A and B",
-    "relation": "relation",
-}
 
 
 def draw(tables: dict[str, pl.DataFrame]) -> Figure:
@@ -43,7 +36,7 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
             for offset, (split, colour) in zip((-0.17, 0.17), COLOURS.items(), strict=True):
                 values = arm.filter(pl.col("split") == split)["nll_token"]
                 draw_dots(ax, place + offset, values, colour, MARKERS[split])
-        ax.set_xticks(range(len(arms)), [ARM_NAMES[arm["masking"][0]] for _, arm in arms])
+        ax.set_xticks(range(len(arms)), [_arm_name(arm) for _, arm in arms])
         ax.set_xlabel("tokens of “A is B” that are ever masked")
         ax.set_title(label)
         draw_chance(ax, table)
@@ -64,3 +57,8 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
         "dashed: guess among all tokens; dotted: guess among the entities of the class",
     )
     return figure
+
+
+def _arm_name(table: pl.DataFrame) -> str:
+    name = MASKINGS[table["masking"][0]].label
+    return name.replace(" ", "\n", 1) if len(name) > 8 else name

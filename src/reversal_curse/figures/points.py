@@ -6,14 +6,14 @@ import polars as pl
 
 from reversal_curse.analysis import POINT
 from reversal_curse.figures.style import axis_label
-from reversal_curse.registry import FAMILIES, TASKS
-from reversal_curse.settings import AXES, MASKINGS, POS_ENCODINGS
+from reversal_curse.registry import FAMILIES, MASKINGS, TASKS
+from reversal_curse.settings import AXES, POS_ENCODINGS
 
 _ORDER = {
     "task": tuple(TASKS),
     "family": tuple(FAMILIES),
     "pos_encoding": POS_ENCODINGS,
-    "masking": MASKINGS,
+    "masking": tuple(MASKINGS),
     "variant": ("default",),
 }
 

@@ -44,3 +44,7 @@ class Bilinear:
         probabilities = self.logits(subjects).softmax(-1)
         residual = self._embed(objects) - probabilities @ self.embeddings
         return -self._embed(subjects).transpose(1, 2) @ residual / subjects.shape[1]
+
+    def weights(self) -> torch.Tensor:
+        """Logit of every token after every token, shape (S, m, m)."""
+        return self.embeddings @ self.theta @ self.embeddings.transpose(1, 2)

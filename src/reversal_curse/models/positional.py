@@ -7,24 +7,27 @@ import torch
 ROTARY_BASE = 10000.0
 
 
-def rotary_angles(length: int, head_dim: int, device: torch.device) -> torch.Tensor:
-    """Angles m * theta_j of shape (T, head_dim / 2), theta_j = 10000^(-2j / head_dim).
+def rotary_angles(length: int, features: int, device: torch.device) -> torch.Tensor:
+    """Angles m * theta_j of shape (T, features / 2), theta_j = 10000^(-2j / features).
 
     Su et al. 2021, "RoFormer", equation 15.
     """
-    exponents = torch.arange(0, head_dim, 2, device=device, dtype=torch.float32) / head_dim
+    exponents = torch.arange(0, features, 2, device=device, dtype=torch.float32) / features
     positions = torch.arange(length, device=device, dtype=torch.float32)
     return positions[:, None] * ROTARY_BASE**-exponents
 
 
 def apply_rotary(x: torch.Tensor, angles: torch.Tensor) -> torch.Tensor:
-    """Rotate queries or keys (..., T, head_dim) by `angles` (T, head_dim / 2).
+    """Rotate the first features of queries or keys (..., T, head_dim) by `angles` (T, r / 2).
 
-    Neighbouring features (2j, 2j + 1) form the rotated plane, as in RoFormer.
+    The first r features are rotated, those after them stay. Neighbouring features
+    (2j, 2j + 1) form the rotated plane, as in RoFormer.
     """
-    even, odd = x[..., 0::2], x[..., 1::2]
+    rotated = 2 * angles.shape[-1]
+    even, odd = x[..., 0:rotated:2], x[..., 1:rotated:2]
     cos, sin = angles.cos(), angles.sin()
-    return torch.stack((even * cos - odd * sin, even * sin + odd * cos), dim=-1).flatten(-2)
+    turned = torch.stack((even * cos - odd * sin, even * sin + odd * cos), dim=-1).flatten(-2)
+    return turned if rotated == x.shape[-1] else torch.cat((turned, x[..., rotated:]), dim=-1)
 
 
 def alibi_bias(length: int, heads: int, device: torch.device) -> torch.Tensor:

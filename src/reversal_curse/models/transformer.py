@@ -9,7 +9,7 @@ the `masked_diffusion` family.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 import torch.nn.functional as F
@@ -23,6 +23,18 @@ INIT_STD = 0.02
 LAYER_NORM_EPS = 1e-5
 
 Noise = Callable[[torch.Tensor], torch.Tensor]
+Part = tuple[str, slice]
+"""A parameter's name, and which of its last dimension."""
+
+
+# Which parameters of a group have names with these words; `qkv` is divided in the code.
+_GROUP_NAMES = {
+    "norms": ("ln_",),
+    "values": ("attention.proj",),
+    "mlp": ("fc.", "proj."),
+    "embeddings": ("wte", "wpe"),
+    "head": ("head",),
+}
 
 
 class Linear(nn.Module):
@@ -58,6 +70,7 @@ class Attention(nn.Module):
         d = settings.embed_dim
         self.heads = settings.heads
         self.pos_encoding = settings.pos_encoding
+        self.rotated = round(settings.rotary_fraction * d / settings.heads)
         self.causal = causal
         self.qkv = Linear(generators, d, 3 * d, INIT_STD)
         self.proj = Linear(generators, d, d, INIT_STD / math.sqrt(2 * settings.layers))
@@ -75,7 +88,7 @@ class Attention(nn.Module):
         qkv = self.qkv(x).view(s, batch, length, 3, self.heads, head_dim)
         query, key, value = qkv.permute(3, 0, 1, 4, 2, 5)  # each (S, B, heads, T, head_dim)
         if self.pos_encoding == "rotary":
-            angles = rotary_angles(length, head_dim, x.device)
+            angles = rotary_angles(length, self.rotated, x.device)
             query, key = apply_rotary(query, angles), apply_rotary(key, angles)
         scores = query @ key.transpose(-1, -2) / math.sqrt(head_dim)
         if self.pos_encoding == "alibi":
@@ -160,3 +173,31 @@ class Transformer(nn.Module):
     def embeddings(self) -> torch.Tensor:
         """Token embeddings, shape (S, vocabulary, d)."""
         return self.wte.detach()
+
+    def attention_scores(self, tokens: torch.Tensor) -> Iterator[torch.Tensor]:
+        """Pre-softmax scores (S, B, heads, T, T) of every layer, from queries to keys."""
+        batch = tokens.shape[1]
+        x = self.embed(tokens)
+        for block in self.blocks:
+            scores, _ = block.attention.scores(block.ln_1(x), batch)
+            yield scores
+            x = block(x, batch, no_dropout)
+
+    def parameter_groups(self) -> dict[str, list[Part]]:
+        """Trained parameters by what they do: `all`, then a partition of them; none is empty."""
+        whole = slice(None)
+        groups: dict[str, list[Part]] = {"all": []}
+        for name, parameter in self.named_parameters():
+            if not parameter.requires_grad:
+                continue
+            groups["all"].append((name, whole))
+            if "attention.qkv" in name:
+                keys_end = parameter.shape[-1] // 3 * 2
+                groups.setdefault("attention", []).append((name, slice(keys_end)))
+                groups.setdefault("values", []).append((name, slice(keys_end, None)))
+                continue
+            matching = (
+                group for group, words in _GROUP_NAMES.items() if any(w in name for w in words)
+            )
+            groups.setdefault(next(matching), []).append((name, whole))
+        return groups

@@ -9,31 +9,27 @@ from __future__ import annotations
 import polars as pl
 import torch
 
-from reversal_curse.models.transformer import Transformer
+from reversal_curse.probes.learner import Learner
 from reversal_curse.registry import TASKS
-from reversal_curse.settings import Settings
 from reversal_curse.tables import TABLES
-from reversal_curse.tasks.dataset import Dataset
 
 
-@torch.no_grad()
-def logit_table(
-    model: Transformer, settings: Settings, dataset: Dataset, device: torch.device
-) -> pl.DataFrame:
+def probe(learner: Learner) -> pl.DataFrame:
     """The `logits` table: within each group of the task, every query against every answer.
 
     The groups are the task's `LOGIT_GROUPS`. For reversal, `seen` and `unseen` list the
     validation pairs in the same order; their directions are mixed, as the coin fell.
     """
+    settings, dataset = learner.settings, learner.dataset
     frames = [pl.DataFrame(schema=TABLES["logits"].schema)]
     length = settings.entity_length
     for group, condition in TASKS[settings.task].load().LOGIT_GROUPS.items():
-        tokens = torch.from_numpy(dataset.tokens(condition)).to(device)
+        tokens = learner.sentences(condition)
         if not tokens.shape[1]:
             continue
         candidates = tokens[:, :, length + 1]
         for readout, query_length in (("entity", length), ("entity_relation", length + 1)):
-            logits = model(tokens[:, :, :query_length], 1)[:, :, 0]
+            logits = learner.model(tokens[:, :, :query_length], 1)[:, :, 0]
             index = candidates[:, None, :].expand(-1, logits.shape[1], -1)
             chosen = logits.gather(-1, index)  # (S, queries, candidates)
             frames.append(TABLES["logits"].conform(_rows(chosen, dataset.seeds, group, readout)))

@@ -5,15 +5,14 @@ from __future__ import annotations
 import polars as pl
 import torch
 
+from reversal_curse.models.likelihood import answer_nll
 from reversal_curse.models.transformer import Noise, Transformer
-from reversal_curse.probes.embeddings import embedding_table
-from reversal_curse.probes.logits import logit_table
+from reversal_curse.probes.learner import Learner
 from reversal_curse.randomness import seed_generators
 from reversal_curse.registry import TASKS
 from reversal_curse.settings import Settings
 from reversal_curse.tasks.dataset import Dataset
-from reversal_curse.training.metrics import MetricsRecorder, answer_nll
-from reversal_curse.training.minibatch import split_tensors, train_batches
+from reversal_curse.training.minibatch import train_batches
 
 
 def build_model(settings: Settings, dataset: Dataset, device: torch.device) -> Transformer:
@@ -25,26 +24,16 @@ def build_model(settings: Settings, dataset: Dataset, device: torch.device) -> T
 
 
 def train(settings: Settings, dataset: Dataset, device: torch.device) -> dict[str, pl.DataFrame]:
-    """Train every seed of a grid point; returns the tables `metrics`, `logits`, `embeddings`."""
+    """Train every seed of a grid point; returns its tables."""
     model = build_model(settings, dataset, device)
     answer = TASKS[settings.task].answer_length(settings)
     trained = answer if settings.loss_on == "answer" else dataset.length - 1
-    recorder = MetricsRecorder(settings, dataset.seeds)
-    splits = split_tensors(dataset, device)
 
     def loss(sentences: torch.Tensor, dropout: Noise) -> torch.Tensor:
         logits = model(sentences[:, :, :-1], trained, dropout)
         return answer_nll(logits, sentences[:, :, -trained:]).mean((1, 2))
 
-    def evaluate(epoch: int) -> str:
-        for split, sentences in splits.items():
-            logits = model(sentences[:, :, :-1], answer)
-            recorder.record(epoch, split, logits, sentences[:, :, -answer:])
-        return recorder.last_line(len(splits))
+    def ask(sentences: torch.Tensor) -> torch.Tensor:
+        return model(sentences[:, :, :-1], answer)
 
-    train_batches(model, settings, dataset, loss, evaluate, device)
-    return {
-        "metrics": recorder.table(),
-        "logits": logit_table(model, settings, dataset, device),
-        "embeddings": embedding_table(model.embeddings(), settings, dataset),
-    }
+    return train_batches(Learner(settings, dataset, device, model, ask), loss)

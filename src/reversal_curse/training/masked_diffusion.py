@@ -1,8 +1,8 @@
 """Train the seeds of a `masked_diffusion` grid point. Jeon et al. 2026.
 
 Objective: t ~ U(0, 1), every token masked with probability t, cross-entropy on the masked
-tokens weighted by 1 / t. Other masking arms ever mask only some of the tokens, and say
-whether the objective or the architecture lets a model answer in reverse.
+tokens weighted by 1 / t. Other masking arms (`registry/maskings.py`) ever mask only some of
+the tokens, and say whether the objective or the architecture lets a model answer in reverse.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ from __future__ import annotations
 import polars as pl
 import torch
 
+from reversal_curse.models.likelihood import answer_nll
 from reversal_curse.models.transformer import Noise, Transformer
-from reversal_curse.probes.embeddings import embedding_table
+from reversal_curse.probes.learner import Learner
 from reversal_curse.randomness import seed_generators, stacked_uniform
-from reversal_curse.registry import TASKS
+from reversal_curse.registry import MASKINGS, TASKS
 from reversal_curse.settings import Settings
 from reversal_curse.tasks.dataset import Dataset
-from reversal_curse.training.metrics import MetricsRecorder, answer_nll
-from reversal_curse.training.minibatch import split_tensors, train_batches
+from reversal_curse.training.minibatch import train_batches
 
 
 def mask_token(settings: Settings) -> int:
@@ -40,29 +40,20 @@ class Masking:
     """
 
     def __init__(self, arm: str, entity_length: int, generators: list[torch.Generator]):
-        self.arm = arm
+        self.chooses = MASKINGS[arm].chooses
         self.entity_length = entity_length
         self.generators = generators
 
     def __call__(self, sentences: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         length = sentences.shape[-1]
         rate = stacked_uniform(self.generators, (sentences.shape[1], 1))
-        if self.arm == "any_order":
+        if self.chooses is None:
             rate = 1 - rate  # from (0, 1]: 1 / t stays finite
             masked = stacked_uniform(self.generators, sentences.shape[1:]) < rate
             return masked, masked / (rate * length)
         position = torch.arange(length, device=sentences.device)
-        subject = position < self.entity_length
-        object_ = position >= length - self.entity_length
-        relation = ~(subject | object_)
-        chosen = {
-            "subject": subject,
-            "object": object_,
-            "both": subject | object_,
-            "relation": relation,
-            "either": torch.where(rate < 0.5, subject, object_),
-        }[self.arm]
-        masked = chosen.expand(sentences.shape)
+        first, last = position < self.entity_length, position >= length - self.entity_length
+        masked = self.chooses(first, last, rate < 0.5).expand(sentences.shape)
         return masked, masked / masked.sum(-1, keepdim=True)
 
 
@@ -76,7 +67,7 @@ def diffusion_loss(
 
 
 def train(settings: Settings, dataset: Dataset, device: torch.device) -> dict[str, pl.DataFrame]:
-    """Train every seed; returns the tables `metrics` and `embeddings`.
+    """Train every seed; returns its tables.
 
     An answer is asked for by masking its tokens, at the end of the sentence, all at once:
     `A is [M]` on the training sentences, `B is [M]` on the unseen ones.
@@ -86,23 +77,14 @@ def train(settings: Settings, dataset: Dataset, device: torch.device) -> dict[st
     answer = TASKS[settings.task].answer_length(settings)
     noise = seed_generators(dataset.seeds, "masking", device)
     masking = Masking(settings.masking, settings.entity_length, noise)
-    recorder = MetricsRecorder(settings, dataset.seeds)
-    splits = split_tensors(dataset, device)
 
     def loss(sentences: torch.Tensor, dropout: Noise) -> torch.Tensor:
         return diffusion_loss(model, sentences, masking, mask, dropout)
 
-    def evaluate(epoch: int) -> str:
-        for split, sentences in splits.items():
-            query = sentences.clone()
-            query[:, :, -answer:] = mask
-            # [M] is no answer: the distribution is over the words of the language.
-            logits = model(query, answer)[..., :mask]
-            recorder.record(epoch, split, logits, sentences[:, :, -answer:])
-        return recorder.last_line(len(splits))
+    def ask(sentences: torch.Tensor) -> torch.Tensor:
+        query = sentences.clone()
+        query[:, :, -answer:] = mask
+        # [M] is no answer: the distribution is over the words of the language.
+        return model(query, answer)[..., :mask]
 
-    train_batches(model, settings, dataset, loss, evaluate, device)
-    return {
-        "metrics": recorder.table(),
-        "embeddings": embedding_table(model.embeddings(), settings, dataset),
-    }
+    return train_batches(Learner(settings, dataset, device, model, ask, mask), loss)

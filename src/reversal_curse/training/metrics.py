@@ -7,15 +7,10 @@ import math
 import polars as pl
 import torch
 
+from reversal_curse.models.likelihood import answer_nll
 from reversal_curse.registry import TASKS
 from reversal_curse.settings import Settings
 from reversal_curse.tables import TABLES
-
-
-def answer_nll(logits: torch.Tensor, answers: torch.Tensor) -> torch.Tensor:
-    """-ln p of each answer token, shape (S, B, k), from logits (S, B, k, vocabulary)."""
-    chosen = logits.gather(-1, answers[..., None]).squeeze(-1)
-    return logits.logsumexp(-1) - chosen
 
 
 class MetricsRecorder:

@@ -8,36 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import polars as pl
 import torch
 
-from reversal_curse.models.transformer import Noise, Transformer
+from reversal_curse.models.transformer import Noise
+from reversal_curse.probes.learner import Learner
 from reversal_curse.randomness import Dropout, no_dropout, seed_generators, stacked_permutations
-from reversal_curse.settings import Settings
-from reversal_curse.tasks.dataset import Dataset
-from reversal_curse.training.schedule import EvaluationSchedule
+from reversal_curse.training.observer import Observer
 
 Loss = Callable[[torch.Tensor, Noise], torch.Tensor]
 """Maps sentences (S, B, T) and a dropout to the loss of each seed, shape (S,)."""
 
 
-def split_tensors(dataset: Dataset, device: torch.device) -> dict[str, torch.Tensor]:
-    """Token ids (S, N, T) of both splits on `device`."""
-    return {name: torch.from_numpy(dataset.split(name)).to(device) for name in ("train", "unseen")}
+def train_batches(learner: Learner, loss: Loss) -> dict[str, pl.DataFrame]:
+    """Train the learner's model in place on the training sentences of all seeds.
 
-
-def train_batches(
-    model: Transformer,
-    settings: Settings,
-    dataset: Dataset,
-    loss: Loss,
-    evaluate: Callable[[int], str],
-    device: torch.device,
-) -> None:
-    """Train `model` in place on the training sentences of all seeds.
-
-    `evaluate(epoch)` is called before training, at every evaluation and after the last
-    epoch; it returns a line for the log.
+    Returns the tables of what was observed before training, on the way and at the end.
     """
+    model, settings, device = learner.model, learner.settings, learner.device
     optimizer = torch.optim.AdamW(
         [parameter for parameter in model.parameters() if parameter.requires_grad],
         lr=settings.learning_rate,
@@ -45,21 +33,21 @@ def train_batches(
         weight_decay=settings.weight_decay,
         fused=True,
     )
-    order = seed_generators(dataset.seeds, "order")
+    seeds = learner.dataset.seeds
+    order = seed_generators(seeds, "order")
     dropout = no_dropout
     if settings.dropout:
-        dropout = Dropout(seed_generators(dataset.seeds, "dropout", device), settings.dropout)
-    sentences = torch.from_numpy(dataset.split("train")).to(device)
-    schedule = EvaluationSchedule(settings.epochs, settings.eval_every)
+        dropout = Dropout(seed_generators(seeds, "dropout", device), settings.dropout)
+    sentences = learner.sentences(pl.col("split") == "train")
+    observer = Observer(learner)
     for epoch in range(settings.epochs + 1):
-        if schedule.due(epoch):
-            with torch.no_grad():
-                schedule.report(epoch, evaluate(epoch))
+        observer.observe(epoch)
         if epoch == settings.epochs:
-            return
+            break
         permutation = stacked_permutations(order, sentences.shape[1]).to(device)
         for chosen in permutation.split(settings.batch_size, dim=1):
-            batch = sentences.gather(1, chosen[..., None].expand(-1, -1, dataset.length))
+            batch = sentences.gather(1, chosen[..., None].expand(-1, -1, sentences.shape[2]))
             optimizer.zero_grad()
             loss(batch, dropout).sum().backward()
             optimizer.step()
+    return observer.tables()

@@ -34,8 +34,12 @@ def run_grid_point(settings: Settings, dataset_path: Path, output: Path, threads
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     dataset = Dataset.read(dataset_path)
     _check_dataset(dataset, settings, dataset_path)
-    print(f"{run_directory(settings)}\n{len(dataset.seeds)} seeds on {device}, float32", flush=True)
-    tables = FAMILIES[settings.family].load_trainer()(settings, dataset, device)
+    family = FAMILIES[settings.family]
+    print(
+        f"{run_directory(settings)}\n{len(dataset.seeds)} seeds on {device}, {family.precision}",
+        flush=True,
+    )
+    tables = family.load_trainer()(settings, dataset, device)
     for name, frame in tables.items():
         write_table(output / f"{name}.parquet", frame, TABLES[name])
     record = _run_record(settings, device, threads, started)
@@ -68,7 +72,7 @@ def _run_record(settings: Settings, device: torch.device, threads: int, started:
         },
         "device": device.type,
         "device_name": name or platform.machine(),
-        "precision": "float32",
+        "precision": FAMILIES[settings.family].precision,
         "threads": threads,
         "started": datetime.fromtimestamp(started, timezone.utc).isoformat(timespec="seconds"),
         "wall_seconds": round(time.time() - started, 3),

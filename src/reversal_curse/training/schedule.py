@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 
 def dense_epochs(epochs: int) -> frozenset[int]:
     """The first hundred epochs, then each 5 % further, and the last.
@@ -13,6 +15,21 @@ def dense_epochs(epochs: int) -> frozenset[int]:
         due.add(epoch)
         epoch = int(epoch * 1.05)
     return frozenset(due)
+
+
+def sparse_epochs(epochs: int) -> frozenset[int]:
+    """Before training, after 1, 2, 4, 8, ... epochs, and after the last.
+
+    What changes during training changes fast at first, so few looks tell it.
+    """
+    return frozenset({0, epochs, *(2**i for i in range((epochs - 1).bit_length()))})
+
+
+PROBE_EPOCHS: dict[str, Callable[[int], frozenset[int]]] = {
+    "end": lambda epochs: frozenset({epochs}),
+    "dense": dense_epochs,
+    "sparse": sparse_epochs,
+}
 
 
 class EvaluationSchedule:

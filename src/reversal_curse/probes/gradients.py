@@ -1,0 +1,142 @@
+"""Gradients of what is shown of the held-out facts against that of what is held out.
+
+Jeon et al. 2026: where they are aligned, a step that learns the one teaches the other. The
+forward loss is what training on the shown sentences lowers: -ln p of the answer, and for
+masked diffusion -ln p of the first entity in `[M] is B`, which is the answer that the reverse
+query `B is [M]` asks for. The reverse loss is -ln p of the answers held out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import polars as pl
+import torch
+
+from reversal_curse.models.likelihood import answer_nll
+from reversal_curse.models.transformer import Part
+from reversal_curse.probes.learner import SHOWN, UNSEEN, Learner
+from reversal_curse.registry import TASKS
+from reversal_curse.tables import TABLES
+
+STEP = 0.01
+"""Part of the forward loss by which the step lowers it, to first order."""
+FACTS = 10
+"""Facts whose own gradients are compared: the first of each seed."""
+
+Gradient = dict[str, torch.Tensor]
+
+
+def probe(learner: Learner) -> pl.DataFrame:
+    """The `gradients` table; no rows for a task that shows nothing of its held-out facts.
+
+    Cosines are those of single facts, averaged over the first ten: in the gradient of a mean
+    over facts, what all of them share (which tokens are answers at all) hides what is each
+    one's own. The control asks the same reverse question for the answer of the next fact.
+    The predicted and the actual change are those of a step along the mean forward gradient
+    in one group of parameters, of the length that lowers the forward loss by one percent
+    where it is taken in all of them.
+    """
+    shown, unseen = learner.sentences(SHOWN), learner.sentences(UNSEEN)
+    if not shown.shape[1]:
+        return pl.DataFrame(schema=TABLES["gradients"].schema)
+    groups = learner.model.parameter_groups()
+    cosine, control = _fact_cosines(learner, shown, unseen, groups)
+    nll_forward, forward = _gradient(learner, lambda: _forward_nll(learner, shown).mean(1))
+    nll_reverse, reverse = _gradient(learner, lambda: learner.nll(unseen).mean(1))
+    length = STEP * nll_forward / _dot(forward, forward, groups["all"])
+    frames = []
+    for name, parts in groups.items():
+        with _stepped(learner, forward, parts, length):
+            changed = learner.nll(unseen).mean(1).double()
+        columns = {
+            "cosine": cosine[name],
+            "cosine_control": control[name],
+            "nll_forward": nll_forward,
+            "nll_reverse": nll_reverse,
+            "predicted_change": -length * _dot(forward, reverse, parts),
+            "actual_change": changed - nll_reverse,
+        }
+        numbers = {key: value.tolist() for key, value in columns.items()}
+        frames.append(pl.DataFrame({"seed": learner.dataset.seeds, "group": name, **numbers}))
+    alone = unseen.shape[1] == 1
+    control_column = pl.lit(None) if alone else pl.col("cosine_control")
+    return pl.concat(frames).with_columns(cosine_control=control_column)
+
+
+def _fact_cosines(
+    learner: Learner, shown: torch.Tensor, unseen: torch.Tensor, groups: dict[str, list[Part]]
+) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    """Mean cosines (S,) over single facts by group, and those with a wrong reverse answer."""
+    answers = unseen[:, :, -TASKS[learner.settings.task].answer_length(learner.settings) :]
+    wrong = answers.roll(-1, dims=1)
+    per_fact = shown.shape[1] // unseen.shape[1]  # sentences that show one fact
+    facts = min(FACTS, unseen.shape[1])
+    sums = [{name: torch.zeros((), device=learner.device) for name in groups} for _ in range(2)]
+    for fact in range(facts):
+        known = shown[:, per_fact * fact : per_fact * (fact + 1)]
+        question = unseen[:, fact : fact + 1]
+        _, forward = _gradient(learner, lambda known=known: _forward_nll(learner, known).mean(1))
+        for total, asked in zip(sums, (answers, wrong), strict=True):
+            answer = asked[:, fact : fact + 1]
+            _, reverse = _gradient(learner, lambda q=question, a=answer: learner.nll(q, a).mean(1))
+            for name, parts in groups.items():
+                total[name] = total[name] + _cosine(forward, reverse, parts) / facts
+    return sums[0], sums[1]
+
+
+def _forward_nll(learner: Learner, shown: torch.Tensor) -> torch.Tensor:
+    """-ln p (S, B) of what training on the shown sentences teaches of their facts."""
+    if learner.mask is None:
+        return learner.nll(shown)
+    k = learner.settings.entity_length
+    query = shown.clone()
+    query[:, :, :k] = learner.mask
+    logits = learner.model(query, shown.shape[-1])[:, :, :k, : learner.mask]
+    return answer_nll(logits, shown[:, :, :k]).sum(-1)
+
+
+def _gradient(learner: Learner, loss: Callable[[], torch.Tensor]) -> tuple[torch.Tensor, Gradient]:
+    """The loss of each seed (S,), in double precision, and its gradient by parameter."""
+    parameters = {n: p for n, p in learner.model.named_parameters() if p.requires_grad}
+    with torch.enable_grad():
+        value = loss()
+        found = torch.autograd.grad(value.sum(), parameters.values(), allow_unused=True)
+    gradient = {
+        name: torch.zeros_like(parameter) if part is None else part
+        for (name, parameter), part in zip(parameters.items(), found, strict=True)
+    }
+    return value.detach().double(), gradient
+
+
+def _dot(a: Gradient, b: Gradient, parts: list[Part]) -> torch.Tensor:
+    """Inner product of two gradients over some parameters, per seed (S,)."""
+    products = [
+        (a[name][..., place] * b[name][..., place]).flatten(1).sum(1, dtype=torch.float64)
+        for name, place in parts
+    ]
+    return torch.stack(products).sum(0)
+
+
+def _cosine(a: Gradient, b: Gradient, parts: list[Part]) -> torch.Tensor:
+    """Cosine of two gradients per seed (S,); 0 where one of them vanishes."""
+    norms = _dot(a, a, parts).sqrt() * _dot(b, b, parts).sqrt()
+    return torch.where(norms > 0, _dot(a, b, parts) / norms, 0.0)
+
+
+@contextmanager
+def _stepped(
+    learner: Learner, gradient: Gradient, parts: list[Part], length: torch.Tensor
+) -> Iterator[None]:
+    """The model after a gradient step of `length` (S,) in some parameters; undone at the end."""
+    parameters = dict(learner.model.named_parameters())
+    kept = {name: parameters[name].clone() for name, _ in parts}
+    for name, place in parts:
+        step = length.to(gradient[name].dtype).view(-1, *[1] * (gradient[name].dim() - 1))
+        parameters[name][..., place] -= step * gradient[name][..., place]
+    try:
+        yield
+    finally:
+        for name, value in kept.items():
+            parameters[name].copy_(value)

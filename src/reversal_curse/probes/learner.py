@@ -1,0 +1,47 @@
+"""What a probe sees of a run: the models of all seeds, their sentences, and how to ask them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+import torch
+
+from reversal_curse.models.likelihood import answer_nll
+from reversal_curse.registry import TASKS
+from reversal_curse.settings import Settings
+from reversal_curse.tasks.dataset import Dataset
+
+HELD_OUT = pl.col("pair_split") == "validation"
+SHOWN = HELD_OUT & (pl.col("split") == "train")
+UNSEEN = pl.col("split") == "unseen"
+
+
+@dataclass(frozen=True)
+class Learner:
+    """The models of all seeds of a grid point while they learn."""
+
+    settings: Settings
+    dataset: Dataset
+    device: torch.device
+    model: Any
+    """The family's own model."""
+    ask: Callable[[torch.Tensor], torch.Tensor]
+    """Maps sentences (S, B, T) to the logits (S, B, k, words) of their answers."""
+    mask: int | None = None
+    """Id of the token [M], for families that have one."""
+
+    def sentences(self, *conditions: pl.Expr) -> torch.Tensor:
+        """Token ids (S, N, T) of the sentences that meet `conditions`."""
+        return torch.from_numpy(self.dataset.tokens(*conditions)).to(self.device)
+
+    def nll(self, sentences: torch.Tensor, answers: torch.Tensor | None = None) -> torch.Tensor:
+        """-ln p (S, B) of whole answers after the questions of `sentences` (S, B, T).
+
+        `answers` (S, B, k) are asked about in place of the sentences' own.
+        """
+        k = TASKS[self.settings.task].answer_length(self.settings)
+        wanted = sentences[:, :, -k:] if answers is None else answers
+        return answer_nll(self.ask(sentences), wanted).sum(-1)

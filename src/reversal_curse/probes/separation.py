@@ -1,0 +1,19 @@
+"""Separation of the two directions of a pair: Zhu et al. 2024, section 3."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from reversal_curse.probes.learner import SHOWN, UNSEEN, Learner
+
+
+def probe(learner: Learner) -> pl.DataFrame:
+    """Per validation pair, the loss of the direction that is trained and of the one held out."""
+    losses = {
+        "nll_forward": learner.nll(learner.sentences(SHOWN)),
+        "nll_reverse": learner.nll(learner.sentences(UNSEEN)),
+    }
+    pairs = learner.dataset.table.filter(UNSEEN).select("seed", "pair")
+    return pairs.with_columns(
+        pl.Series(name, nll.flatten().tolist()) for name, nll in losses.items()
+    )

@@ -1,0 +1,77 @@
+"""The families: what is trained, and which settings mean something to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+
+from reversal_curse.registry.tasks import TASK_AXES, TASKS
+
+
+@dataclass(frozen=True)
+class Family:
+    """How a family is trained, and which settings mean something to it."""
+
+    trainer: str
+    """`module:function`; the function maps (settings, dataset, device) to run tables."""
+    description: str
+    uses: frozenset[str]
+    """Settings the family has; the others take one canonical value (see `sweep.py`)."""
+    tasks: tuple[str, ...]
+    """Tasks that it can be trained on."""
+    precision: str = "float32"
+    """Floating-point numbers that it is trained in."""
+
+    def load_trainer(self) -> Callable:
+        module, function = self.trainer.split(":")
+        return getattr(import_module(module), function)
+
+
+_ALWAYS = {
+    "task",
+    "family",
+    "embed_dim",
+    "vocab_size",
+    "variant",
+    "seeds",
+    "epochs",
+    "eval_every",
+    "learning_rate",
+}
+
+_TRANSFORMER = (
+    _ALWAYS
+    | TASK_AXES
+    | {"layers", "heads", "pos_encoding", "batch_size", "weight_decay", "beta1", "beta2"}
+    | {"dropout", "rotary_fraction", "tie_head", "freeze_embeddings"}
+)
+
+FAMILIES = {
+    "gpt": Family(
+        trainer="reversal_curse.training.language_model:train",
+        description="GPT-2 from scratch, AdamW on shuffled batches",
+        uses=frozenset(_TRANSFORMER | {"loss_on"}),
+        tasks=tuple(TASKS),
+    ),
+    "masked_diffusion": Family(
+        trainer="reversal_curse.training.masked_diffusion:train",
+        description="bidirectional encoder, masked diffusion with tokens masked in any order",
+        uses=frozenset(_TRANSFORMER | {"masking"}),
+        tasks=("facts", "reversal", "chain"),
+    ),
+    "one_layer": Family(
+        trainer="reversal_curse.training.one_layer:train",
+        description="one-layer transformer in terms of Y (output) and Z (attention), orthonormal "
+        "embeddings, gradient descent from zero",
+        uses=frozenset(_ALWAYS - {"embed_dim"} | TASK_AXES | {"learning_rate_z"}),
+        tasks=tuple(TASKS),
+        precision="float64",
+    ),
+    "bilinear": Family(
+        trainer="reversal_curse.training.gradient_flow:train",
+        description="logits x^T Theta y over fixed random embeddings, full-batch gradient descent",
+        uses=frozenset(_ALWAYS | {"init_std"}),
+        tasks=("reversal",),
+    ),
+}

@@ -1,0 +1,89 @@
+"""The tasks: what is learned and asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Task:
+    """How a task is found, and what the rest of the project must know of it.
+
+    The functions take the `Settings` of a grid point.
+    """
+
+    module: str
+    """Its module has `generate(settings, seed)`, `LOGIT_GROUPS` and `ROLES`."""
+    description: str
+    uses: frozenset[str]
+    """Which of the axes in `TASK_AXES` mean something to it."""
+    relations: Callable[[Any], int]
+    """Relation tokens; their ids are 0, 1, ... and entities come after."""
+    answer_length: Callable[[Any], int]
+    """Tokens of the answer, which ends every sentence."""
+    class_size: Callable[[Any], int]
+    """How many tokens could stand in the answer's place, to one who knows its class."""
+    min_vocab_size: int
+    """The smallest vocabulary that leaves a fact to train on and one to hold out."""
+    max_train_facts: Callable[[Any], int] | None = None
+    """The largest `train_facts` that the vocabulary has room for."""
+
+    def load(self) -> ModuleType:
+        return import_module(self.module)
+
+
+# Axes that shape a dataset and that some tasks lack.
+TASK_AXES = frozenset({"entity_length", "distance", "train_facts"})
+
+TASKS = {
+    "reversal": Task(
+        module="reversal_curse.tasks.reversal",
+        description="`A -> B` and `B <- A`; one direction of the validation pairs is held out",
+        uses=frozenset({"entity_length"}),
+        relations=lambda settings: 2,
+        answer_length=lambda settings: settings.entity_length,
+        class_size=lambda settings: settings.vocab_size // 4,
+        min_vocab_size=8,
+    ),
+    "chain": Task(
+        module="reversal_curse.tasks.chain",
+        description="`A -> B`, `B -> C`, `A ~> C`; the last is held out for validation triples",
+        uses=frozenset({"entity_length"}),
+        relations=lambda settings: 2,
+        answer_length=lambda settings: settings.entity_length,
+        class_size=lambda settings: settings.vocab_size // 4,
+        min_vocab_size=8,
+    ),
+    "chain_related": Task(
+        module="reversal_curse.tasks.chain_related",
+        description="`x i -> y i`, `y i -> z i`, `x i ~> z i` with fixed x, y, z; score the word",
+        uses=frozenset({"train_facts"}),
+        relations=lambda settings: 2,
+        answer_length=lambda settings: 2,
+        class_size=lambda settings: 3 * settings.vocab_size // 4,
+        min_vocab_size=16,
+        max_train_facts=lambda settings: 3 * settings.vocab_size // 4 - settings.vocab_size // 16,
+    ),
+    "in_context": Task(
+        module="reversal_curse.tasks.in_context",
+        description="`x -> y <-> y <- x`: the fact stands in the sentence; the last token counts",
+        uses=frozenset(),
+        relations=lambda settings: 3,
+        answer_length=lambda settings: 1,
+        class_size=lambda settings: settings.vocab_size // 4,
+        min_vocab_size=16,
+    ),
+    "facts": Task(
+        module="reversal_curse.tasks.facts",
+        description="`A is B` in this order only; `B is A` is held out for every fact",
+        uses=frozenset({"distance"}),
+        relations=lambda settings: settings.distance,
+        answer_length=lambda settings: 1,
+        class_size=lambda settings: settings.vocab_size // 4,
+        min_vocab_size=8,
+    ),
+}

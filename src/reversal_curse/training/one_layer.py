@@ -1,0 +1,43 @@
+"""Train the seeds of a `one_layer` grid point: gradient descent from zero.
+
+Zhu et al. 2024, section 4. An epoch visits every sentence once, in one step on the sum of
+their losses. Where no two sentences share a row of Y, as in the reversal of entities of
+one token, that is the same as visiting them one by one.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+import torch
+
+from reversal_curse.models.likelihood import answer_nll
+from reversal_curse.models.one_layer import OneLayer
+from reversal_curse.probes.learner import Learner
+from reversal_curse.registry import TASKS
+from reversal_curse.settings import Settings
+from reversal_curse.tasks.dataset import Dataset
+from reversal_curse.training.observer import Observer
+
+
+def train(settings: Settings, dataset: Dataset, device: torch.device) -> dict[str, pl.DataFrame]:
+    """Train every seed; returns the tables `metrics`, `weights` and `sentence_nll`."""
+    task = TASKS[settings.task]
+    vocabulary = settings.vocab_size + task.relations(settings)
+    model = OneLayer(len(dataset.seeds), vocabulary, device)
+    answer = task.answer_length(settings)
+
+    def ask(sentences: torch.Tensor) -> torch.Tensor:
+        return model.logits(sentences, answer)
+
+    learner = Learner(settings, dataset, device, model, ask)
+    sentences = learner.sentences(pl.col("split") == "train")
+    observer = Observer(learner)
+    for epoch in range(settings.epochs + 1):
+        observer.observe(epoch)
+        if epoch < settings.epochs:
+            loss = answer_nll(ask(sentences), sentences[:, :, -answer:]).sum()
+            grad_y, grad_z = torch.autograd.grad(loss, (model.y, model.z))
+            with torch.no_grad():
+                model.y -= settings.learning_rate * grad_y
+                model.z -= settings.learning_rate_z * grad_z
+    return observer.tables()
