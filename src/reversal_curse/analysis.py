@@ -113,3 +113,79 @@ def rotary_correlation(displacement: int, features: int) -> float:
     """
     theta = 10000.0 ** (-np.arange(0, features, 2) / features)
     return float(np.cos(2 * displacement * theta).mean())
+
+
+def one_layer_bounds(sentence_nll: pl.DataFrame) -> pl.DataFrame:
+    """What the bounds on the one-layer transformer are about: Zhu et al. 2024, section 4.
+
+    Of the facts of which something is held out, per grid point, seed, epoch (from 1 on),
+    direction and split, the worst over the sentences: `missing`, the largest 1 - p;
+    `ratio`, the largest M p; `progress`, M eta_Y t / N; and `exponent`, the largest c with
+    which `1 - p <= (M - 1) (M eta_Y t / N)^-c` holds.
+    """
+    missing = 1 - (-pl.col("nll").max()).exp()
+    progress = (pl.col("tokens") * pl.col("learning_rate")).first() * pl.col("epoch").first()
+    return (
+        sentence_nll.filter(pl.col("pair_split") == "validation", pl.col("epoch") > 0)
+        .group_by(*POINT, "seed", "epoch", "direction", "split")
+        .agg(
+            missing.alias("missing"),
+            (pl.col("tokens").first() * (-pl.col("nll").min()).exp()).alias("ratio"),
+            progress.alias("progress"),
+            pl.col("tokens").first(),
+        )
+        .with_columns(
+            exponent=((pl.col("tokens") - 1) / pl.col("missing")).log() / pl.col("progress").log()
+        )
+        .sort(*POINT, "seed", "epoch", "direction", "split")
+    )
+
+
+def partner_contrasts(weights: pl.DataFrame) -> pl.DataFrame:
+    """Per entity and role: the weight to its partner minus the mean weight to the others, in nats.
+
+    Returns the grid point, `seed`, `pair_split`, `source`, `source_role`, `target_role` and
+    `contrast`; entities without others in the target's role are left out.
+    """
+    partner = pl.col("source") == pl.col("target")
+    contrast = pl.col("weight").filter(partner).first() - pl.col("weight").filter(~partner).mean()
+    keys = [*POINT, "seed", "pair_split", "source", "source_role", "target_role"]
+    between = weights.filter(pl.col("source_role") != pl.col("target_role"))
+    return between.group_by(keys).agg(contrast.alias("contrast")).drop_nulls().sort(keys)
+
+
+def asymmetry(weights: pl.DataFrame) -> pl.DataFrame:
+    """How one-sided the weights of the pairs (A, B) are: per grid point, seed and `pair_split`.
+
+    `|c_ab - c_ba| / (|c_ab| + |c_ba|)` with the contrasts of both directions of a pair, mean
+    over pairs: 0 for symmetric weights, 1 where one direction has all.
+    """
+    contrasts = partner_contrasts(weights)
+    keys = [*POINT, "seed", "pair_split"]
+    of = {
+        name: contrasts.filter(pl.col("source_role") == a, pl.col("target_role") == b)
+        for name, a, b in (("ab", "A", "B"), ("ba", "B", "A"))
+    }
+    both = of["ab"].join(of["ba"], on=[*keys, "source"], suffix="_back")
+    ab, ba = pl.col("contrast"), pl.col("contrast_back")
+    index = (ab - ba).abs() / (ab.abs() + ba.abs())
+    return both.group_by(keys).agg(index.mean().alias("asymmetry")).sort(keys)
+
+
+def score_correlations(attention: pl.DataFrame) -> pl.DataFrame:
+    """Correlation over facts of forward and reverse scores, mean over layers and heads.
+
+    Returns the grid point, `seed`, `epoch`, `displacement`, `correlation` and `head_dim`;
+    heads whose scores do not vary are left out.
+    """
+    keys = [*POINT, "seed", "epoch", "displacement"]
+    correlation = pl.corr("score_forward", "score_reverse")
+    return (
+        attention.group_by(*keys, "layer", "head")
+        .agg(correlation.alias("correlation"))
+        .filter(pl.col("correlation").is_finite())
+        .group_by(keys)
+        .agg(pl.col("correlation").mean())
+        .with_columns(head_dim=pl.col("embed_dim") // pl.col("heads"))
+        .sort(keys)
+    )

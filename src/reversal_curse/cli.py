@@ -60,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
         "--tables", type=Path, nargs="+", required=True, help="as the figure lists them"
     )
     verb.add_argument("--output", type=Path, nargs="+", required=True, help="files, .pdf or .png")
+    verb.add_argument("--variants", default="{}", help="JSON: how it calls the sweep's variants")
 
     verb = _verb(verbs, "claims", _claims, "judge the papers' claims on aggregated tables")
     verb.add_argument("--config", required=True, help="YAML file, or the config itself as JSON")
@@ -136,7 +137,17 @@ def _aggregate(options: argparse.Namespace) -> None:
 def _figure(options: argparse.Namespace) -> None:
     from reversal_curse.figures.render import render
 
-    render(options.name, options.tables, options.output)
+    render(options.name, options.tables, options.output, _labels(options.variants))
+
+
+def _labels(text: str) -> dict[str, str]:
+    try:
+        labels = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise UserError(f"--variants: no JSON: {error}") from None
+    if not isinstance(labels, dict) or not all(isinstance(v, str) for v in labels.values()):
+        raise UserError(f"--variants: {text} is refused; allowed: names to texts")
+    return labels
 
 
 def _claims(options: argparse.Namespace) -> None:

@@ -247,6 +247,10 @@ def _first_error(error: ValidationError, raw: Any) -> ConfigError:
     if "[key]" in detail["loc"]:
         return ConfigError(key, f"unknown key {_shown(path[-1])}", _allowed(kind, context))
     if kind == "extra_forbidden":
+        if path[-1] in FIXED and {"sweeps", "points"} & set(path):
+            return ConfigError(
+                key, "is no axis", "in `defaults`, `families`, or a variant that the sweep names"
+            )
         sections = [part for part in path[:-1] if part in _MODELS_BY_KEY]
         model = _MODELS_BY_KEY[sections[-1]] if sections else Config
         return ConfigError(key, "unknown key", _keys(model))

@@ -83,6 +83,13 @@ def _registry(entries: dict) -> str:
     )
 
 
+def _tasks() -> str:
+    header = ("name", "what it is", "smallest `vocab_size`")
+    return _table(
+        header, [(f"`{name}`", t.description, str(t.min_vocab_size)) for name, t in TASKS.items()]
+    )
+
+
 def _figures() -> str:
     rows = [
         (
@@ -125,7 +132,7 @@ def generated_blocks() -> dict[Path, dict[str, str]]:
             "keys": _keys(Config),
             "axes": _settings(AXES),
             "settings": _settings(FIXED),
-            "tasks": _registry(TASKS),
+            "tasks": _tasks(),
             "families": _registry(FAMILIES),
             "maskings": _registry(MASKINGS),
             "figures": _figures(),

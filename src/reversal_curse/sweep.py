@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import cache
 
 from reversal_curse.config import DEFAULT_VARIANT, Config, Sweep
@@ -49,11 +49,33 @@ def sweep_points(config: Config, sweep: Sweep) -> dict[str, Settings]:
         settings = resolve(config, chosen)
         check_trainable(settings, where)
         points[run_directory(settings)] = settings
+    _check_no_value_is_lost(sweep, points, where)
     return points
 
 
+def _check_no_value_is_lost(sweep: Sweep, points: dict[str, Settings], where: str) -> None:
+    """Refuse a sweep over an axis that nothing in it has, which would train less than it says."""
+    for axis, values in _given(sweep).items():
+        kept = {getattr(settings, axis) for settings in points.values()}
+        lost = [value for value in values if value not in kept]
+        if lost:
+            families = sorted({settings.family for settings in points.values()})
+            tasks = sorted({settings.task for settings in points.values()})
+            raise ConfigError(
+                f"{where}.{axis}",
+                f"{', '.join(map(str, lost))} makes no difference: nothing of it is in family "
+                f"{', '.join(families)} with task {', '.join(tasks)}",
+                "an axis that one of them has (see `config/README.md`)",
+            )
+
+
+def _given(sweep: Sweep) -> dict[str, list]:
+    """The lists of a sweep, by axis."""
+    return {axis: getattr(sweep, axis) for axis in AXES if getattr(sweep, axis) is not None}
+
+
 def _combinations(sweep: Sweep) -> Iterator[dict]:
-    given = {axis: getattr(sweep, axis) for axis in AXES if getattr(sweep, axis) is not None}
+    given = _given(sweep)
     together = [point.model_dump(exclude_unset=True) for point in sweep.points or [None] if point]
     for values in itertools.product(*given.values()):
         for point in together or [{}]:
@@ -121,6 +143,38 @@ def check_trainable(settings: Settings, where: str) -> None:
             f"train_facts {settings.train_facts} with vocab_size {settings.vocab_size}",
             f"at most {task.max_train_facts(settings)}",
         )
+
+
+def variant_labels(config: Config, points: Collection[Settings]) -> dict[str, str]:
+    """What tells the variants of grid points apart, in words: `{"frozen": "freeze embeddings"}`.
+
+    The settings that any of them changes, with their values. Where axes vary too, the default
+    needs no words. Empty for a single variant.
+    """
+    used = {settings.variant for settings in points}
+    blocks = {
+        name: config.variants[name].model_dump(exclude_unset=True)
+        for name in sorted(used - {DEFAULT_VARIANT})
+    } | {name: {} for name in used & {DEFAULT_VARIANT}}
+    if len(blocks) < 2:
+        return {}
+    base = {**_BUILT_IN, **config.defaults.model_dump(exclude_unset=True)}
+    changed = [name for name in FIXED if any(name in block for block in blocks.values())]
+    labels = {
+        variant: ", ".join(_in_words(name, block.get(name, base[name])) for name in changed)
+        for variant, block in blocks.items()
+    }
+    axes = [axis for axis in AXES if axis != "variant"]
+    if DEFAULT_VARIANT in labels and len({tuple(getattr(p, a) for a in axes) for p in points}) > 1:
+        labels[DEFAULT_VARIANT] = ""
+    return labels
+
+
+def _in_words(name: str, value: object) -> str:
+    words = name.replace("_", " ")
+    if isinstance(value, bool):
+        return words if value else f"no {words}"
+    return f"{words} {value:g}" if isinstance(value, float) else f"{words} {value}"
 
 
 def runs_with_table(config: Config, table: str) -> list[str]:

@@ -21,15 +21,13 @@ from reversal_curse.claims.claim import (
 from reversal_curse.claims.ledger import CLAIMS, claim_tables, evaluate, page, write_ledger
 from reversal_curse.config import Config
 from reversal_curse.errors import UserError
-from reversal_curse.settings import AXES, Settings
 from reversal_curse.tables import TABLES, aggregated, write_table
+
+from . import synthetic
+from .synthetic import point
 
 SEEDS = 5
 CLASS, VOCABULARY = math.log(20), math.log(82)
-
-
-def point(**axes) -> dict:
-    return {axis: getattr(Settings(), axis) for axis in AXES} | {"settings": "abc"} | axes
 
 
 def metrics(points: list[dict], train: float, unseen: float, per_point=None) -> pl.DataFrame:
@@ -48,13 +46,13 @@ def metrics(points: list[dict], train: float, unseen: float, per_point=None) -> 
     return aggregated(TABLES["metrics"]).conform(pl.DataFrame(rows))
 
 
-def logits(seen: float, unseen: float) -> pl.DataFrame:
+def logits(seen: float, unseen: float, groups=("seen", "unseen")) -> pl.DataFrame:
     rows = [
         {**point(), "seed": seed, "group": group, "readout": "entity_relation"}
         | {"query": query, "candidate": candidate}
         | {"logit": height + 0.01 * seed if query == candidate else 0.0}
         for seed in range(SEEDS)
-        for group, height in (("seen", seen), ("unseen", unseen))
+        for group, height in zip(groups, (seen, unseen), strict=True)
         for query in range(3)
         for candidate in range(3)
     ]
@@ -185,6 +183,73 @@ CASES = {
 }
 
 
+ONE_LAYER = [point(family="one_layer", task=task, vocab_size=80) for task in ("reversal", "chain")]
+WEIGHTS = [*ONE_LAYER, point(family="bilinear", embed_dim=256)]
+ROTARY = [
+    point(family="masked_diffusion", task="facts", pos_encoding="rotary", embed_dim=64)
+    | {"heads": heads, "distance": distance}
+    for heads in (1, 4)
+    for distance in (1, 3)
+]
+DECAYS = [point(variant="default"), point(variant="printed_decay")]
+CHAIN_GROUPS = ("validation_a_to_b", "validation_a_to_c")
+
+
+def one_layer(**values) -> dict:
+    return {"sentence_nll": synthetic.sentence_nll(ONE_LAYER, seeds=SEEDS, **values)}
+
+
+def weights(**values) -> dict:
+    return {"weights": synthetic.weights(WEIGHTS, seeds=SEEDS, **values)}
+
+
+def attention(**values) -> dict:
+    return {"attention": synthetic.attention(ROTARY, seeds=SEEDS, **values)}
+
+
+def gradients(**values) -> dict:
+    return {"gradients": synthetic.gradients(FAMILIES, seeds=SEEDS, **values)}
+
+
+LOW = {"unseen_ratio": 0.5}
+CASES |= {
+    "chain_logits_seen": (
+        {"logits": logits(9.0, 0.0, CHAIN_GROUPS)},
+        {"logits": logits(1.0, 0.0, CHAIN_GROUPS)},
+    ),
+    "chain_logits_unseen": (
+        {"logits": logits(9.0, 0.1, CHAIN_GROUPS)},
+        {"logits": logits(9.0, 8.0, CHAIN_GROUPS)},
+    ),
+    "decay_breaks_curse": (
+        {"metrics": metrics(DECAYS, LEARNED, INFERRED)},
+        {"metrics": metrics(DECAYS, LEARNED, CURSED)},
+    ),
+    "printed_decay_learns": (
+        {"metrics": metrics(DECAYS, LEARNED, CURSED)},
+        {"metrics": metrics(DECAYS, 2.0, CURSED)},
+    ),
+    "one_layer_seen_bound": (one_layer(exponent=0.9), one_layer(exponent=0.4)),
+    "one_layer_seen_rate": (one_layer(exponent=0.98), one_layer(exponent=0.8)),
+    "one_layer_unseen_bound": (one_layer(), one_layer(unseen_ratio=1.01)),
+    "one_layer_chain_steps": (one_layer(), one_layer(exponent=0.5)),
+    "one_layer_chain_bound": (one_layer(**LOW), one_layer(unseen_ratio=2.0)),
+    "one_layer_asymmetric": (weights(), weights(back=9.0)),
+    "bilinear_asymmetric": (weights(), weights(back=9.0)),
+    "one_layer_intransitive": (weights(), weights(leap=5.0)),
+    "scores_closed_form": (attention(), attention(before=0.0)),
+    "scores_correlated_untrained": (attention(before=0.4), attention(before=-0.4)),
+    "scores_correlated_trained": (attention(after=0.4), attention(after=-0.4)),
+    "gradients_aligned": (gradients(), gradients(control=0.9)),
+    "gradients_not_aligned_gpt": (gradients(cosine=0.05), gradients()),
+    "forward_step_helps_reverse": (gradients(), gradients(change=0.01)),
+    "forward_step_hurts_gpt": (gradients(change=0.01), gradients()),
+    "first_order_predicts": (gradients(), gradients(actual=0.5)),
+    "values_shared": (gradients(), gradients(control=0.9)),
+    "values_shared_more": (gradients(), gradients(attention_cosine=0.9)),
+}
+
+
 def case(claim: str) -> tuple[dict, dict]:
     return CASES.get(claim, CURSE)
 
@@ -219,10 +284,31 @@ def test_a_claim_without_its_figure_or_rows_is_not_tested(claim):
         ("absolute_positions_hurt", metrics(FAMILIES[:4], LEARNED, CURSED)),
         ("masking_subject_transfers", metrics(ARMS[:1], LEARNED, CURSED)),
         ("masking_object_does_not", metrics(ARMS[:2], LEARNED, CURSED)),
+        ("printed_decay_learns", metrics(DECAYS[:1], LEARNED, CURSED)),
+        ("reversal_weight_decay", metrics(DECAYS, 2.0, CURSED)),
+        ("decay_breaks_curse", metrics(DECAYS, 2.0, INFERRED)),
     ],
 )
 def test_a_claim_whose_grid_points_were_not_run_is_not_tested(claim, table):
     assert judge(CLAIMS[claim], {"metrics": table}).verdict == NOT_TESTED
+
+
+@pytest.mark.parametrize(
+    ("claim", "table"),
+    [
+        ("one_layer_unseen_bound", synthetic.sentence_nll(ONE_LAYER[1:])),
+        ("one_layer_chain_bound", synthetic.sentence_nll(ONE_LAYER[:1])),
+        ("bilinear_asymmetric", synthetic.weights(ONE_LAYER)),
+        ("one_layer_intransitive", synthetic.weights(ONE_LAYER[:1])),
+        ("scores_correlated_trained", synthetic.attention([point(pos_encoding="absolute")])),
+        ("gradients_aligned", synthetic.gradients(FAMILIES[:3])),
+        ("gradients_not_aligned_gpt", synthetic.gradients(FAMILIES[3:])),
+        ("values_shared_more", synthetic.gradients([FAMILIES[5]])),
+    ],
+)
+def test_a_claim_on_a_probe_whose_grid_points_were_not_run_is_not_tested(claim, table):
+    (name,) = CLAIMS[claim].tables
+    assert judge(CLAIMS[claim], {name: table}).verdict == NOT_TESTED
 
 
 @pytest.mark.parametrize("claim", [claim for claim in CLAIMS if case(claim) is CURSE])

@@ -38,6 +38,14 @@ def test_a_grid_point_by_hand_from_sentences_to_a_figure(tmp_path, monkeypatch):
     assert (tmp_path / "curve.png").stat().st_size > 1000
 
 
+@pytest.mark.parametrize("labels", ["{", "[]", '{"frozen": 1}'])
+def test_labels_that_are_no_names_and_texts_are_refused(tmp_path, capsys, labels):
+    command = ["figure", "reversal_curve", "--tables", "x", "--output", str(tmp_path / "a.pdf")]
+    assert main([*command, "--variants", labels]) == 1
+    assert capsys.readouterr().err.startswith("--variants: ")
+    assert not list(tmp_path.iterdir())
+
+
 def test_plan_counts_what_is_trained_and_what_is_waiting(tmp_path, capsys):
     config = {"sweeps": [{"name": "a", "layers": [1, 2]}, {"name": "b", "layers": [2, 3, 4]}]}
     from reversal_curse.config import Config

@@ -28,8 +28,8 @@ MISTAKES = {
     "fixed setting in a sweep": (
         "sweeps: [{name: a, epochs: 2}]",
         "sweeps[0].epochs",
-        "",
-        "layers",
+        "is no axis",
+        "variant",
     ),
     "text for a number": (
         "sweeps: [{name: a, layers: two}]",
@@ -118,6 +118,25 @@ MISTAKES = {
         "sweeps[0] (a)",
         "5 rotated features per head",
         "even",
+    ),
+    "an axis that the family lacks": (
+        "sweeps: [{name: a, family: gpt, masking: [any_order, subject]}]",
+        "sweeps[0] (a).masking",
+        "subject makes no difference",
+        "an axis that one of them has",
+    ),
+    "a variant that says nothing to the family": (
+        "sweeps: [{name: a, family: bilinear, variant: frozen}]\n"
+        "variants: {frozen: {freeze_embeddings: true}}",
+        "sweeps[0] (a).variant",
+        "frozen makes no difference",
+        "an axis",
+    ),
+    "a setting that is no axis, in points": (
+        "sweeps: [{name: a, points: [{epochs: 10}]}]",
+        "sweeps[0].points[0].epochs",
+        "is no axis",
+        "variant",
     ),
     "vocabulary too small": (
         "sweeps: [{name: a, vocab_size: 7}]",

@@ -12,22 +12,17 @@ import pytest
 from PIL import Image
 
 from reversal_curse import code_version
-from reversal_curse.analysis import exponents, random_absolute_cosine
+from reversal_curse.analysis import exponents, random_absolute_cosine, score_correlations
 from reversal_curse.code_version import figure_version
 from reversal_curse.errors import UserError
 from reversal_curse.figures.points import split_points, varying_axes
 from reversal_curse.figures.render import draw, render
 from reversal_curse.figures.sweep_overview import reversal_gap
 from reversal_curse.registry import FIGURES
-from reversal_curse.settings import Settings
 from reversal_curse.tables import TABLES, aggregated, write_table
 
-POINT = {**{axis: getattr(Settings(), axis) for axis in Settings.model_fields}, "settings": "abc"}
-
-
-def point(**axes) -> dict:
-    columns = aggregated(TABLES["metrics"]).schema.names()
-    return {key: value for key, value in {**POINT, **axes}.items() if key in columns}
+from . import synthetic
+from .synthetic import point
 
 
 def metrics(points, seeds=3) -> pl.DataFrame:
@@ -96,6 +91,10 @@ MAKERS = {
     "logits": logits,
     "embeddings": embeddings,
     "separation": separation,
+    "sentence_nll": synthetic.sentence_nll,
+    "weights": synthetic.weights,
+    "attention": synthetic.attention,
+    "gradients": synthetic.gradients,
 }
 SWEEPS = {
     "one point": [point()],
@@ -252,6 +251,44 @@ def test_diverged_seeds_are_counted_and_the_others_drawn():
     assert "6.0 ± 0.0\n1 of 3\ndiverged" in shown
 
 
+def test_bounds_show_the_exponent_and_one_in_m():
+    points = [point(family="one_layer", task=task, vocab_size=80) for task in ("reversal", "chain")]
+    figure = draw(
+        "one_layer_bounds", {"sentence_nll": synthetic.sentence_nll(points, exponent=0.9)}
+    )
+    shown = texts(figure)
+    assert "c = 0.90" in shown
+    assert "M = 82" in shown
+    held_out = figure.axes[1].lines[0].get_ydata()
+    assert held_out == pytest.approx([1.0, 1.0])
+
+
+def test_weights_show_asymmetry_and_intransitivity():
+    points = [point(family="one_layer", task=task) for task in ("reversal", "chain")]
+    shown = texts(draw("one_layer_weights", {"weights": synthetic.weights(points, seeds=2)}))
+    assert "one direction held out: 1.00 ± 0.00" in shown
+    assert "A to B: 10.0 ± 0.0" in shown
+    assert "A to C: 0.0 ± 0.0" in shown
+
+
+def test_score_correlations_are_those_of_the_table():
+    points = [point(pos_encoding="rotary", embed_dim=64, heads=1)]
+    table = synthetic.attention(points, before=0.3, after=-0.6)
+    found = score_correlations(table).sort("epoch", "seed")
+    assert found["correlation"].to_list() == pytest.approx([0.3, 0.3, -0.6, -0.6], abs=1e-6)
+    assert found["head_dim"].unique().to_list() == [64]
+    figure = draw("attention_correlation", {"attention": table})
+    assert "rotary positions, D = 2, d$_h$ = 64" in texts(figure)
+
+
+def test_gradient_figure_shows_every_look(root):
+    points = [point(family=family, task="facts") for family in ("gpt", "masked_diffusion")]
+    figure = draw("gradient_alignment", {"gradients": synthetic.gradients(points)})
+    cosine = figure.axes[0].lines[0]
+    assert cosine.get_xdata().tolist() == [0, 1, 8]
+    assert cosine.get_ydata() == pytest.approx([0.8005] * 3)
+
+
 def test_a_point_whose_every_seed_diverged_is_said_to_have():
     table = pl.concat([metrics([point()]), diverged(metrics([point(vocab_size=20)]), [0, 1, 2])])
     assert "3 of 3\ndiverged" in texts(draw("sweep_overview", {"metrics": table}))
@@ -286,6 +323,22 @@ def test_points_come_in_the_order_of_their_values_and_of_the_field():
         "12 layers, no positions",
         "12 layers, rotary positions",
     ]
+
+
+def test_variants_are_called_by_what_they_change_in_the_order_of_their_numbers(tmp_path):
+    names = {"strong": "weight decay 10", "default": "weight decay 0.01", "more": "weight decay 9"}
+    path = tmp_path / "metrics.parquet"
+    table = metrics([point(variant=name) for name in names])
+    write_table(path, table, aggregated(TABLES["metrics"]))
+    output = tmp_path / "figure.pdf"
+    render("reversal_weight_decay", [path], [output], names)
+    renamed = table.with_columns(pl.col("variant").replace(names))
+    labels = [label for label, _ in split_points(renamed)]
+    assert labels == ["weight decay 0.01", "weight decay 9", "weight decay 10"]
+    assert [ax.get_title() for ax in draw("reversal_weight_decay", {"metrics": renamed}).axes] == (
+        labels
+    )
+    assert output.exists()
 
 
 def test_files_are_written_whole_and_are_the_same_each_time(tmp_path):

@@ -19,6 +19,7 @@ from reversal_curse.sweep import (
     settings_hash,
     settings_json,
     sweep_points,
+    variant_labels,
 )
 
 
@@ -62,17 +63,19 @@ def test_axes_a_family_lacks_are_canonical_so_that_no_point_is_trained_twice():
     points = points_of(
         {
             "name": "a",
-            "family": "bilinear",
+            "family": ["bilinear", "gpt"],
             "layers": [1, 2, 3],
             "pos_encoding": ["none", "absolute"],
             "entity_length": [1, 2],
             "embed_dim": [60, 120],
         }
     )
-    assert len(points) == 2
-    assert {(p.layers, p.heads, p.entity_length, p.pos_encoding) for p in points} == {
+    bilinear = [point for point in points if point.family == "bilinear"]
+    assert len(bilinear) == 2
+    assert {(p.layers, p.heads, p.entity_length, p.pos_encoding) for p in bilinear} == {
         (1, 1, 1, "none")
     }
+    assert len(points) == 2 + 3 * 2 * 2 * 2
 
 
 def test_settings_a_family_lacks_do_not_change_its_path():
@@ -106,6 +109,35 @@ def test_a_setting_comes_from_the_strongest_block_that_names_it():
         ("bilinear", "short"): (30, 4),
     }
     assert {p.learning_rate for p in points} == {Settings().learning_rate}
+
+
+def labels(**config) -> dict[str, str]:
+    parsed = Config.parse({"variants": {"frozen": {"freeze_embeddings": True}}} | config)
+    return variant_labels(parsed, list(grid_points(parsed).values()))
+
+
+def test_variants_are_told_apart_by_the_settings_that_they_change():
+    sweeps = [{"name": "a", "variant": ["default", "frozen"]}]
+    assert labels(sweeps=sweeps) == {
+        "default": "no freeze embeddings",
+        "frozen": "freeze embeddings",
+    }
+    decay = {"none": {"weight_decay": 0.0}, "strong": {"weight_decay": 0.9, "epochs": 10}}
+    sweeps = [{"name": "a", "variant": ["none", "strong", "default"]}]
+    assert labels(variants=decay, sweeps=sweeps, defaults={"weight_decay": 0.1}) == {
+        "default": "epochs 3000, weight decay 0.1",
+        "none": "epochs 3000, weight decay 0",
+        "strong": "epochs 10, weight decay 0.9",
+    }
+
+
+def test_a_variant_alone_and_the_default_among_other_axes_need_no_words():
+    assert labels(sweeps=[{"name": "a", "variant": "frozen"}]) == {}
+    points = [{"layers": 1}, {"layers": 2}, {"layers": 2, "variant": "frozen"}]
+    assert labels(sweeps=[{"name": "a", "points": points}]) == {
+        "default": "",
+        "frozen": "freeze embeddings",
+    }
 
 
 OTHER_VALUES = {

@@ -1,5 +1,6 @@
 """The config, checked once, and what the rules derive from it."""
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ from reversal_curse.sweep import (
     dataset_json,
     settings_json,
     sweep_points,
+    variant_labels,
 )
 from reversal_curse.tables import RUN_TABLES
 from reversal_curse.versions import DATA_VERSION, TRAINING_VERSION
@@ -90,6 +92,11 @@ def files_of_sweep(sweep, table):
         for directory, settings in SWEEPS[sweep].items()
         if table in run_tables(settings.family)
     ]
+
+
+def labels_of_variants(sweep):
+    """How figures call the variants of a sweep, as JSON."""
+    return json.dumps(variant_labels(CONFIG, SWEEPS[sweep].values()))
 
 
 def figure_files():

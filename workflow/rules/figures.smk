@@ -30,9 +30,10 @@ for figure, sweep in CONFIG.figures.items():
             "../envs/reversal_curse.yaml"
         params:
             figure=figure,
+            variants=labels_of_variants(sweep),
             version=figure_version(figure),
         message:
             "render {params.figure}"
         shell:
             "python -m reversal_curse figure {params.figure} --tables {input:q} --output {output:q} "
-            "> {log:q} 2>&1"
+            "--variants {params.variants:q} > {log:q} 2>&1"

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import math
+
 import polars as pl
 
 from reversal_curse.claims.claim import Claim
-from reversal_curse.claims.effects import ABOVE_CLASS_CHANCE, LEARNED, worst_over_points
+from reversal_curse.claims.effects import (
+    ABOVE_CLASS_CHANCE,
+    LEARNED,
+    contrast,
+    contrast_left,
+    worst_over_points,
+)
 from reversal_curse.claims.reversal import NO_BETTER
 
 WORST = "loss of unseen A ~> C minus that of a guess within the class (nats), worst point"
@@ -50,6 +58,26 @@ CLAIMS = (
     _robust("positional", "under any positional encoding of the sweep"),
     _robust("entity_length", "with entities of several tokens"),
     _robust("frozen", "with frozen or learned embeddings"),
+    Claim(
+        id="chain_logits_seen",
+        paper="P1, figure 4",
+        statement="The logits of A -> B stand out on the diagonal for held-out chains.",
+        figure="chain_logits",
+        measures="right minus other logits, validation triples, A -> B (nats)",
+        effect=lambda tables: contrast(tables, "validation_a_to_b"),
+        threshold=math.log(20),
+        because="ln 20: one answer as likely as twenty others together",
+    ),
+    Claim(
+        id="chain_logits_unseen",
+        paper="P1, figure 4",
+        statement="The logits of their leap A ~> C do not.",
+        figure="chain_logits",
+        measures="a tenth, minus the contrast of A ~> C over that of A -> B",
+        effect=contrast_left("validation_a_to_b", "validation_a_to_c"),
+        threshold=0.0,
+        because="less than a tenth of the contrast of A -> B",
+    ),
     Claim(
         id="in_context_reversal",
         paper="P1, appendix",

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import polars as pl
 
-from reversal_curse.analysis import final_by_seed
+from reversal_curse.analysis import final_by_seed, logit_contrast
 from reversal_curse.claims.claim import Tables
 
 ANY = pl.lit(True)
@@ -43,6 +43,18 @@ def worst_over_points(
     return effect
 
 
+def best_over_points(
+    value: pl.Expr, where: pl.Expr = ANY, least_points: int = 1
+) -> Callable[[Tables], pl.DataFrame]:
+    """The largest `value` over grid points, per seed: for claims that one of them is enough for."""
+    smallest = worst_over_points(-value, where, least_points)
+
+    def effect(tables: Tables) -> pl.DataFrame:
+        return smallest(tables).with_columns(-pl.col("effect"))
+
+    return effect
+
+
 def difference(value: pl.Expr, higher: pl.Expr, lower: pl.Expr) -> Callable[[Tables], pl.DataFrame]:
     """Mean of `value` at the points that meet `higher` minus that at `lower`, per seed."""
 
@@ -61,3 +73,21 @@ def difference(value: pl.Expr, higher: pl.Expr, lower: pl.Expr) -> Callable[[Tab
 LEARNED = pl.col("train_accuracy")
 ABOVE_CLASS_CHANCE = pl.col("unseen_nll_token") - pl.col("chance_class")
 REVERSE_ACCURACY = pl.col("unseen_accuracy")
+HAS_LEARNED = LEARNED >= ENOUGH_LEARNED
+
+
+def contrast(tables: Tables, group: str) -> pl.DataFrame:
+    """The logit contrast of one group of queries, read as trained: entity and relation."""
+    as_trained = pl.col("readout") == "entity_relation"
+    part = tables["logits"].filter(pl.col("group") == group, as_trained)
+    return logit_contrast(part).select("seed", effect="contrast")
+
+
+def contrast_left(seen: str, unseen: str) -> Callable[[Tables], pl.DataFrame]:
+    """A tenth, minus the contrast of the unseen group over that of the seen one, per seed."""
+
+    def effect(tables: Tables) -> pl.DataFrame:
+        both = contrast(tables, seen).join(contrast(tables, unseen), on="seed", suffix="_unseen")
+        return both.select("seed", effect=0.1 - pl.col("effect_unseen") / pl.col("effect"))
+
+    return effect

@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from reversal_curse.atomic import replacing
-from reversal_curse.claims import chain, diffusion, reversal, theory
+from reversal_curse.claims import chain, diffusion, mechanism, one_layer, reversal, theory
 from reversal_curse.claims.claim import Claim, Tables, judge
 from reversal_curse.config import Config
 from reversal_curse.provenance import commit
@@ -20,7 +20,9 @@ GROUPS = {
     "Reversal": reversal.CLAIMS,
     "Chain of thought and in context": chain.CLAIMS,
     "Theory: the bilinear model": theory.CLAIMS,
+    "Theory: the one-layer transformer": one_layer.CLAIMS,
     "Masked diffusion": diffusion.CLAIMS,
+    "Masked diffusion: the mechanism": mechanism.CLAIMS,
 }
 CLAIMS: dict[str, Claim] = {claim.id: claim for group in GROUPS.values() for claim in group}
 MARKS = {"supported": "✓", "contradicted": "✗", "inconclusive": "?"}

@@ -12,6 +12,8 @@ from reversal_curse.figures.curves import draw_chance
 from reversal_curse.figures.dots import draw_dots
 from reversal_curse.figures.points import seed_phrase, split_points
 from reversal_curse.figures.style import (
+    FAMILY_COLOURS,
+    FAMILY_NAMES,
     PANEL_HEIGHT,
     PANEL_WIDTH,
     axis_label,
@@ -19,8 +21,6 @@ from reversal_curse.figures.style import (
     label_panels,
 )
 
-FAMILY_COLOURS = {"gpt": "#D55E00", "masked_diffusion": "#0072B2", "bilinear": "#555555"}
-FAMILY_NAMES = {"gpt": "autoregressive", "masked_diffusion": "masked diffusion"}
 SPLIT_MARKERS = {"train": "^", "unseen": "o"}
 
 

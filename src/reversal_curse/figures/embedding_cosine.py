@@ -11,11 +11,11 @@ from reversal_curse.analysis import cosine_matrix, mean_absolute_cosine, random_
 from reversal_curse.figures.points import mean_and_spread, seed_phrase, split_points
 from reversal_curse.figures.style import MAX_COLUMNS, PANEL_WIDTH, footnote, label_panels
 
-ROLES = ("relation", "A", "B")
+ROLES = ("relation", "A", "B", "C", "x", "y", "z", "index")
 
 
 def draw(tables: dict[str, pl.DataFrame]) -> Figure:
-    """One heat map per grid point, of the relation, A and B tokens of the first seed."""
+    """One heat map per grid point, of the tokens in use of the first seed."""
     embeddings = tables["embeddings"].filter(pl.col("role").is_in(ROLES))
     panels = split_points(embeddings)
     columns = min(len(panels), MAX_COLUMNS)
@@ -27,9 +27,8 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
         image = ax.imshow(cosine_matrix(_ordered(first)), cmap="RdBu_r", vmin=-1, vmax=1)
         ax.set_title(label)
         ax.set_xticks([])
-        starts = {role: (_ordered(first)["role"] == role).arg_max() for role in ("A", "B")}
-        counts = {role: first.filter(pl.col("role") == role).height for role in ("A", "B")}
-        ax.set_yticks([starts[role] + counts[role] / 2 for role in ("A", "B")], ["A", "B"])
+        places = _places(_ordered(first)["role"].to_list())
+        ax.set_yticks(list(places.values()), list(places))
         ax.tick_params(length=0)
         ax.set_xlabel(_summary(table), fontsize=7)
     for ax in axes[len(panels) :]:
@@ -38,7 +37,7 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
     label_panels(list(axes[: len(panels)]))
     footnote(
         figure,
-        "rows and columns: relation tokens, A entities, B entities\n"
+        "rows and columns: relation tokens, then entities by their role\n"
         f"maps: seed {embeddings['seed'].min()}; numbers: mean ± standard deviation over "
         f"{seed_phrase(embeddings)}",
     )
@@ -49,6 +48,15 @@ def _ordered(table: pl.DataFrame) -> pl.DataFrame:
     """Tokens by role and by place within it."""
     rank = pl.col("role").replace_strict({role: i for i, role in enumerate(ROLES)})
     return table.sort(rank, "position")
+
+
+def _places(roles: list[str]) -> dict[str, float]:
+    """The middle of every role that has room for a label."""
+    return {
+        role: roles.index(role) + (roles.count(role) - 1) / 2
+        for role in dict.fromkeys(roles)
+        if roles.count(role) > len(roles) / 12 and role != "relation"
+    }
 
 
 def _summary(table: pl.DataFrame) -> str:

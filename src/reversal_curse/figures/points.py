@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import polars as pl
 
 from reversal_curse.analysis import POINT
@@ -39,15 +41,23 @@ def split_points(
     keys = sorted(
         parts, key=lambda values: [_rank(a, v) for a, v in zip(axes, values, strict=True)]
     )
-    return [
-        (", ".join(axis_label(a, v) for a, v in zip(axes, key, strict=True)), parts[key])
-        for key in keys
-    ]
+    return [(", ".join(filter(None, map(axis_label, axes, key))), parts[key]) for key in keys]
+
+
+def values_of(table: pl.DataFrame, axis: str) -> list:
+    """The values of one axis in a table, in the order in which figures show them."""
+    return [part[axis][0] for _, part in split_points(table, [axis])]
 
 
 def _rank(axis: str, value: object) -> tuple:
+    """Numbers in a name count as numbers: `weight decay 0.9` comes before `weight decay 10`."""
     order = _ORDER.get(axis, ())
-    return (order.index(value), "") if value in order else (len(order), value)
+    if value in order:
+        return (order.index(value),)
+    if not isinstance(value, str):
+        return (len(order), value)
+    parts = re.split(r"(\d+(?:\.\d+)?)", value)
+    return (len(order), *(float(p) if i % 2 else p for i, p in enumerate(parts)))
 
 
 def without_diverged(table: pl.DataFrame, column: str) -> tuple[pl.DataFrame, int]:

@@ -28,9 +28,12 @@ def draw(name: str, tables: dict[str, pl.DataFrame]) -> Figure:
         return module.draw(tables)
 
 
-def render(name: str, paths: list[Path], outputs: list[Path]) -> None:
+def render(
+    name: str, paths: list[Path], outputs: list[Path], variants: dict[str, str] | None = None
+) -> None:
     """Read the tables that the figure lists, in that order, and write PDF or PNG files.
 
+    `variants` says how the figure calls the variants of its sweep (see `variant_labels`).
     Raises UserError where a table is missing or wrong, or a suffix unknown.
     """
     needed = FIGURES[name].tables
@@ -39,7 +42,10 @@ def render(name: str, paths: list[Path], outputs: list[Path]) -> None:
     for output in outputs:
         if output.suffix not in _METADATA:
             raise UserError(f"{output}: unknown suffix; allowed: {', '.join(_METADATA)}")
-    tables = {t: read_aggregated(path, t) for t, path in zip(needed, paths, strict=True)}
+    tables = {
+        table: read_aggregated(path, table).with_columns(pl.col("variant").replace(variants or {}))
+        for table, path in zip(needed, paths, strict=True)
+    }
     figure = draw(name, tables)
     for output in outputs:
         with replacing(output) as partial, matplotlib.rc_context(RC):

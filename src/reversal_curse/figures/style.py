@@ -17,6 +17,13 @@ UNSEEN = {
     "in_context": "unseen sentences",
 }
 REFERENCE = "#555555"
+FAMILY_COLOURS = {
+    "gpt": "#D55E00",
+    "masked_diffusion": "#0072B2",
+    "one_layer": "#009E73",
+    "bilinear": "#555555",
+}
+FAMILY_NAMES = {"gpt": "autoregressive", "masked_diffusion": "masked diffusion"}
 
 PANEL_WIDTH, PANEL_HEIGHT = 2.6, 2.3  # inches
 MAX_COLUMNS = 4
@@ -55,7 +62,7 @@ _AXIS_LABELS: dict[str, Callable[[object], str]] = {
     "train_facts": lambda v: f"{v} training facts",
     "task": lambda v: str(v).replace("_", " "),
     "family": lambda v: str(v).replace("_", " "),
-    "variant": lambda v: f"variant {v}",
+    "variant": str,
     "settings": lambda v: f"settings {v}",
 }
 

@@ -13,9 +13,8 @@ def token_roles(settings: Settings, dataset: Dataset, seed: int) -> dict[str, li
     """The tokens of each role, `relation` and the task's `ROLES`, in the order of the sentences."""
     table = dataset.table.filter(pl.col("seed") == seed)
     roles = {"relation": list(range(TASKS[settings.task].relations(settings)))}
-    length = settings.entity_length
     for role, (direction, place) in TASKS[settings.task].load().ROLES.items():
         words = table.filter(pl.col("direction") == direction)["tokens"].to_list()
-        entity = slice(None, length) if place == "first" else slice(-length, None)
+        entity = place(settings.entity_length)
         roles[role] = list(dict.fromkeys(token for word in words for token in word[entity]))
     return roles

@@ -14,6 +14,7 @@ def probe(learner: Learner) -> pl.DataFrame:
     tokens = settings.vocab_size + TASKS[settings.task].relations(settings)
     nll = learner.nll(learner.sentences())
     return learner.dataset.table.drop("tokens").with_columns(
-        pl.lit(tokens * settings.learning_rate).alias("rate"),
         pl.Series("nll", nll.flatten().tolist()),
+        tokens=pl.lit(tokens),
+        learning_rate=pl.lit(settings.learning_rate),
     )

@@ -51,7 +51,7 @@ FIGURES = {
         varies=("layers", "heads", "embed_dim"),
     ),
     "reversal_positional": FigureSpec(
-        "Positional encoding", "reversal", task="reversal", varies=("pos_encoding",)
+        "Positional encoding", "reversal", task="reversal", varies=("pos_encoding", "variant")
     ),
     "reversal_entity_length": FigureSpec(
         "Entities of several tokens",
@@ -62,6 +62,9 @@ FIGURES = {
     ),
     "reversal_frozen": FigureSpec(
         "Frozen embeddings", "reversal", task="reversal", varies=("variant",)
+    ),
+    "reversal_weight_decay": FigureSpec(
+        "Weight decay", "reversal", task="reversal", varies=("variant",)
     ),
     "embedding_cosine": FigureSpec(
         "Cosine similarity of embeddings",
@@ -126,6 +129,37 @@ FIGURES = {
         tables=("separation",),
         module="bilinear_separation",
         varies=("embed_dim",),
+    ),
+    "one_layer_bounds": FigureSpec(
+        "One-layer transformer: bounds over time",
+        "theory",
+        tables=("sentence_nll",),
+        module="one_layer_bounds",
+        varies=("task", "vocab_size"),
+    ),
+    "one_layer_weights": FigureSpec(
+        "Effective weights: asymmetric, intransitive",
+        "theory",
+        tables=("weights",),
+        module="one_layer_weights",
+        max_points=6,
+        varies=("task", "family", "embed_dim"),
+    ),
+    "attention_correlation": FigureSpec(
+        "Forward and reverse attention scores",
+        "masked diffusion",
+        tables=("attention",),
+        module="attention_correlation",
+        task="facts",
+        varies=("distance", "heads", "pos_encoding"),
+    ),
+    "gradient_alignment": FigureSpec(
+        "Forward and reverse gradients",
+        "masked diffusion",
+        tables=("gradients",),
+        module="gradient_alignment",
+        task="facts",
+        varies=("family", "pos_encoding"),
     ),
     "sweep_overview": FigureSpec(
         "The reversal gap over the grid", "overview", module="sweep_overview", max_points=1000

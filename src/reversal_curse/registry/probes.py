@@ -78,7 +78,10 @@ _PROBES = (
                 SEED,
                 Column("token", pl.Int32, "", "token id"),
                 Column(
-                    "role", pl.String, "", "`relation`, `A`, `B`, `C`, or `unused`: none of these"
+                    "role",
+                    pl.String,
+                    "",
+                    "`relation`, `A`, `B`, `C`; `chain_related`: `x`, `y`, `z`, `index`; `unused`",
                 ),
                 Column(
                     "position", pl.Int32, "", "place within its role, in the order of the dataset"
@@ -136,12 +139,8 @@ _PROBES = (
                 PAIR_SPLIT,
                 DIRECTION,
                 SENTENCE_SPLIT,
-                Column(
-                    "rate",
-                    pl.Float64,
-                    "",
-                    "M eta_Y; times the epoch it is M eta_Y t / N, t / N visits of every sentence",
-                ),
+                Column("tokens", pl.Int32, "tokens", "M, the size of the model's vocabulary"),
+                Column("learning_rate", pl.Float64, "", "eta_Y, the learning rate of Y"),
                 Column("nll", pl.Float64, "nats", "-ln p of the answer"),
             ),
         ),

@@ -17,7 +17,8 @@ class Task:
     """
 
     module: str
-    """Its module has `generate(settings, seed)`, `LOGIT_GROUPS` and `ROLES`."""
+    """Its module has `generate(settings, seed)`, `LOGIT_GROUPS` (group to a condition on its
+    sentences) and `ROLES` (role to a direction and the tokens' place in its sentences)."""
     description: str
     uses: frozenset[str]
     """Which of the axes in `TASK_AXES` mean something to it."""

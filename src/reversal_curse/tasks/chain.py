@@ -12,6 +12,8 @@ from reversal_curse.settings import Settings
 from reversal_curse.tasks.dataset import Sentence
 from reversal_curse.tasks.words import (
     disjoint_alphabets,
+    first_entity,
+    last_entity,
     sample_words,
     sentence_tokens,
     split_facts,
@@ -26,7 +28,11 @@ LOGIT_GROUPS = {
     for split in ("train", "validation")
     for direction in DIRECTIONS
 }
-ROLES = {"A": ("a_to_b", "first"), "B": ("a_to_b", "last"), "C": ("b_to_c", "last")}
+ROLES = {
+    "A": ("a_to_b", first_entity),
+    "B": ("a_to_b", last_entity),
+    "C": ("b_to_c", last_entity),
+}
 
 
 def generate(settings: Settings, seed: int) -> list[Sentence]:

@@ -14,7 +14,12 @@ from reversal_curse.tasks.dataset import Sentence
 
 CLASS_TOKENS = 3
 LOGIT_GROUPS: dict = {}
-ROLES: dict = {}
+ROLES = {
+    "x": ("a_to_b", lambda length: slice(0, 1)),
+    "y": ("b_to_c", lambda length: slice(0, 1)),
+    "z": ("b_to_c", lambda length: slice(3, 4)),
+    "index": ("a_to_b", lambda length: slice(1, 2)),
+}
 
 
 def index_tokens(vocab_size: int) -> int:

@@ -10,10 +10,15 @@ import numpy as np
 
 from reversal_curse.settings import Settings
 from reversal_curse.tasks.dataset import Sentence
-from reversal_curse.tasks.words import disjoint_alphabets, sentence_tokens
+from reversal_curse.tasks.words import (
+    disjoint_alphabets,
+    first_entity,
+    last_entity,
+    sentence_tokens,
+)
 
 LOGIT_GROUPS: dict = {}
-ROLES = {"A": ("forward", "first"), "B": ("forward", "last")}
+ROLES = {"A": ("forward", first_entity), "B": ("forward", last_entity)}
 
 
 def generate(settings: Settings, seed: int) -> list[Sentence]:

@@ -16,7 +16,10 @@ RELATIONS = 3
 Y_TOKENS = 10
 TRAIN_Y_TOKENS = 7
 LOGIT_GROUPS: dict = {}
-ROLES: dict = {}
+ROLES = {
+    "A": ("backward", lambda length: slice(0, 1)),  # x
+    "B": ("backward", lambda length: slice(2, 3)),  # y
+}
 
 
 def generate(settings: Settings, seed: int) -> list[Sentence]:

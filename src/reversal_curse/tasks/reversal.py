@@ -12,6 +12,8 @@ from reversal_curse.settings import Settings
 from reversal_curse.tasks.dataset import Sentence
 from reversal_curse.tasks.words import (
     disjoint_alphabets,
+    first_entity,
+    last_entity,
     sample_words,
     sentence_tokens,
     split_facts,
@@ -26,7 +28,7 @@ LOGIT_GROUPS = {
     "seen": (pl.col("pair_split") == "validation") & (pl.col("split") == "train"),
     "unseen": (pl.col("pair_split") == "validation") & (pl.col("split") == "unseen"),
 }
-ROLES = {"A": ("forward", "first"), "B": ("forward", "last")}
+ROLES = {"A": ("forward", first_entity), "B": ("forward", last_entity)}
 
 
 def generate(settings: Settings, seed: int) -> list[Sentence]:

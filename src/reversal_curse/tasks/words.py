@@ -29,6 +29,16 @@ def sample_words(rng: np.random.Generator, letters: np.ndarray, length: int) -> 
     return letters[digits]
 
 
+def first_entity(length: int) -> slice:
+    """The place of a sentence's first entity of `length` tokens."""
+    return slice(None, length)
+
+
+def last_entity(length: int) -> slice:
+    """The place of a sentence's last entity of `length` tokens."""
+    return slice(-length, None)
+
+
 def split_facts(
     rng: np.random.Generator, count: int, entity_length: int
 ) -> tuple[list[int], list[int]]:

@@ -1,0 +1,187 @@
+"""Claims on why masked diffusion answers in reverse: Jeon et al. 2026."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import polars as pl
+
+from reversal_curse.analysis import POINT, rotary_correlation, score_correlations
+from reversal_curse.claims.claim import Claim, Tables
+from reversal_curse.claims.diffusion import AUTOREGRESSIVE, DIFFUSION, RELATIVE
+
+ROTARY = pl.col("pos_encoding") == "rotary"
+BEFORE = pl.col("epoch") == 0
+AFTER = pl.col("epoch") == pl.col("epoch").max().over(POINT)
+CORRELATION = "correlation over facts, mean over heads, worst distance and head size"
+OWN = pl.col("cosine") - pl.col("cosine_control")
+RELATIVE_DIFFUSION = DIFFUSION & RELATIVE
+NO_MORE_THAN_ANOTHER = "0: no better than with the answer of another fact"
+
+
+def _correlation(when: pl.Expr) -> Callable[[Tables], pl.DataFrame]:
+    def effect(tables: Tables) -> pl.DataFrame:
+        found = score_correlations(tables["attention"]).filter(ROTARY, when)
+        return found.group_by("seed").agg(effect=pl.col("correlation").min())
+
+    return effect
+
+
+def _closed_form(tables: Tables) -> pl.DataFrame:
+    """0.1 minus the absolute mean deviation from rho(D) over grid points, per seed."""
+    found = score_correlations(tables["attention"]).filter(ROTARY, BEFORE)
+    rho = [rotary_correlation(*row) for row in found.select("displacement", "head_dim").rows()]
+    deviation = found.with_columns(deviation=pl.col("correlation") - pl.Series(rho, dtype=float))
+    return deviation.group_by("seed").agg(effect=0.1 - pl.col("deviation").mean().abs())
+
+
+def _over_training(
+    value: pl.Expr, where: pl.Expr, group: str = "all"
+) -> Callable[[Tables], pl.DataFrame]:
+    """Mean of `value` over the looks at a run, the smallest over its grid points, per seed."""
+
+    def effect(tables: Tables) -> pl.DataFrame:
+        rows = tables["gradients"].filter(where, pl.col("group") == group)
+        by_point = rows.group_by(*POINT, "seed").agg(value.mean().alias("value"))
+        return by_point.group_by("seed").agg(effect=pl.col("value").min()).drop_nulls()
+
+    return effect
+
+
+def _values_over_attention(tables: Tables) -> pl.DataFrame:
+    """Cosine in W_V and W_O minus that in W_Q and W_K, mean over the looks, per seed."""
+    rows = tables["gradients"].filter(DIFFUSION, ROTARY)
+    mean = {
+        name: pl.col("cosine").filter(pl.col("group") == name).mean()
+        for name in ("values", "attention")
+    }
+    by_seed = rows.group_by("seed").agg(**mean).drop_nulls()
+    return by_seed.select("seed", effect=pl.col("values") - pl.col("attention"))
+
+
+def _first_order(tables: Tables) -> pl.DataFrame:
+    """0.1 minus the relative error of the summed prediction, largest over points, per seed."""
+    rows = tables["gradients"].filter(RELATIVE_DIFFUSION, pl.col("group") == "all")
+    ratio = pl.col("actual_change").sum() / pl.col("predicted_change").sum()
+    by_point = rows.group_by(*POINT, "seed").agg(error=(ratio - 1).abs())
+    return by_point.group_by("seed").agg(effect=0.1 - pl.col("error").max())
+
+
+CLAIMS = (
+    Claim(
+        id="scores_closed_form",
+        paper="P2, attention scores; rho(D) derived",
+        statement="With rotary positions the scores of both layouts correlate as rho(D) = "
+        "(2 / d_h) sum_j cos(2 D theta_j), for queries and keys as they are drawn.",
+        figure="attention_correlation",
+        measures="0.1 minus the mean deviation from rho(D) over distances and head sizes, "
+        "before training",
+        effect=_closed_form,
+        threshold=0.0,
+        because="within 0.1 of the closed form on average",
+    ),
+    Claim(
+        id="scores_correlated_untrained",
+        paper="P2, attention scores",
+        statement="With rotary positions the scores of both layouts are positively correlated "
+        "before training.",
+        figure="attention_correlation",
+        measures=CORRELATION,
+        effect=_correlation(BEFORE),
+        threshold=0.0,
+        because="0: uncorrelated",
+    ),
+    Claim(
+        id="scores_correlated_trained",
+        paper="P2, attention scores",
+        statement="They are so after training, at every distance and head size.",
+        figure="attention_correlation",
+        measures=CORRELATION,
+        effect=_correlation(AFTER),
+        threshold=0.0,
+        because="0: uncorrelated",
+        note="Measured over training at three distances and two head sizes (figure, panel b): the "
+        "correlation follows the closed form for the first tens of epochs and then falls, at "
+        "larger distances below zero, while the reverse queries are learned. Learned queries are "
+        "not isotropic. With absolute positions the scores are correlated too, so the "
+        "correlation alone does not tell which model answers in reverse.",
+    ),
+    Claim(
+        id="gradients_aligned",
+        paper="P2, gradients",
+        statement="With relative positions, the gradients of `[M] is B` and of `B is [M]` are "
+        "aligned throughout training.",
+        figure="gradient_alignment",
+        measures="cosine minus that with another fact's answer, mean over training, worst point",
+        effect=_over_training(OWN, RELATIVE_DIFFUSION),
+        threshold=0.0,
+        because=NO_MORE_THAN_ANOTHER,
+    ),
+    Claim(
+        id="gradients_not_aligned_gpt",
+        paper="P2, gradients; the contrast is ours",
+        statement="In an autoregressive model of the same size the gradients of `A is`, asked for "
+        "B, and of `B is`, asked for A, are not aligned.",
+        figure="gradient_alignment",
+        measures="0.1 minus the cosine in excess of that with another fact's answer, mean over "
+        "training, worst point",
+        effect=_over_training(0.1 - OWN, AUTOREGRESSIVE),
+        threshold=0.0,
+        because="less than 0.1 better than with the answer of another fact",
+    ),
+    Claim(
+        id="forward_step_helps_reverse",
+        paper="P2, gradients",
+        statement="So a step on the forward loss lowers the reverse loss.",
+        figure="gradient_alignment",
+        measures="decrease of the reverse loss by a forward step, over the forward loss, mean "
+        "over training, worst point",
+        effect=_over_training(-pl.col("actual_change") / pl.col("nll_forward"), RELATIVE_DIFFUSION),
+        threshold=0.0,
+        because="0: the step does nothing",
+    ),
+    Claim(
+        id="forward_step_hurts_gpt",
+        paper="P2, gradients; the contrast is ours",
+        statement="In an autoregressive model such a step raises the reverse loss.",
+        figure="gradient_alignment",
+        measures="increase of the reverse loss by a forward step, over the forward loss, mean "
+        "over training, worst point",
+        effect=_over_training(pl.col("actual_change") / pl.col("nll_forward"), AUTOREGRESSIVE),
+        threshold=0.0,
+        because="0: the step does nothing",
+    ),
+    Claim(
+        id="first_order_predicts",
+        paper="P2, gradients",
+        statement="The change is the one that the inner product of both gradients predicts.",
+        figure="gradient_alignment",
+        measures="0.1 minus the relative error of the predicted change, summed over training, "
+        "worst point",
+        effect=_first_order,
+        threshold=0.0,
+        because="within a tenth, for steps that lower the forward loss by one percent",
+    ),
+    Claim(
+        id="values_shared",
+        paper="P2, value-side storage",
+        statement="What a fact stores on the value side (W_V, W_O) serves both layouts.",
+        figure="gradient_alignment",
+        measures="cosine in W_V and W_O minus that with another fact's answer, mean over "
+        "training, worst point",
+        effect=_over_training(OWN, RELATIVE_DIFFUSION, group="values"),
+        threshold=0.0,
+        because=NO_MORE_THAN_ANOTHER,
+    ),
+    Claim(
+        id="values_shared_more",
+        paper="P2, value-side storage",
+        statement="With rotary positions the value side is shared more than queries and keys, "
+        "which the rotation sets apart.",
+        figure="gradient_alignment",
+        measures="cosine in W_V and W_O minus that in W_Q and W_K, mean over training",
+        effect=_values_over_attention,
+        threshold=0.0,
+        because="0: both alike",
+    ),
+)

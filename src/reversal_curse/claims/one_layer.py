@@ -1,0 +1,134 @@
+"""Claims on the theory of the one-layer transformer: Zhu et al. 2024, section 4.
+
+Y and Z start at zero, so seeds differ in their sentences alone, and where the theory is exact
+their effects are the same number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import polars as pl
+
+from reversal_curse.analysis import asymmetry, one_layer_bounds, partner_contrasts
+from reversal_curse.claims.claim import Claim, Tables
+
+SEEN, UNSEEN = pl.col("split") == "train", pl.col("split") == "unseen"
+LAST = pl.col("epoch") == pl.col("epoch").max()
+ROUNDING = -1e-9
+
+
+def _bounds(task: str, value: pl.Expr, *where: pl.Expr) -> Callable[[Tables], pl.DataFrame]:
+    """The smallest `value` over steps, sentences and grid points of a task, per seed."""
+
+    def effect(tables: Tables) -> pl.DataFrame:
+        bounds = one_layer_bounds(tables["sentence_nll"].filter(pl.col("task") == task))
+        return bounds.filter(*where).group_by("seed").agg(value.min().alias("effect"))
+
+    return effect
+
+
+def _asymmetry(family: str) -> Callable[[Tables], pl.DataFrame]:
+    def effect(tables: Tables) -> pl.DataFrame:
+        of_family = (pl.col("family") == family) & (pl.col("task") == "reversal")
+        held_out = asymmetry(tables["weights"].filter(of_family)).filter(
+            pl.col("pair_split") == "validation"
+        )
+        return held_out.group_by("seed").agg(effect=pl.col("asymmetry").min())
+
+    return effect
+
+
+def _intransitivity(tables: Tables) -> pl.DataFrame:
+    """A tenth minus the contrast of A ~> C over the smaller of those of A -> B and B -> C."""
+    chain = (pl.col("family") == "one_layer") & (pl.col("task") == "chain")
+    contrasts = partner_contrasts(tables["weights"].filter(chain)).filter(
+        pl.col("pair_split") == "validation"
+    )
+    link = pl.col("source_role") + pl.col("target_role")
+    mean = {name: pl.col("contrast").filter(link == name).mean() for name in ("AB", "BC", "AC")}
+    by_seed = contrasts.group_by("seed").agg(**mean).drop_nulls()
+    return by_seed.select("seed", effect=0.1 - pl.col("AC") / pl.min_horizontal("AB", "BC"))
+
+
+CLAIMS = (
+    Claim(
+        id="one_layer_seen_bound",
+        paper="P1, section 4, reversal theorem",
+        statement="What is trained is learned: p >= 1 - (M - 1) (M eta_Y t / N)^(-c) for all t.",
+        figure="one_layer_bounds",
+        measures="smallest c with which the bound holds, over steps and vocabularies",
+        effect=_bounds("reversal", pl.col("exponent"), SEEN),
+        threshold=0.5,
+        because="at least half the rate 1 / t that the update gives in the end (derived)",
+    ),
+    Claim(
+        id="one_layer_seen_rate",
+        paper="P1, section 4, reversal theorem",
+        statement="In the end that c is about 1: 1 - p falls as (M - 1) / (M eta_Y t / N).",
+        figure="one_layer_bounds",
+        measures="0.05 minus the distance of c from 1 after the last step",
+        effect=_bounds("reversal", 0.05 - (pl.col("exponent") - 1).abs(), SEEN, LAST),
+        threshold=0.0,
+        because="c within 0.05 of the derived 1",
+    ),
+    Claim(
+        id="one_layer_unseen_bound",
+        paper="P1, section 4, reversal theorem",
+        statement="The direction held out never becomes more probable than 1 / M.",
+        figure="one_layer_bounds",
+        measures="1 minus the largest M p over steps, sentences and vocabularies",
+        effect=_bounds("reversal", 1 - pl.col("ratio"), UNSEEN),
+        threshold=ROUNDING,
+        because="the theorem's bound; starting from zero it is met with equality, up to rounding",
+    ),
+    Claim(
+        id="one_layer_chain_steps",
+        paper="P1, section 4, chain theorem",
+        statement="The two steps of a held-out chain, A -> B and B -> C, are learned.",
+        figure="one_layer_bounds",
+        measures="smallest p of the two answers after the last step",
+        effect=_bounds("chain", 1 - pl.col("missing"), SEEN, LAST),
+        threshold=0.95,
+        because="as for the training sentences of the transformers",
+    ),
+    Claim(
+        id="one_layer_chain_bound",
+        paper="P1, section 4, chain theorem",
+        statement="The leap A ~> C of a held-out chain never becomes more probable than 1 / M.",
+        figure="one_layer_bounds",
+        measures="1 minus the largest M p over steps, sentences and vocabularies",
+        effect=_bounds("chain", 1 - pl.col("ratio"), UNSEEN),
+        threshold=ROUNDING,
+        because="the theorem's bound, up to rounding",
+    ),
+    *(
+        Claim(
+            id=f"{family}_asymmetric",
+            paper=f"P1, section {section}",
+            statement=f"The effective weights of the {words} are asymmetric: a pair of which one "
+            "direction was trained has weight in that direction alone.",
+            figure="one_layer_weights",
+            measures="|c_ab - c_ba| / (|c_ab| + |c_ba|) of held-out pairs, c: contrast of the "
+            "partner with the other entities",
+            effect=_asymmetry(family),
+            threshold=0.8,
+            because="0.8: one direction has nine times the other's weight",
+        )
+        for family, section, words in (
+            ("one_layer", "4", "one-layer transformer"),
+            ("bilinear", "3", "bilinear model"),
+        )
+    ),
+    Claim(
+        id="one_layer_intransitive",
+        paper="P1, section 4",
+        statement="They are intransitive: weight from A to B and from B to C gives none from A "
+        "to C.",
+        figure="one_layer_weights",
+        measures="a tenth, minus the contrast of A to C over that of A to B or B to C",
+        effect=_intransitivity,
+        threshold=0.0,
+        because="less than a tenth of the steps' contrast",
+    ),
+)

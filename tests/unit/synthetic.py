@@ -1,0 +1,109 @@
+"""Synthetic aggregated tables of the probes, for figures and claims alike."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+
+from reversal_curse.settings import AXES, Settings
+from reversal_curse.tables import TABLES, aggregated
+
+GROUPS = ("all", "attention", "values", "mlp", "embeddings", "head", "norms")
+
+
+def point(**axes) -> dict:
+    """The columns of a grid point."""
+    return {axis: getattr(Settings(), axis) for axis in AXES} | {"settings": "abc"} | axes
+
+
+def _table(name: str, rows: list[dict]) -> pl.DataFrame:
+    return aggregated(TABLES[name]).conform(pl.DataFrame(rows, infer_schema_length=None))
+
+
+def sentence_nll(
+    points: list[dict], exponent: float = 1.0, unseen_ratio: float = 1.0, seeds: int = 2
+) -> pl.DataFrame:
+    """Seen answers that meet the bound with equality at `exponent`; unseen ones at `ratio` / M."""
+    m, rate = 82, 0.5
+    rows = [
+        {**axes, "seed": seed, "epoch": epoch, "pair": 0, "pair_split": "validation"}
+        | {"direction": direction, "split": split, "tokens": m, "learning_rate": rate}
+        | {"nll": -np.log(p)}
+        for axes in points
+        for seed in range(seeds)
+        for epoch in (0, 100, 1000)
+        for direction, split, p in (
+            ("forward", "train", max(1 - (m - 1) * (m * rate * max(epoch, 1)) ** -exponent, 1e-9)),
+            ("backward", "unseen", unseen_ratio / m),
+        )
+    ]
+    return _table("sentence_nll", rows)
+
+
+def weights(
+    points: list[dict], back: float = 0.0, leap: float = 0.0, seeds: int = 2
+) -> pl.DataFrame:
+    """Trained links of weight 10; `back` from B to A, `leap` from A to C, in chains."""
+    rows = []
+    for axes in points:
+        chain = axes["task"] == "chain"
+        links = {"AB": 10.0, "BA": back} | ({"BC": 10.0, "AC": leap} if chain else {})
+        places = [(role, place) for role in ("ABC" if chain else "AB") for place in range(4)]
+        for seed in range(seeds):
+            rows += [
+                {**axes, "seed": seed, "pair_split": "train" if i < 2 else "validation"}
+                | {"source_role": a, "source": i, "target_role": b, "target": j}
+                | {"weight": links.get(a + b, 0.0) + 0.01 * seed if i == j and a != b else 0.0}
+                for a, i in places
+                for b, j in places
+            ]
+    return _table("weights", rows)
+
+
+def attention(
+    points: list[dict], before: float | None = None, after: float = 0.5, seeds: int = 2
+) -> pl.DataFrame:
+    """Scores of four facts that correlate as given before and after training.
+
+    Without `before`, as the closed form of the head's size says.
+    """
+    from reversal_curse.analysis import rotary_correlation
+
+    x, y = np.array([1.0, 1.0, -1.0, -1.0]), np.array([1.0, -1.0, 1.0, -1.0])  # uncorrelated
+    rows = []
+    for axes in points:
+        displacement = axes["distance"] + 1
+        rho = rotary_correlation(displacement, axes["embed_dim"] // axes["heads"])
+        for epoch, r in ((0, rho if before is None else before), (8, after)):
+            reverse = r * x + np.sqrt(1 - r**2) * y
+            rows += [
+                {**axes, "seed": seed, "epoch": epoch, "layer": 0, "head": 0, "pair": fact}
+                | {"displacement": displacement}
+                | {"score_forward": x[fact], "score_reverse": reverse[fact]}
+                for seed in range(seeds)
+                for fact in range(4)
+            ]
+    return _table("attention", rows)
+
+
+def gradients(
+    points: list[dict],
+    cosine: float = 0.8,
+    control: float = 0.0,
+    change: float = -0.01,
+    actual: float = 1.0,
+    attention_cosine: float = 0.4,
+    seeds: int = 2,
+) -> pl.DataFrame:
+    """Gradients with one cosine in every group but attention; `actual` times the prediction."""
+    rows = [
+        {**axes, "seed": seed, "epoch": epoch, "group": group}
+        | {"cosine": attention_cosine if group == "attention" else cosine + 0.001 * seed}
+        | {"cosine_control": control, "nll_forward": 1.0, "nll_reverse": 2.0}
+        | {"predicted_change": change, "actual_change": actual * change}
+        for axes in points
+        for seed in range(seeds)
+        for epoch in (0, 1, 8)
+        for group in GROUPS
+    ]
+    return _table("gradients", rows)
