@@ -11,6 +11,8 @@ from reversal_curse.settings import AXES
 
 POINT = [*AXES, "settings"]
 """Columns that tell grid points apart."""
+ENOUGH_LEARNED = 0.95
+"""Training accuracy (fraction) from which on a missing generalisation says something."""
 
 
 def final_values(metrics: pl.DataFrame) -> pl.DataFrame:

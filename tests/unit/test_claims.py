@@ -92,6 +92,7 @@ ARMS = [
     point(family="masked_diffusion", masking=arm, pos_encoding="rotary")
     for arm in ("any_order", "subject", "object")
 ]
+FAR = [{**arm, "distance": 3} for arm in ARMS]
 EITHER = point(family="masked_diffusion", masking="either", pos_encoding="rotary")
 LEARNED, CURSED, INFERRED = 0.001, 7.0, 0.02
 
@@ -176,6 +177,10 @@ CASES = {
         {"metrics": metrics(ARMS, LEARNED, INFERRED)},
         {"metrics": metrics(ARMS, LEARNED, CURSED)},
     ),
+    "masking_any_order_far": (
+        {"metrics": metrics([*ARMS, *FAR], LEARNED, INFERRED)},
+        {"metrics": metrics([*ARMS, *FAR], LEARNED, CURSED)},
+    ),
     "masking_object_does_not": (
         {"metrics": metrics(ARMS, LEARNED, CURSED)},
         {"metrics": metrics(ARMS, LEARNED, INFERRED)},
@@ -187,7 +192,8 @@ ONE_LAYER = [point(family="one_layer", task=task, vocab_size=80) for task in ("r
 WEIGHTS = [*ONE_LAYER, point(family="bilinear", embed_dim=256)]
 ROTARY = [
     point(family="masked_diffusion", task="facts", pos_encoding="rotary", embed_dim=64)
-    | {"heads": heads, "distance": distance}
+    | {"heads": heads, "distance": distance, "masking": masking}
+    for masking in ("any_order", "either")
     for heads in (1, 4)
     for distance in (1, 3)
 ]
@@ -239,7 +245,8 @@ CASES |= {
     "one_layer_intransitive": (weights(), weights(leap=5.0)),
     "scores_closed_form": (attention(), attention(before=0.0)),
     "scores_correlated_untrained": (attention(before=0.4), attention(before=-0.4)),
-    "scores_correlated_trained": (attention(after=0.4), attention(after=-0.4)),
+    "scores_correlated_either": (attention(after=0.4), attention(after=-0.4)),
+    "scores_correlated_any_order": (attention(after=0.4), attention(after=-0.4)),
     "gradients_aligned": (gradients(), gradients(control=0.9)),
     "gradients_not_aligned_gpt": (gradients(cosine=0.05), gradients()),
     "forward_step_helps_reverse": (gradients(), gradients(change=0.01)),
@@ -283,6 +290,8 @@ def test_a_claim_without_its_figure_or_rows_is_not_tested(claim):
         ("autoregression_does_not", metrics(FAMILIES[3:], LEARNED, CURSED)),
         ("absolute_positions_hurt", metrics(FAMILIES[:4], LEARNED, CURSED)),
         ("masking_subject_transfers", metrics(ARMS[:1], LEARNED, CURSED)),
+        ("masking_any_order_far", metrics(ARMS, LEARNED, INFERRED)),
+        ("masking_any_order", metrics(FAR, LEARNED, INFERRED)),
         ("masking_object_does_not", metrics(ARMS[:2], LEARNED, CURSED)),
         ("printed_decay_learns", metrics(DECAYS[:1], LEARNED, CURSED)),
         ("reversal_weight_decay", metrics(DECAYS, 2.0, CURSED)),
@@ -300,7 +309,8 @@ def test_a_claim_whose_grid_points_were_not_run_is_not_tested(claim, table):
         ("one_layer_chain_bound", synthetic.sentence_nll(ONE_LAYER[:1])),
         ("bilinear_asymmetric", synthetic.weights(ONE_LAYER)),
         ("one_layer_intransitive", synthetic.weights(ONE_LAYER[:1])),
-        ("scores_correlated_trained", synthetic.attention([point(pos_encoding="absolute")])),
+        ("scores_correlated_either", synthetic.attention(ROTARY[:2])),
+        ("scores_correlated_any_order", synthetic.attention([point(pos_encoding="absolute")])),
         ("gradients_aligned", synthetic.gradients(FAMILIES[:3])),
         ("gradients_not_aligned_gpt", synthetic.gradients(FAMILIES[3:])),
         ("values_shared_more", synthetic.gradients([FAMILIES[5]])),

@@ -6,14 +6,10 @@ from collections.abc import Callable
 
 import polars as pl
 
-from reversal_curse.analysis import final_by_seed, logit_contrast
+from reversal_curse.analysis import ENOUGH_LEARNED, final_by_seed, logit_contrast
 from reversal_curse.claims.claim import Tables
 
 ANY = pl.lit(True)
-
-
-ENOUGH_LEARNED = 0.95
-"""Training accuracy (fraction) from which on a missing generalisation says something."""
 
 
 def worst_over_points(

@@ -11,8 +11,9 @@ from matplotlib.lines import Line2D
 
 from reversal_curse.analysis import POINT, rotary_correlation, score_correlations
 from reversal_curse.figures.dots import draw_dots
-from reversal_curse.figures.points import seed_phrase, split_points
+from reversal_curse.figures.points import seed_phrase, split_points, values_of
 from reversal_curse.figures.style import (
+    ENCODING_STYLES,
     PANEL_HEIGHT,
     PANEL_WIDTH,
     REFERENCE,
@@ -20,55 +21,61 @@ from reversal_curse.figures.style import (
     footnote,
     label_panels,
 )
+from reversal_curse.registry import MASKINGS
 
 BEFORE, AFTER = "#999999", "#0072B2"
 ENCODING_MARKERS = {"rotary": "o", "alibi": "^", "none": "v", "absolute": "s"}
 
 
 def draw(tables: dict[str, pl.DataFrame]) -> Figure:
-    """Scores of one grid point; correlation against D before and after training; during it."""
+    """Scores and correlations before training; then, per masking arm, during and after it."""
     attention = tables["attention"]
     correlations = score_correlations(attention)
-    figure = Figure(figsize=(3 * PANEL_WIDTH, 2.6 * PANEL_HEIGHT + 0.6), layout="constrained")
-    (scatter, during), (before, after) = figure.subplots(2, 2)
-    _draw_scores(scatter, attention)
-    _draw_training(during, correlations)
+    arms = split_points(correlations, ["masking"])
+    columns = 1 + len(arms)
+    figure = Figure(figsize=(1.45 * PANEL_WIDTH * columns, 2.6 * PANEL_HEIGHT + 0.7))
+    figure.set_layout_engine("constrained")
+    top, bottom = figure.subplots(2, columns)
+    _draw_scores(top[0], attention)
     dims = sorted(correlations["head_dim"].unique())
     shades = matplotlib.colormaps["plasma"](np.linspace(0.05, 0.75, len(dims)))
     colours = dict(zip(dims, shades, strict=True))
+    # Arms start from the same weights; the one with the most distances shows them.
+    _, widest = max(arms, key=lambda arm: arm[1]["displacement"].n_unique())
+    _draw_distances(bottom[0], widest.filter(pl.col("epoch") == 0), colours)
+    bottom[0].set_title("before training")
     last = pl.col("epoch") == pl.col("epoch").max().over(POINT)
-    for ax, when, title in (
-        (before, pl.col("epoch") == 0, "before training"),
-        (after, last, "after training"),
-    ):
-        _draw_distances(ax, correlations.filter(when), colours)
-        ax.set_title(title)
-    after.sharey(before)
-    label_panels([scatter, during, before, after])
-    encodings = [
-        part["pos_encoding"][0] for _, part in split_points(correlations, ["pos_encoding"])
-    ]
+    for during, after, (_, table) in zip(top[1:], bottom[1:], arms, strict=True):
+        arm = f"masked: {MASKINGS[table['masking'][0]].label}"
+        _draw_training(during, table)
+        during.set_title(f"{arm}; during training, d$_h$ = {max(dims)}")
+        _draw_distances(after, table.filter(last), colours)
+        after.set_title(f"{arm}; after training")
+    label_panels([*top, *bottom])
     handles = [
         Line2D([], [], color=colour, marker="o", ls="", label=f"d$_h$ = {dim}")
         for dim, colour in colours.items()
     ]
-    handles.append(Line2D([], [], color=REFERENCE, label="ρ(D): rotary, isotropic q and k"))
-    for encoding in encodings:
+    for encoding in values_of(correlations, "pos_encoding"):
         label, marker = axis_label("pos_encoding", encoding), ENCODING_MARKERS[encoding]
-        handles.append(Line2D([], [], color=REFERENCE, marker=marker, ls="", label=label))
-    figure.legend(handles=handles, loc="outside upper center", ncols=3)
+        style = ENCODING_STYLES[encoding]
+        handles.append(Line2D([], [], color=REFERENCE, marker=marker, ls=style, label=label))
+    handles.append(
+        Line2D([], [], color=REFERENCE, lw=2, label="ρ(D) for rotary positions, isotropic q and k")
+    )
+    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles))
     footnote(
         figure,
         "scores of the masked token for the known entity, in “[M] is B” (forward) and “B is [M]” "
-        "(reverse), before the softmax\n"
-        "correlation over the facts of a seed, mean over layers and heads; dots: "
-        f"{seed_phrase(attention)}, bars: mean; a: every fact and seed, centred and scaled by head",
+        "(reverse), before the softmax; correlation over the facts of a seed, mean over layers and "
+        f"heads\ndots: {seed_phrase(attention)}, bars: mean; a: every fact and seed, centred and "
+        "scaled by head",
     )
     return figure
 
 
 def _draw_scores(ax: Axes, attention: pl.DataFrame) -> None:
-    """Standardised scores of the shortest displacement and the largest heads, rotary if there."""
+    """Standardised scores of one grid point: rotary, the shortest way, the largest heads."""
     rotary = attention.filter(pl.col("pos_encoding") == "rotary")
     table = attention if rotary.is_empty() else rotary
     table = table.filter(pl.col("displacement") == pl.col("displacement").min())
@@ -92,7 +99,8 @@ def _draw_scores(ax: Axes, attention: pl.DataFrame) -> None:
     ax.set_ylabel("S$_{rev}$ (standardised)")
     encoding = axis_label("pos_encoding", one["pos_encoding"][0])
     dim = one["embed_dim"][0] // one["heads"][0]
-    ax.set_title(f"{encoding}, D = {one['displacement'][0]}, d$_h$ = {dim}")
+    arm = MASKINGS[one["masking"][0]].label
+    ax.set_title(f"masked: {arm}; {encoding}, D = {one['displacement'][0]}, d$_h$ = {dim}")
     ax.legend(loc="upper left", handletextpad=0.1)
 
 
@@ -101,28 +109,27 @@ def _draw_training(ax: Axes, correlations: pl.DataFrame) -> None:
     table = correlations.filter(pl.col("head_dim") == pl.col("head_dim").max())
     displacements = sorted(table["displacement"].unique())
     shades = matplotlib.colormaps["viridis"](np.linspace(0, 0.85, len(displacements)))
-    styles = {"rotary": "-", "absolute": (0, (4, 2))}
     for displacement, colour in zip(displacements, shades, strict=True):
         part = table.filter(pl.col("displacement") == displacement)
-        for index, (_, one) in enumerate(split_points(part, ["pos_encoding"])):
+        encodings = values_of(part, "pos_encoding")
+        for _, one in split_points(part, ["pos_encoding"]):
             mean = one.group_by("epoch").agg(pl.col("correlation").mean()).sort("epoch")
             encoding = one["pos_encoding"][0]
             ax.plot(
                 mean["epoch"],
                 mean["correlation"],
                 color=colour,
-                linestyle=styles.get(encoding, (0, (1, 1))),
+                linestyle=ENCODING_STYLES[encoding],
                 marker=ENCODING_MARKERS[encoding],
                 ms=2.5,
-                label=f"D = {displacement}" if index == 0 else None,
+                label=f"D = {displacement}" if encoding == encodings[-1] else None,
             )
     ax.axhline(0, color=REFERENCE, lw=0.6)
+    ax.set_ylim(-1.05, 1.05)
     ax.set_xscale("symlog", linthresh=1)
     ax.set_xlim(left=0)
     ax.set_xlabel("epoch")
     ax.set_ylabel("correlation of S$_{fwd}$, S$_{rev}$")
-    dashed = "; dashed: absolute" if "absolute" in set(table["pos_encoding"]) else ""
-    ax.set_title(f"during training, d$_h$ = {table['head_dim'][0]}{dashed}")
     ax.legend(loc="lower left", ncols=2)
 
 
@@ -139,9 +146,10 @@ def _draw_distances(ax: Axes, table: pl.DataFrame, colours: dict) -> None:
             draw_dots(ax, x, part["correlation"], colours[dim], ENCODING_MARKERS[encoding])
             if encoding == "rotary":
                 rho = rotary_correlation(part["displacement"][0], dim)
-                ax.plot([x - 0.12, x + 0.12], [rho] * 2, color=REFERENCE, lw=1.2, zorder=4)
+                ax.plot([x - 0.11, x + 0.11], [rho] * 2, color=REFERENCE, lw=1.5, zorder=4)
     ax.axhline(0, color=REFERENCE, lw=0.6)
     ax.set_xticks(range(len(displacements)), displacements)
+    ax.set_xlim(-0.6, len(displacements) - 0.4)
     ax.set_ylim(-1.05, 1.05)
     ax.set_xlabel("displacement D (positions)")
     ax.set_ylabel("correlation of S$_{fwd}$, S$_{rev}$")

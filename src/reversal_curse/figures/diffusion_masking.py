@@ -23,9 +23,10 @@ MARKERS = {"train": "^", "unseen": "o"}
 
 
 def draw(tables: dict[str, pl.DataFrame]) -> Figure:
-    """One panel per positional encoding, one column per masking arm."""
+    """One panel per positional encoding and distance, one column per masking arm."""
     last = final_values(tables["metrics"])
-    panels = split_points(last, ["pos_encoding"])
+    axes_of_panels = [axis for axis in ("pos_encoding", "distance") if last[axis].n_unique() > 1]
+    panels = split_points(last, axes_of_panels or ["pos_encoding"])
     figure = Figure(
         figsize=(len(panels) * 1.3 * PANEL_WIDTH, 1.2 * PANEL_HEIGHT + 0.7), layout="constrained"
     )

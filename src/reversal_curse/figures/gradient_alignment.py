@@ -10,11 +10,12 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import SymmetricalLogLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from reversal_curse.figures.dots import draw_dots
 from reversal_curse.figures.points import seed_phrase, split_points, values_of
 from reversal_curse.figures.style import (
+    ENCODING_STYLES,
     FAMILY_COLOURS,
     FAMILY_NAMES,
     PANEL_HEIGHT,
@@ -26,12 +27,6 @@ from reversal_curse.figures.style import (
 )
 
 GROUPS = ("all", "attention", "values", "mlp", "embeddings", "head", "norms")
-ENCODING_STYLES = {
-    "none": (0, (1, 1)),
-    "absolute": (0, (4, 2)),
-    "rotary": "-",
-    "alibi": (0, (6, 1, 1, 1)),
-}
 
 
 def draw(tables: dict[str, pl.DataFrame]) -> Figure:
@@ -109,7 +104,9 @@ def _draw_change(ax: Axes, whole: pl.DataFrame, families: list[str]) -> None:
     ax.set_xscale("symlog", linthresh=1e-3)
     ax.set_yscale("symlog", linthresh=1e-3)
     for axis in (ax.xaxis, ax.yaxis):
-        axis.set_major_locator(SymmetricalLogLocator(linthresh=1e-3, base=100))
+        axis.set_major_locator(FixedLocator([-0.1, -0.01, 0, 0.01, 0.1]))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.set_minor_locator(NullLocator())
     end = 2 * max(whole["predicted_change"].abs().max(), 1e-3)
     line = np.concatenate([-np.geomspace(end, 1e-6, 40), np.geomspace(1e-6, end, 40)])
     ax.plot(line, line, color=REFERENCE, lw=0.7, ls=(0, (4, 2)), zorder=0)

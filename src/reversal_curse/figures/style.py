@@ -23,6 +23,12 @@ FAMILY_COLOURS = {
     "one_layer": "#009E73",
     "bilinear": "#555555",
 }
+ENCODING_STYLES = {
+    "rotary": "-",
+    "alibi": (0, (6, 1, 1, 1)),
+    "none": (0, (1, 1)),
+    "absolute": (0, (4, 2)),
+}
 FAMILY_NAMES = {"gpt": "autoregressive", "masked_diffusion": "masked diffusion"}
 
 PANEL_WIDTH, PANEL_HEIGHT = 2.6, 2.3  # inches
@@ -58,7 +64,7 @@ _AXIS_LABELS: dict[str, Callable[[object], str]] = {
         str(v), f"{v} positions"
     ),
     "masking": lambda v: f"masked: {str(v).replace('_', ' ')}",
-    "distance": lambda v: f"distance {v}",
+    "distance": lambda v: f"{v} relation token" if v == 1 else f"{v} relation tokens",
     "train_facts": lambda v: f"{v} training facts",
     "task": lambda v: str(v).replace("_", " "),
     "family": lambda v: str(v).replace("_", " "),

@@ -121,7 +121,7 @@ FIGURES = {
         "masked diffusion",
         module="diffusion_masking",
         task="facts",
-        varies=("masking", "pos_encoding"),
+        varies=("masking", "pos_encoding", "distance"),
     ),
     "bilinear_separation": FigureSpec(
         "Bilinear model: separation",
@@ -151,7 +151,7 @@ FIGURES = {
         tables=("attention",),
         module="attention_correlation",
         task="facts",
-        varies=("distance", "heads", "pos_encoding"),
+        varies=("distance", "heads", "pos_encoding", "masking"),
     ),
     "gradient_alignment": FigureSpec(
         "Forward and reverse gradients",
