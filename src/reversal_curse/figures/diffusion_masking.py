@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import polars as pl
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -12,6 +14,7 @@ from reversal_curse.figures.dots import draw_dots
 from reversal_curse.figures.points import seed_phrase, split_points
 from reversal_curse.figures.style import (
     COLOURS,
+    MAX_COLUMNS,
     PANEL_HEIGHT,
     PANEL_WIDTH,
     footnote,
@@ -27,10 +30,17 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
     last = final_values(tables["metrics"])
     axes_of_panels = [axis for axis in ("pos_encoding", "distance") if last[axis].n_unique() > 1]
     panels = split_points(last, axes_of_panels or ["pos_encoding"])
+    columns = min(len(panels), MAX_COLUMNS)
+    rows = math.ceil(len(panels) / columns)
     figure = Figure(
-        figsize=(len(panels) * 1.3 * PANEL_WIDTH, 1.2 * PANEL_HEIGHT + 0.7), layout="constrained"
+        figsize=(columns * 1.3 * PANEL_WIDTH, rows * 1.2 * PANEL_HEIGHT + 0.7),
+        layout="constrained",
     )
-    axes = list(figure.subplots(1, len(panels), sharey=True, squeeze=False)[0])
+    grid = figure.subplots(rows, columns, sharey=True, squeeze=False)
+    axes = list(grid.flat)
+    for ax in axes[len(panels) :]:
+        ax.set_visible(False)
+    axes = axes[: len(panels)]
     for ax, (label, table) in zip(axes, panels, strict=True):
         arms = split_points(table, ["masking"])
         for place, (_, arm) in enumerate(arms):
@@ -42,7 +52,8 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
         ax.set_title(label)
         draw_chance(ax, table)
     axes[0].set_ylim(bottom=-0.03 * axes[0].get_ylim()[1])  # dots at 0 are seen whole
-    axes[0].set_ylabel("negative log-likelihood (nats)")
+    for row in grid:
+        row[0].set_ylabel("negative log-likelihood (nats)")
     label_panels(axes)
     handles = [
         Line2D([], [], color=COLOURS[split], marker=MARKERS[split], ls="", label=name)

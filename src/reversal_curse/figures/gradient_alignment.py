@@ -51,7 +51,7 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
     footnote(
         figure,
         "cosine of the gradients of one fact, forward ([M] is B; autoregressive: A is ?) and "
-        "reverse (B is ?), mean over ten facts\n"
+        "reverse (B is ?), mean over five facts\n"
         f"a: mean of {seed_phrase(gradients)}; thin: the reverse question with another fact's "
         "answer; b: mean over training, dots: seeds, crosses: another fact's answer\n"
         "c: change of the reverse loss by a step along the forward gradient that lowers the "

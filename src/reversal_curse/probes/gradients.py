@@ -22,7 +22,7 @@ from reversal_curse.tables import TABLES
 
 STEP = 0.01
 """Part of the forward loss by which the step lowers it, to first order."""
-FACTS = 10
+FACTS = 5
 """Facts whose own gradients are compared: the first of each seed."""
 
 Gradient = dict[str, torch.Tensor]
@@ -31,7 +31,7 @@ Gradient = dict[str, torch.Tensor]
 def probe(learner: Learner) -> pl.DataFrame:
     """The `gradients` table; no rows for a task that shows nothing of its held-out facts.
 
-    Cosines are those of single facts, averaged over the first ten: in the gradient of a mean
+    Cosines are those of single facts, averaged over the first five: in the gradient of a mean
     over facts, what all of them share (which tokens are answers at all) hides what is each
     one's own. The control asks the same reverse question for the answer of the next fact.
     The predicted and the actual change are those of a step along the mean forward gradient
@@ -42,10 +42,14 @@ def probe(learner: Learner) -> pl.DataFrame:
     if not shown.shape[1]:
         return pl.DataFrame(schema=TABLES["gradients"].schema)
     groups = learner.model.parameter_groups()
+    # Two gradients of a large model are held at a time; the last step's need not be a third.
+    learner.model.zero_grad(set_to_none=True)
     cosine, control = _fact_cosines(learner, shown, unseen, groups)
     nll_forward, forward = _gradient(learner, lambda: _forward_nll(learner, shown).mean(1))
     nll_reverse, reverse = _gradient(learner, lambda: learner.nll(unseen).mean(1))
     length = STEP * nll_forward / _dot(forward, forward, groups["all"])
+    predicted = {name: -length * _dot(forward, reverse, parts) for name, parts in groups.items()}
+    del reverse
     frames = []
     for name, parts in groups.items():
         with _stepped(learner, forward, parts, length):
@@ -55,7 +59,7 @@ def probe(learner: Learner) -> pl.DataFrame:
             "cosine_control": control[name],
             "nll_forward": nll_forward,
             "nll_reverse": nll_reverse,
-            "predicted_change": -length * _dot(forward, reverse, parts),
+            "predicted_change": predicted[name],
             "actual_change": changed - nll_reverse,
         }
         numbers = {key: value.tolist() for key, value in columns.items()}

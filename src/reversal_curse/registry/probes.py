@@ -191,7 +191,7 @@ _PROBES = (
                     "cosine",
                     pl.Float32,
                     "",
-                    "of the forward and the reverse gradient of one fact, mean over ten facts",
+                    "of the forward and the reverse gradient of one fact, mean over five facts",
                 ),
                 Column(
                     "cosine_control",
