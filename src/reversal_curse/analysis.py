@@ -11,8 +11,9 @@ from reversal_curse.settings import AXES
 
 POINT = [*AXES, "settings"]
 """Columns that tell grid points apart."""
-ENOUGH_LEARNED = 0.95
-"""Training accuracy (fraction) from which on a missing generalisation says something."""
+LEARNED = (pl.col("train_accuracy") >= 0.95) & (pl.col("train_nll_token") <= math.log(2))
+"""Over `final_by_seed`: 95 % of the training sentences right, the right answer more probable
+than all others together. Only then does a missing generalisation say something."""
 
 
 def final_values(metrics: pl.DataFrame) -> pl.DataFrame:
@@ -106,15 +107,18 @@ def random_absolute_cosine(d: int) -> float:
     return math.exp(math.lgamma(d / 2) - math.lgamma((d + 1) / 2)) / math.sqrt(math.pi)
 
 
-def rotary_correlation(displacement: int, features: int) -> float:
+def rotary_correlation(displacement: int, head_dim: int, rotated: int | None = None) -> float:
     """rho(D) = (2 / d_h) sum_j cos(2 D theta_j), theta_j = 10000^(-2j / d_h).
 
     The correlation of q^T R(-D) k and q^T R(D) k for isotropic queries and keys of d_h
     features: what rotary positions give to the scores of the two layouts of a fact that
-    share their entities (Jeon et al. 2026; derived).
+    share their entities (Jeon et al. 2026; derived). Where only `rotated` of the features
+    are rotated, the others add 1 each.
     """
-    theta = 10000.0 ** (-np.arange(0, features, 2) / features)
-    return float(np.cos(2 * displacement * theta).mean())
+    rotated = head_dim if rotated is None else rotated
+    theta = 10000.0 ** (-np.arange(0, rotated, 2) / rotated)
+    turned = 2 * float(np.cos(2 * displacement * theta).sum())
+    return (turned + head_dim - rotated) / head_dim
 
 
 def one_layer_bounds(sentence_nll: pl.DataFrame) -> pl.DataFrame:
@@ -137,7 +141,10 @@ def one_layer_bounds(sentence_nll: pl.DataFrame) -> pl.DataFrame:
             pl.col("tokens").first(),
         )
         .with_columns(
-            exponent=((pl.col("tokens") - 1) / pl.col("missing")).log() / pl.col("progress").log()
+            # Up to M eta_Y t / N = 1 the bound says nothing.
+            exponent=pl.when(pl.col("progress") > 1).then(
+                ((pl.col("tokens") - 1) / pl.col("missing")).log() / pl.col("progress").log()
+            )
         )
         .sort(*POINT, "seed", "epoch", "direction", "split")
     )
@@ -177,15 +184,14 @@ def asymmetry(weights: pl.DataFrame) -> pl.DataFrame:
 def score_correlations(attention: pl.DataFrame) -> pl.DataFrame:
     """Correlation over facts of forward and reverse scores, mean over layers and heads.
 
-    Returns the grid point, `seed`, `epoch`, `displacement`, `correlation` and `head_dim`;
-    heads whose scores do not vary are left out.
+    Returns the grid point, `seed`, `epoch`, `displacement`, `rotated`, `correlation` (NaN for a
+    seed that diverged) and `head_dim`.
     """
-    keys = [*POINT, "seed", "epoch", "displacement"]
+    keys = [*POINT, "seed", "epoch", "displacement", "rotated"]
     correlation = pl.corr("score_forward", "score_reverse")
     return (
         attention.group_by(*keys, "layer", "head")
         .agg(correlation.alias("correlation"))
-        .filter(pl.col("correlation").is_finite())
         .group_by(keys)
         .agg(pl.col("correlation").mean())
         .with_columns(head_dim=pl.col("embed_dim") // pl.col("heads"))

@@ -20,7 +20,8 @@ def figure_version(figure: str) -> str:
     folder = PACKAGE / "figures"
     shared = sorted(path for path in folder.glob("*.py") if path.stem not in modules)
     own = folder / f"{FIGURES[figure].module}.py"
-    return f"{digest([PACKAGE / 'analysis.py', *shared, own])} {FIGURES[figure]}"
+    labels = PACKAGE / "registry/maskings.py"
+    return f"{digest([PACKAGE / 'analysis.py', labels, *shared, own])} {FIGURES[figure]}"
 
 
 def claims_version() -> str:

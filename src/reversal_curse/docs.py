@@ -96,14 +96,18 @@ def _figures() -> str:
             f"`{name}`",
             figure.group,
             figure.title,
-            f"`{figure.task}`" if figure.task else "any task",
+            "; ".join(
+                f"`{axis}` {', '.join(f'`{value}`' for value in values)}"
+                for axis, values in figure.only.items()
+            )
+            or "anything",
             ", ".join(figure.tables),
             ", ".join(f"`{axis}`" for axis in figure.varies) if figure.varies else "any axis",
             str(figure.max_points),
         )
         for name, figure in FIGURES.items()
     ]
-    header = ("figure", "group", "content", "task", "reads", "sweep may vary", "most points")
+    header = ("figure", "group", "content", "of", "reads", "sweep may vary", "most points")
     return _table(header, rows)
 
 

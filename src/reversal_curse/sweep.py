@@ -55,7 +55,11 @@ def sweep_points(config: Config, sweep: Sweep) -> dict[str, Settings]:
 
 def _check_no_value_is_lost(sweep: Sweep, points: dict[str, Settings], where: str) -> None:
     """Refuse a sweep over an axis that nothing in it has, which would train less than it says."""
-    for axis, values in _given(sweep).items():
+    given: dict[str, dict] = {}
+    for chosen in _combinations(sweep):
+        for axis, value in chosen.items():
+            given.setdefault(axis, {})[value] = None
+    for axis, values in given.items():
         kept = {getattr(settings, axis) for settings in points.values()}
         lost = [value for value in values if value not in kept]
         if lost:
@@ -69,13 +73,8 @@ def _check_no_value_is_lost(sweep: Sweep, points: dict[str, Settings], where: st
             )
 
 
-def _given(sweep: Sweep) -> dict[str, list]:
-    """The lists of a sweep, by axis."""
-    return {axis: getattr(sweep, axis) for axis in AXES if getattr(sweep, axis) is not None}
-
-
 def _combinations(sweep: Sweep) -> Iterator[dict]:
-    given = _given(sweep)
+    given = {axis: getattr(sweep, axis) for axis in AXES if getattr(sweep, axis) is not None}
     together = [point.model_dump(exclude_unset=True) for point in sweep.points or [None] if point]
     for values in itertools.product(*given.values()):
         for point in together or [{}]:
@@ -151,19 +150,24 @@ def variant_labels(config: Config, points: Collection[Settings]) -> dict[str, st
     The settings that any of them changes, with their values. Where axes vary too, the default
     needs no words. Empty for a single variant.
     """
-    used = {settings.variant for settings in points}
-    blocks = {
-        name: config.variants[name].model_dump(exclude_unset=True)
-        for name in sorted(used - {DEFAULT_VARIANT})
-    } | {name: {} for name in used & {DEFAULT_VARIANT}}
-    if len(blocks) < 2:
-        return {}
-    base = {**_BUILT_IN, **config.defaults.model_dump(exclude_unset=True)}
-    changed = [name for name in FIXED if any(name in block for block in blocks.values())]
-    labels = {
-        variant: ", ".join(_in_words(name, block.get(name, base[name])) for name in changed)
-        for variant, block in blocks.items()
+    of = {
+        variant: [p for p in points if p.variant == variant]
+        for variant in dict.fromkeys(point.variant for point in points)
     }
+    if len(of) < 2:
+        return {}
+    blocks = [config.variants[name].model_fields_set for name in of if name in config.variants]
+    changed = [name for name in FIXED if any(name in block for block in blocks)]
+    labels = {
+        variant: ", ".join(
+            _in_words(name, value)
+            for name in changed
+            for value in dict.fromkeys(getattr(point, name) for point in some)
+        )
+        for variant, some in of.items()
+    }
+    texts = list(labels.values())
+    labels = {v: f"{text} ({v})" if texts.count(text) > 1 else text for v, text in labels.items()}
     axes = [axis for axis in AXES if axis != "variant"]
     if DEFAULT_VARIANT in labels and len({tuple(getattr(p, a) for a in axes) for p in points}) > 1:
         labels[DEFAULT_VARIANT] = ""
@@ -207,9 +211,14 @@ def check_figures(config: Config) -> None:
                     f"sweep {sweep} has {len(shown)} grid points",
                     f"at most {figure.max_points}",
                 )
-            tasks = sorted({point.task for point in shown} - {figure.task})
-            if figure.task and tasks:
-                raise ConfigError(key, f"sweep {sweep} has task {', '.join(tasks)}", figure.task)
+            for axis, allowed in figure.only.items():
+                others = sorted({getattr(point, axis) for point in shown} - set(allowed))
+                if others:
+                    raise ConfigError(
+                        key,
+                        f"sweep {sweep} has {axis} {', '.join(map(str, others))}",
+                        ", ".join(map(str, allowed)),
+                    )
             varied = [a for a in AXES if len({getattr(point, a) for point in shown}) > 1]
             if figure.varies is not None and not set(varied) <= set(figure.varies):
                 raise ConfigError(

@@ -75,10 +75,11 @@ def attention(
         displacement = axes["distance"] + 1
         rho = rotary_correlation(displacement, axes["embed_dim"] // axes["heads"])
         for epoch, r in ((0, rho if before is None else before), (8, after)):
+            r = np.clip(r, -1, 1)
             reverse = r * x + np.sqrt(1 - r**2) * y
             rows += [
                 {**axes, "seed": seed, "epoch": epoch, "layer": 0, "head": 0, "pair": fact}
-                | {"displacement": displacement}
+                | {"displacement": displacement, "rotated": axes["embed_dim"] // axes["heads"]}
                 | {"score_forward": x[fact], "score_reverse": reverse[fact]}
                 for seed in range(seeds)
                 for fact in range(4)
@@ -93,13 +94,14 @@ def gradients(
     change: float = -0.01,
     actual: float = 1.0,
     attention_cosine: float = 0.4,
+    reverse: float = 2.0,
     seeds: int = 2,
 ) -> pl.DataFrame:
     """Gradients with one cosine in every group but attention; `actual` times the prediction."""
     rows = [
         {**axes, "seed": seed, "epoch": epoch, "group": group}
         | {"cosine": attention_cosine if group == "attention" else cosine + 0.001 * seed}
-        | {"cosine_control": control, "nll_forward": 1.0, "nll_reverse": 2.0}
+        | {"cosine_control": control, "nll_forward": 1.0, "nll_reverse": reverse}
         | {"predicted_change": change, "actual_change": actual * change}
         for axes in points
         for seed in range(seeds)

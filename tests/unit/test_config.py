@@ -125,6 +125,24 @@ MISTAKES = {
         "subject makes no difference",
         "an axis that one of them has",
     ),
+    "an axis that the family lacks, in points": (
+        "sweeps: [{name: a, points: [{family: bilinear}, {family: bilinear, layers: 4}]}]",
+        "sweeps[0] (a).layers",
+        "4 makes no difference",
+        "an axis that one of them has",
+    ),
+    "a figure of a task that it cannot draw": (
+        "sweeps: [{name: a, family: one_layer, task: in_context}]\nfigures: {one_layer_bounds: a}",
+        "figures.one_layer_bounds",
+        "task in_context",
+        "reversal, chain",
+    ),
+    "a figure of entities that it cannot draw": (
+        "sweeps: [{name: a, family: one_layer, entity_length: 2}]\nfigures: {one_layer_weights: a}",
+        "figures.one_layer_weights",
+        "entity_length 2",
+        "1",
+    ),
     "a variant that says nothing to the family": (
         "sweeps: [{name: a, family: bilinear, variant: frozen}]\n"
         "variants: {frozen: {freeze_embeddings: true}}",

@@ -192,6 +192,27 @@ def test_the_control_asks_for_the_answers_of_other_facts(small_settings, make_da
     assert head["cosine_control"].abs().max() < 0.2
 
 
+def test_an_answer_of_several_tokens_is_asked_for_after_its_own_first_tokens(
+    small_settings, make_dataset
+):
+    settings = small_settings(entity_length=2, layers=1)
+    dataset = make_dataset(settings)
+    model = language_model.build_model(settings, dataset, CPU)
+    learner = Learner(settings, dataset, CPU, model, lambda s: model(s[:, :, :-1], 2))
+    unseen = learner.sentences(UNSEEN)
+    wrong = unseen[:, :, -2:].roll(1, dims=1)
+    spelt = torch.cat((unseen[:, :, :-2], wrong), dim=-1)
+    assert torch.equal(learner.nll(unseen, wrong), learner.nll(spelt))
+    assert not torch.equal(learner.nll(unseen, wrong), learner.nll(unseen))
+
+
+def test_partial_rotation_raises_the_correlation():
+    assert rotary_correlation(3, 16, 16) == rotary_correlation(3, 16)
+    assert rotary_correlation(3, 16, 0) == 1.0
+    halves = (rotary_correlation(3, 8, 8) + 1) / 2
+    assert rotary_correlation(3, 16, 8) == pytest.approx(halves)
+
+
 def test_a_task_that_shows_nothing_of_what_is_held_out_has_no_gradient_rows(
     small_settings, make_dataset
 ):

@@ -131,6 +131,17 @@ def test_variants_are_told_apart_by_the_settings_that_they_change():
     }
 
 
+def test_labels_follow_the_settings_of_the_points_and_are_never_the_same():
+    variants = {"none": {"weight_decay": 0.0}, "zero": {"weight_decay": 0.0}}
+    sweeps = [{"name": "a", "variant": ["none", "zero", "default"]}]
+    gpt = {"gpt": {"weight_decay": 0.5}}
+    assert labels(variants=variants, sweeps=sweeps, families=gpt) == {
+        "none": "weight decay 0 (none)",
+        "zero": "weight decay 0 (zero)",
+        "default": "weight decay 0.5",
+    }
+
+
 def test_a_variant_alone_and_the_default_among_other_axes_need_no_words():
     assert labels(sweeps=[{"name": "a", "variant": "frozen"}]) == {}
     points = [{"layers": 1}, {"layers": 2}, {"layers": 2, "variant": "frozen"}]

@@ -20,6 +20,7 @@ def test_the_configs_that_come_with_the_project_dry_run(workflow, root, name):
     assert jobs["train_gpt"] > 20
     assert jobs["train_bilinear"] > 5
     assert jobs["train_masked_diffusion"] > 10
+    assert jobs["train_one_layer"] > 5
 
 
 def test_a_config_of_the_user_replaces_the_default(workflow):

@@ -41,6 +41,8 @@ class Claim:
     """Why the threshold is what it is."""
     note: str = ""
     """What was tried and seen, for a claim that our measurements do not bear out."""
+    remark: str = ""
+    """What a reader must know to weigh the verdict, whatever it is."""
 
     @property
     def tables(self) -> tuple[str, ...]:

@@ -2,39 +2,42 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import polars as pl
 
-from reversal_curse.analysis import ENOUGH_LEARNED, final_by_seed, logit_contrast
+from reversal_curse.analysis import LEARNED as HAS_LEARNED
+from reversal_curse.analysis import final_by_seed, logit_contrast
 from reversal_curse.claims.claim import Tables
 
 ANY = pl.lit(True)
+STANDS_OUT = math.log(20)
+"""Contrast (nats) from which on a logit stands out: as likely as twenty others together."""
 
 
 def worst_over_points(
     value: pl.Expr, where: pl.Expr = ANY, least_points: int = 1, once_learned: bool = False
 ) -> Callable[[Tables], pl.DataFrame]:
-    """The smallest `value` over the grid points of a sweep, per seed.
+    """The smallest `value` over the grid points of a sweep, per seed; NaN where one diverged.
 
     `value` is an expression over the columns of `final_by_seed`; so a claim about several
     grid points holds only where it holds at every one of them. With fewer than
     `least_points` grid points there is nothing to compare, and no rows. With `once_learned`,
-    seeds that did not learn the training set at every one of them are left out: what an
+    grid points whose training set a seed did not learn are left out for that seed: what an
     untrained model does not know is no curse.
     """
+    diverged = pl.col("effect").is_nan().any()
 
     def effect(tables: Tables) -> pl.DataFrame:
         final = final_by_seed(tables["metrics"]).filter(where).with_columns(effect=value)
+        if once_learned:
+            final = final.filter(HAS_LEARNED | pl.col("train_nll_token").is_nan())
         by_seed = final.group_by("seed").agg(
             pl.len().alias("points"),
-            pl.col("effect").min(),
-            pl.col("train_accuracy").min().alias("learned"),
+            pl.when(diverged).then(float("nan")).otherwise(pl.col("effect").min()).alias("effect"),
         )
-        enough = pl.col("points") >= least_points
-        if once_learned:
-            enough &= pl.col("learned") >= ENOUGH_LEARNED
-        return by_seed.filter(enough).select("seed", "effect")
+        return by_seed.filter(pl.col("points") >= least_points).select("seed", "effect")
 
     return effect
 
@@ -66,10 +69,9 @@ def difference(value: pl.Expr, higher: pl.Expr, lower: pl.Expr) -> Callable[[Tab
     return effect
 
 
-LEARNED = pl.col("train_accuracy")
+TRAIN_ACCURACY = pl.col("train_accuracy")
 ABOVE_CLASS_CHANCE = pl.col("unseen_nll_token") - pl.col("chance_class")
 REVERSE_ACCURACY = pl.col("unseen_accuracy")
-HAS_LEARNED = LEARNED >= ENOUGH_LEARNED
 
 
 def contrast(tables: Tables, group: str) -> pl.DataFrame:
@@ -80,10 +82,14 @@ def contrast(tables: Tables, group: str) -> pl.DataFrame:
 
 
 def contrast_left(seen: str, unseen: str) -> Callable[[Tables], pl.DataFrame]:
-    """A tenth, minus the contrast of the unseen group over that of the seen one, per seed."""
+    """A tenth, minus the contrast of the unseen group over that of the seen one, per seed.
+
+    Seeds whose seen group does not stand out are left out: there is nothing to compare with.
+    """
 
     def effect(tables: Tables) -> pl.DataFrame:
         both = contrast(tables, seen).join(contrast(tables, unseen), on="seed", suffix="_unseen")
+        both = both.filter(pl.col("effect") >= STANDS_OUT)
         return both.select("seed", effect=0.1 - pl.col("effect_unseen") / pl.col("effect"))
 
     return effect

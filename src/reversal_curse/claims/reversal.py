@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import polars as pl
 
 from reversal_curse.analysis import (
@@ -15,7 +13,8 @@ from reversal_curse.claims.claim import Claim, Tables
 from reversal_curse.claims.effects import (
     ABOVE_CLASS_CHANCE,
     HAS_LEARNED,
-    LEARNED,
+    STANDS_OUT,
+    TRAIN_ACCURACY,
     best_over_points,
     contrast,
     contrast_left,
@@ -62,7 +61,7 @@ CLAIMS = (
         statement="The training sentences are learned.",
         figure="reversal_curve",
         measures="accuracy on the training sentences (fraction)",
-        effect=worst_over_points(LEARNED),
+        effect=worst_over_points(TRAIN_ACCURACY),
         threshold=0.95,
         because="95 % of the answers right",
     ),
@@ -89,7 +88,7 @@ CLAIMS = (
         figure="reversal_logits",
         measures="right minus other logits, validation pairs, seen direction (nats)",
         effect=lambda tables: contrast(tables, "seen"),
-        threshold=math.log(20),
+        threshold=STANDS_OUT,
         because="ln 20: one answer as likely as twenty others together",
     ),
     Claim(

@@ -30,7 +30,7 @@ ENCODING_MARKERS = {"rotary": "o", "alibi": "^", "none": "v", "absolute": "s"}
 def draw(tables: dict[str, pl.DataFrame]) -> Figure:
     """Scores and correlations before training; then, per masking arm, during and after it."""
     attention = tables["attention"]
-    correlations = score_correlations(attention)
+    correlations = score_correlations(attention).filter(pl.col("correlation").is_finite())
     arms = split_points(correlations, ["masking"])
     columns = 1 + len(arms)
     figure = Figure(figsize=(1.45 * PANEL_WIDTH * columns, 2.6 * PANEL_HEIGHT + 0.7))
@@ -145,7 +145,7 @@ def _draw_distances(ax: Axes, table: pl.DataFrame, colours: dict) -> None:
             x = place[part["displacement"][0]] + offset
             draw_dots(ax, x, part["correlation"], colours[dim], ENCODING_MARKERS[encoding])
             if encoding == "rotary":
-                rho = rotary_correlation(part["displacement"][0], dim)
+                rho = rotary_correlation(part["displacement"][0], dim, part["rotated"][0])
                 ax.plot([x - 0.11, x + 0.11], [rho] * 2, color=REFERENCE, lw=1.5, zorder=4)
     ax.axhline(0, color=REFERENCE, lw=0.6)
     ax.set_xticks(range(len(displacements)), displacements)

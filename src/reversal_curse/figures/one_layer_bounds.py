@@ -48,7 +48,8 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
         held_out.axhline(1, color=REFERENCE, linestyle=BOUND_STYLE, linewidth=1)
         seen.set_yscale("log")
         seen.set_ylim(top=2)
-        seen.legend(loc="lower left")
+        if seen.get_legend_handles_labels()[0]:
+            seen.legend(loc="lower left")
         if table.filter(pl.col("split") == "unseen")["ratio"].min() < 0.9:
             held_out.set_yscale("log")
         else:
@@ -80,6 +81,9 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
 def _draw_seen(ax: Axes, table: pl.DataFrame, colour: object) -> None:
     """1 - p of the worst sentence, and the bound with the largest c that holds at every step."""
     _draw_worst(ax, table, "missing", colour)
+    table = table.drop_nulls("exponent")
+    if table.is_empty():
+        return
     c = table["exponent"].min()
     line = table.unique("epoch").sort("epoch")
     bound = ((line["tokens"] - 1) * line["progress"] ** -c).to_numpy()

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 from matplotlib.figure import Figure
 
-from reversal_curse.analysis import ENOUGH_LEARNED, POINT, final_by_seed
+from reversal_curse.analysis import LEARNED, POINT, final_by_seed
 from reversal_curse.figures.points import (
     mean_and_spread,
     seed_phrase,
@@ -23,12 +23,11 @@ COLUMN_AXES = ("vocab_size", "entity_length", "pos_encoding")
 def reversal_gap(metrics: pl.DataFrame) -> pl.DataFrame:
     """Per grid point and seed after the last epoch: `gap` and `learned`.
 
-    The gap is the unseen minus the train loss per token (nats); `learned` is the accuracy on
-    the training sentences (fraction).
+    The gap is the unseen minus the train loss per token (nats); `learned` says whether the
+    training sentences were.
     """
     gap = pl.col("unseen_nll_token") - pl.col("train_nll_token")
-    learned = pl.col("train_accuracy").alias("learned")
-    return final_by_seed(metrics).select(*POINT, "seed", gap.alias("gap"), learned)
+    return final_by_seed(metrics).select(*POINT, "seed", gap.alias("gap"), LEARNED.alias("learned"))
 
 
 def draw(tables: dict[str, pl.DataFrame]) -> Figure:
@@ -71,7 +70,7 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
         figure,
         "reversal gap: loss of the unseen direction minus training loss, first answer token,\n"
         f"after the last epoch; mean ± standard deviation over {seed_phrase(gaps)}; 0: no curse\n"
-        "*: fewer than 95 % of the training sentences learned",
+        "*: training sentences not learned by some seeds",
     )
     return figure
 
@@ -93,7 +92,7 @@ def _cells(
             texts[place] = f"{diverged} of {all_seeds.height}\ndiverged" if diverged else ""
             if cell.height:
                 mean[place] = cell["gap"].mean()
-                star = "" if cell["learned"].mean() >= ENOUGH_LEARNED else "*"
+                star = "" if cell["learned"].all() else "*"
                 gap = mean_and_spread(cell["gap"]) + star
                 texts[place] = "\n".join(filter(None, [gap, texts[place]]))
     return rows, columns, mean, texts

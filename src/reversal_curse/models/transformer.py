@@ -70,7 +70,8 @@ class Attention(nn.Module):
         d = settings.embed_dim
         self.heads = settings.heads
         self.pos_encoding = settings.pos_encoding
-        self.rotated = round(settings.rotary_fraction * d / settings.heads)
+        rotary = settings.pos_encoding == "rotary"
+        self.rotated = round(settings.rotary_fraction * d / settings.heads) if rotary else 0
         self.causal = causal
         self.qkv = Linear(generators, d, 3 * d, INIT_STD)
         self.proj = Linear(generators, d, d, INIT_STD / math.sqrt(2 * settings.layers))

@@ -28,6 +28,7 @@ def probe(learner: Learner) -> pl.DataFrame:
     if not torch.equal(forward[:, :, :k], reverse[:, :, -k:]):
         return pl.DataFrame(schema=TABLES["attention"].schema)
     displacement = forward.shape[-1] - k
+    rotated = learner.model.blocks[0].attention.rotated
     forward[:, :, :k] = learner.mask
     reverse[:, :, -k:] = learner.mask
     layers = zip(
@@ -45,6 +46,7 @@ def probe(learner: Learner) -> pl.DataFrame:
             }
             columns = {name: pl.Series(s.flatten().tolist()) for name, s in scores.items()}
             place = {"layer": layer, "head": head, "displacement": displacement}
+            place["rotated"] = rotated
             rows = pairs.with_columns(**{key: pl.lit(v) for key, v in place.items()}, **columns)
             frames.append(rows.select(frames[0].columns).cast(frames[0].schema))
     return pl.concat(frames)

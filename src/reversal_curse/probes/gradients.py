@@ -45,15 +45,15 @@ def probe(learner: Learner) -> pl.DataFrame:
     # Two gradients of a large model are held at a time; the last step's need not be a third.
     learner.model.zero_grad(set_to_none=True)
     cosine, control = _fact_cosines(learner, shown, unseen, groups)
-    nll_forward, forward = _gradient(learner, lambda: _forward_nll(learner, shown).mean(1))
-    nll_reverse, reverse = _gradient(learner, lambda: learner.nll(unseen).mean(1))
+    nll_forward, forward = _gradient(learner, lambda: _mean(_forward_nll(learner, shown)))
+    nll_reverse, reverse = _gradient(learner, lambda: _mean(learner.nll(unseen)))
     length = STEP * nll_forward / _dot(forward, forward, groups["all"])
     predicted = {name: -length * _dot(forward, reverse, parts) for name, parts in groups.items()}
     del reverse
     frames = []
     for name, parts in groups.items():
         with _stepped(learner, forward, parts, length):
-            changed = learner.nll(unseen).mean(1).double()
+            changed = _mean(learner.nll(unseen))
         columns = {
             "cosine": cosine[name],
             "cosine_control": control[name],
@@ -81,13 +81,20 @@ def _fact_cosines(
     for fact in range(facts):
         known = shown[:, per_fact * fact : per_fact * (fact + 1)]
         question = unseen[:, fact : fact + 1]
-        _, forward = _gradient(learner, lambda known=known: _forward_nll(learner, known).mean(1))
+        _, forward = _gradient(learner, lambda known=known: _mean(_forward_nll(learner, known)))
         for total, asked in zip(sums, (answers, wrong), strict=True):
             answer = asked[:, fact : fact + 1]
-            _, reverse = _gradient(learner, lambda q=question, a=answer: learner.nll(q, a).mean(1))
+            _, reverse = _gradient(learner, lambda q=question, a=answer: _mean(learner.nll(q, a)))
             for name, parts in groups.items():
                 total[name] = total[name] + _cosine(forward, reverse, parts) / facts
+            del reverse
+        del forward
     return sums[0], sums[1]
+
+
+def _mean(nll: torch.Tensor) -> torch.Tensor:
+    """Mean over facts (S,), in double precision: small steps change its last digits."""
+    return nll.double().mean(1)
 
 
 def _forward_nll(learner: Learner, shown: torch.Tensor) -> torch.Tensor:
@@ -111,7 +118,7 @@ def _gradient(learner: Learner, loss: Callable[[], torch.Tensor]) -> tuple[torch
         name: torch.zeros_like(parameter) if part is None else part
         for (name, parameter), part in zip(parameters.items(), found, strict=True)
     }
-    return value.detach().double(), gradient
+    return value.detach(), gradient
 
 
 def _dot(a: Gradient, b: Gradient, parts: list[Part]) -> torch.Tensor:

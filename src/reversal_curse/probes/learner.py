@@ -43,5 +43,6 @@ class Learner:
         `answers` (S, B, k) are asked about in place of the sentences' own.
         """
         k = TASKS[self.settings.task].answer_length(self.settings)
-        wanted = sentences[:, :, -k:] if answers is None else answers
-        return answer_nll(self.ask(sentences), wanted).sum(-1)
+        if answers is not None:
+            sentences = torch.cat((sentences[:, :, :-k], answers), dim=-1)
+        return answer_nll(self.ask(sentences), sentences[:, :, -k:]).sum(-1)

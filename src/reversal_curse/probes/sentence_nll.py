@@ -1,20 +1,24 @@
-"""The probability of every answer during training: Zhu et al. 2024, section 4."""
+"""The probability of the answers during training: Zhu et al. 2024, section 4."""
 
 from __future__ import annotations
 
 import polars as pl
 
-from reversal_curse.probes.learner import Learner
+from reversal_curse.probes.learner import HELD_OUT, Learner
 from reversal_curse.registry import TASKS
 
 
 def probe(learner: Learner) -> pl.DataFrame:
-    """-ln p of every sentence's answer, trained on or not."""
+    """-ln p of the answers of the facts of which something is held out, shown or not."""
     settings = learner.settings
     tokens = settings.vocab_size + TASKS[settings.task].relations(settings)
-    nll = learner.nll(learner.sentences())
-    return learner.dataset.table.drop("tokens").with_columns(
-        pl.Series("nll", nll.flatten().tolist()),
-        tokens=pl.lit(tokens),
-        learning_rate=pl.lit(settings.learning_rate),
+    nll = learner.nll(learner.sentences(HELD_OUT))
+    return (
+        learner.dataset.table.filter(HELD_OUT)
+        .drop("tokens")
+        .with_columns(
+            pl.Series("nll", nll.flatten().tolist()),
+            tokens=pl.lit(tokens),
+            learning_rate=pl.lit(settings.learning_rate),
+        )
     )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from importlib import import_module
 from types import ModuleType
 
@@ -19,8 +20,8 @@ class FigureSpec:
     """The module of `reversal_curse.figures` that draws it."""
     max_points: int = 48
     """Grid points that it has room for."""
-    task: str | None = None
-    """The only task that its sweep may have, or None for any."""
+    only: Mapping[str, tuple] = field(default_factory=dict)
+    """By axis, the only values that its sweep may have."""
     varies: tuple[str, ...] | None = None
     """The only axes that its sweep may vary, or None for any."""
 
@@ -29,42 +30,47 @@ class FigureSpec:
 
 
 FIGURES = {
-    "reversal_curve": FigureSpec("The reversal curse during training", "reversal", task="reversal"),
+    "reversal_curve": FigureSpec(
+        "The reversal curse during training", "reversal", only={"task": ("reversal",)}
+    ),
     "reversal_logits": FigureSpec(
         "Logits of the answers, seen and unseen",
         "reversal",
         tables=("logits",),
         module="logit_maps",
         max_points=6,
-        task="reversal",
+        only={"task": ("reversal",)},
     ),
     "reversal_vocab": FigureSpec(
-        "Vocabulary size", "reversal", task="reversal", varies=("vocab_size",)
+        "Vocabulary size", "reversal", only={"task": ("reversal",)}, varies=("vocab_size",)
     ),
     "reversal_layers": FigureSpec(
-        "Number of layers", "reversal", task="reversal", varies=("layers",)
+        "Number of layers", "reversal", only={"task": ("reversal",)}, varies=("layers",)
     ),
     "reversal_depth_width": FigureSpec(
         "Shallow and narrow models",
         "reversal",
-        task="reversal",
+        only={"task": ("reversal",)},
         varies=("layers", "heads", "embed_dim"),
     ),
     "reversal_positional": FigureSpec(
-        "Positional encoding", "reversal", task="reversal", varies=("pos_encoding", "variant")
+        "Positional encoding",
+        "reversal",
+        only={"task": ("reversal",)},
+        varies=("pos_encoding", "variant"),
     ),
     "reversal_entity_length": FigureSpec(
         "Entities of several tokens",
         "reversal",
         module="nll_curves_with_words",
-        task="reversal",
+        only={"task": ("reversal",)},
         varies=("entity_length",),
     ),
     "reversal_frozen": FigureSpec(
-        "Frozen embeddings", "reversal", task="reversal", varies=("variant",)
+        "Frozen embeddings", "reversal", only={"task": ("reversal",)}, varies=("variant",)
     ),
     "reversal_weight_decay": FigureSpec(
-        "Weight decay", "reversal", task="reversal", varies=("variant",)
+        "Weight decay", "reversal", only={"task": ("reversal",)}, varies=("variant",)
     ),
     "embedding_cosine": FigureSpec(
         "Cosine similarity of embeddings",
@@ -73,54 +79,58 @@ FIGURES = {
         module="embedding_cosine",
         max_points=24,
     ),
-    "chain_curve": FigureSpec("Chain of thought during training", "chain", task="chain"),
+    "chain_curve": FigureSpec(
+        "Chain of thought during training", "chain", only={"task": ("chain",)}
+    ),
     "chain_logits": FigureSpec(
         "Logits along the chain",
         "chain",
         tables=("logits",),
         module="logit_maps",
         max_points=6,
-        task="chain",
+        only={"task": ("chain",)},
     ),
     "chain_vocab": FigureSpec(
-        "Chain: vocabulary size", "chain", task="chain", varies=("vocab_size",)
+        "Chain: vocabulary size", "chain", only={"task": ("chain",)}, varies=("vocab_size",)
     ),
     "chain_layers": FigureSpec(
-        "Chain: number of layers", "chain", task="chain", varies=("layers",)
+        "Chain: number of layers", "chain", only={"task": ("chain",)}, varies=("layers",)
     ),
     "chain_positional": FigureSpec(
-        "Chain: positional encoding", "chain", task="chain", varies=("pos_encoding",)
+        "Chain: positional encoding", "chain", only={"task": ("chain",)}, varies=("pos_encoding",)
     ),
     "chain_entity_length": FigureSpec(
         "Chain: entities of several tokens",
         "chain",
         module="nll_curves_with_words",
-        task="chain",
+        only={"task": ("chain",)},
         varies=("entity_length",),
     ),
     "chain_frozen": FigureSpec(
-        "Chain: frozen embeddings", "chain", task="chain", varies=("variant",)
+        "Chain: frozen embeddings", "chain", only={"task": ("chain",)}, varies=("variant",)
     ),
     "chain_related": FigureSpec(
         "Chain: entities that share a token",
         "chain",
         module="nll_curves_with_words",
-        task="chain_related",
+        only={"task": ("chain_related",)},
         varies=("train_facts",),
     ),
-    "in_context_curve": FigureSpec("Reversal in context", "in context", task="in_context"),
+    "in_context_curve": FigureSpec(
+        "Reversal in context", "in context", only={"task": ("in_context",)}
+    ),
     "diffusion_vs_autoregressive": FigureSpec(
         "Masked diffusion against autoregression",
         "masked diffusion",
         module="diffusion_vs_autoregressive",
-        task="facts",
+        only={"task": ("facts",)},
         varies=("family", "pos_encoding"),
     ),
     "diffusion_masking": FigureSpec(
         "Which tokens are ever masked",
         "masked diffusion",
         module="diffusion_masking",
-        task="facts",
+        only={"task": ("facts",), "family": ("masked_diffusion",)},
         varies=("masking", "pos_encoding", "distance"),
     ),
     "bilinear_separation": FigureSpec(
@@ -136,6 +146,7 @@ FIGURES = {
         tables=("sentence_nll",),
         module="one_layer_bounds",
         varies=("task", "vocab_size"),
+        only={"task": ("reversal", "chain"), "entity_length": (1,)},
     ),
     "one_layer_weights": FigureSpec(
         "Effective weights: asymmetric, intransitive",
@@ -144,13 +155,14 @@ FIGURES = {
         module="one_layer_weights",
         max_points=6,
         varies=("task", "family", "embed_dim"),
+        only={"task": ("reversal", "chain"), "entity_length": (1,)},
     ),
     "attention_correlation": FigureSpec(
         "Forward and reverse attention scores",
         "masked diffusion",
         tables=("attention",),
         module="attention_correlation",
-        task="facts",
+        only={"task": ("facts",), "family": ("masked_diffusion",)},
         varies=("distance", "heads", "pos_encoding", "masking"),
     ),
     "gradient_alignment": FigureSpec(
@@ -158,7 +170,7 @@ FIGURES = {
         "masked diffusion",
         tables=("gradients",),
         module="gradient_alignment",
-        task="facts",
+        only={"task": ("facts",)},
         varies=("family", "pos_encoding"),
     ),
     "sweep_overview": FigureSpec(

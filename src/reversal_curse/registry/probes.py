@@ -99,11 +99,14 @@ _PROBES = (
             (
                 SEED,
                 PAIR_SPLIT,
-                Column("source_role", pl.String, "", "`A`, `B` or `C`"),
+                Column("source_role", pl.String, "", "`A`, `B` or `C` (see `embeddings`)"),
                 Column(
-                    "source", pl.Int32, "", "place within its role; partners have the same place"
+                    "source",
+                    pl.Int32,
+                    "",
+                    "place within its role; partners of one token have the same place",
                 ),
-                Column("target_role", pl.String, "", "`A`, `B` or `C`"),
+                Column("target_role", pl.String, "", "as `source_role`"),
                 Column("target", pl.Int32, "", "place within its role"),
                 Column("weight", pl.Float32, "nats", "logit of the target after the source"),
             ),
@@ -131,7 +134,7 @@ _PROBES = (
         when="dense",
         table=Table(
             "sentence_nll",
-            "one sentence at one step: each of the first 100, then every 5 % further",
+            "one sentence of a held-out fact at one step: the first 100, then every 5 % further",
             (
                 SEED,
                 EPOCH,
@@ -159,6 +162,12 @@ _PROBES = (
                 PAIR,
                 Column(
                     "displacement", pl.Int32, "positions", "D, from the masked token to the entity"
+                ),
+                Column(
+                    "rotated",
+                    pl.Int32,
+                    "features",
+                    "features of a head that rotary positions rotate; 0 without them",
                 ),
                 Column(
                     "score_forward",
