@@ -28,6 +28,9 @@ def main(arguments: list[str] | None = None) -> int:
         options.run(options)
     except UserError as error:
         print(error, file=sys.stderr)
+        return getattr(error, "status", 1)
+    except OSError as error:
+        print(f"{error.filename or 'error'}: {error.strerror or error}", file=sys.stderr)
         return 1
     return 0
 
@@ -47,6 +50,10 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--dataset", type=Path, required=True, help="Parquet file of the sentences")
     verb.add_argument("--output", type=Path, required=True, help="directory for the run's tables")
     verb.add_argument("--threads", type=_positive, default=1, help="CPU threads")
+    verb.add_argument("--checkpoints", type=Path, help="directory to keep what was reached in")
+    verb.add_argument(
+        "--checkpoint-minutes", type=_minutes, default=10.0, help="time between two checkpoints"
+    )
 
     verb = _verb(verbs, "aggregate", _aggregate, "gather a table over the grid points of a config")
     verb.add_argument("--config", required=True, help="YAML file, or the config itself as JSON")
@@ -90,6 +97,13 @@ def _positive(text: str) -> int:
     return value
 
 
+def _minutes(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is refused; allowed: 0 or more")
+    return value
+
+
 def _config(text: str) -> Config:
     if text.lstrip().startswith("{"):
         try:
@@ -111,7 +125,14 @@ def _train(options: argparse.Namespace) -> None:
     settings = _settings(options.settings, "--settings")
     from reversal_curse.training.run import run_grid_point
 
-    run_grid_point(settings, options.dataset, options.output, options.threads)
+    run_grid_point(
+        settings,
+        options.dataset,
+        options.output,
+        options.threads,
+        options.checkpoints,
+        60 * options.checkpoint_minutes,
+    )
 
 
 def _settings(text: str, where: str) -> Settings:

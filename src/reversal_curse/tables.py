@@ -106,8 +106,12 @@ def write_table(path: Path, frame: pl.DataFrame | pl.LazyFrame, table: Table) ->
 
     A LazyFrame is streamed to disk without being held in memory.
     """
-    with replacing(path) as partial:
-        frame.lazy().sink_parquet(partial, compression="zstd", metadata=table.metadata())
+    try:
+        with replacing(path) as partial:
+            frame.lazy().sink_parquet(partial, compression="zstd", metadata=table.metadata())
+    except (OSError, pl.exceptions.ComputeError) as error:
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        raise UserError(f"{path}: cannot be written: {reason}") from None
 
 
 def read_table(path: Path, name: str) -> pl.DataFrame:

@@ -9,7 +9,7 @@ import torch
 from reversal_curse.analysis import exponents
 from reversal_curse.models.bilinear import Bilinear
 from reversal_curse.randomness import seed_generators
-from reversal_curse.training.gradient_flow import train
+from reversal_curse.training.loop import train
 
 CPU = torch.device("cpu")
 

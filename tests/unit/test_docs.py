@@ -28,8 +28,8 @@ from reversal_curse.settings import AXES, Settings
 from reversal_curse.sweep import grid_points
 from reversal_curse.tables import TABLES, write_table
 from reversal_curse.tasks.dataset import Dataset, Sentence
-from reversal_curse.training import language_model, masked_diffusion
-from reversal_curse.training.metrics import MetricsRecorder
+from reversal_curse.training import masked_diffusion
+from reversal_curse.training.loop import Training, train
 
 
 def test_the_schema_file_is_that_of_the_typed_config(root):
@@ -129,14 +129,20 @@ def readme_example(root, heading: str, number: int = 0) -> str:
     return re.findall(r"```python\n(.*?)```", section, re.DOTALL)[number]
 
 
-def test_the_readmes_family_trains(root, make_dataset, small_settings):
-    scope = {"pl": pl, "torch": torch, "MetricsRecorder": MetricsRecorder, "TASKS": TASKS}
-    scope |= {"Settings": Settings, "Dataset": Dataset}
-    exec(readme_example(root, "Adding a family"), scope)
-    settings = small_settings()
-    tables = scope["train"](settings, make_dataset(settings), torch.device("cpu"))
-    assert tables["metrics"].height == settings.seeds
-    assert tables["metrics"]["nll_token"].to_list() == pytest.approx([math.log(22)] * 3)
+def test_the_readmes_family_trains(root, monkeypatch, make_dataset, small_settings):
+    module = types.ModuleType("reversal_curse.training.guess")
+    module.__dict__.update(torch=torch, TASKS=TASKS, Settings=Settings, Dataset=Dataset)
+    module.__dict__.update(Training=Training, Learner=Learner)
+    exec(readme_example(root, "Adding a family"), module.__dict__)
+    monkeypatch.setitem(sys.modules, "reversal_curse.training.guess", module)
+    scope = {"Family": registry.Family, "FAMILIES": {}, "TASKS": TASKS}
+    scope |= {"_ALWAYS": set(), "TASK_AXES": registry.TASK_AXES}
+    exec(readme_example(root, "Adding a family", 1), scope)
+    monkeypatch.setitem(registry.FAMILIES, "guess", scope["FAMILIES"]["guess"])
+    settings = small_settings(epochs=2, eval_every=1).model_copy(update={"family": "guess"})
+    tables = train(settings, make_dataset(settings), torch.device("cpu"))
+    assert tables["metrics"].height == settings.seeds * 2 * 3
+    assert tables["metrics"]["nll_token"].unique().to_list() == pytest.approx([math.log(22)])
 
 
 def test_the_readmes_task_can_be_learned(root, monkeypatch, make_dataset, small_settings):
@@ -147,8 +153,8 @@ def test_the_readmes_task_can_be_learned(root, monkeypatch, make_dataset, small_
     scope = {"Task": registry.Task, "TASKS": {}}
     exec(readme_example(root, "Adding a task", 1), scope)
     monkeypatch.setitem(TASKS, "copying", scope["TASKS"]["copying"])
-    settings = small_settings().model_copy(update={"task": "copying"})
-    for train in (language_model.train, masked_diffusion.train):
+    for family in ("gpt", "masked_diffusion"):
+        settings = small_settings().model_copy(update={"task": "copying", "family": family})
         metrics = train(settings, make_dataset(settings), torch.device("cpu"))["metrics"]
         assert metrics["nll_token"].is_finite().all()
 
@@ -165,7 +171,7 @@ def test_the_readmes_probe_measures(root, monkeypatch, make_dataset, small_setti
     monkeypatch.setitem(TABLES, "head_norm", added.table)
     assert "head_norm" in registry.run_tables("gpt")
     settings = small_settings()
-    table = language_model.train(settings, make_dataset(settings), torch.device("cpu"))["head_norm"]
+    table = train(settings, make_dataset(settings), torch.device("cpu"))["head_norm"]
     assert table.group_by("seed").len()["len"].to_list() == [7] * 3
     assert table["norm"].min() > 0
 

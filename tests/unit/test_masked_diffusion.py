@@ -11,12 +11,12 @@ import torch
 
 from reversal_curse.randomness import no_dropout, seed_generators
 from reversal_curse.settings import MASKINGS, POS_ENCODINGS
+from reversal_curse.training.loop import train
 from reversal_curse.training.masked_diffusion import (
     Masking,
     build_model,
     diffusion_loss,
     mask_token,
-    train,
 )
 
 CPU = torch.device("cpu")

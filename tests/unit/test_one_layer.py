@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from reversal_curse.models.one_layer import OneLayer
-from reversal_curse.training.one_layer import train
+from reversal_curse.training.loop import train
 
 CPU = torch.device("cpu")
 

@@ -15,6 +15,7 @@ from reversal_curse.probes import attention, gradients
 from reversal_curse.probes.learner import SHOWN, UNSEEN, Learner
 from reversal_curse.settings import POS_ENCODINGS
 from reversal_curse.training import language_model, masked_diffusion
+from reversal_curse.training.loop import train
 
 CPU = torch.device("cpu")
 
@@ -222,7 +223,7 @@ def test_a_task_that_shows_nothing_of_what_is_held_out_has_no_gradient_rows(
 
 def test_probes_follow_training(small_settings, make_dataset):
     settings = facts(small_settings, epochs=20, eval_every=20)
-    tables = masked_diffusion.train(settings, make_dataset(settings), CPU)
+    tables = train(settings, make_dataset(settings), CPU)
     for name in ("attention", "gradients"):
         epochs = tables[name]["epoch"].unique().sort().to_list()
         assert epochs == [0, 1, 2, 4, 8, 16, 20]

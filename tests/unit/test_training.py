@@ -15,7 +15,8 @@ from reversal_curse.registry import FAMILIES, run_tables
 from reversal_curse.sweep import run_directory, settings_hash
 from reversal_curse.tables import TABLES, write_table
 from reversal_curse.tasks.dataset import generate_dataset
-from reversal_curse.training.language_model import build_model, train
+from reversal_curse.training.language_model import build_model
+from reversal_curse.training.loop import train
 from reversal_curse.training.metrics import answer_nll
 from reversal_curse.training.run import run_grid_point
 from reversal_curse.training.schedule import EvaluationSchedule
@@ -260,3 +261,22 @@ def test_a_dataset_of_other_settings_is_refused_and_nothing_written(
     with pytest.raises(UserError, match="not the dataset of task=reversal/vocab_size=20"):
         run_grid_point(small_settings(), dataset, tmp_path / "run", threads=1)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_seed_that_diverged_leaves_the_others_alone(small_settings, make_dataset, family):
+    settings = small_settings(family=family)
+    dataset = make_dataset(settings)
+    start = FAMILIES[family].load_start()
+    clean, sick = (start(settings, dataset, torch.device("cpu")) for _ in range(2))
+    with torch.no_grad():
+        for tensor in sick.tensors.values():
+            tensor[0] = float("nan")
+    for _ in range(3):
+        clean.epoch()
+        sick.epoch()
+    sentences = clean.learner.sentences(pl.col("split") == "unseen")
+    with torch.no_grad():
+        expected, found = (run.learner.ask(sentences) for run in (clean, sick))
+    assert found[0].isnan().all()
+    assert torch.equal(found[1:], expected[1:])

@@ -15,6 +15,7 @@ import torch
 from reversal_curse.registry import FAMILIES
 from reversal_curse.settings import Settings
 from reversal_curse.tasks.dataset import generate_dataset
+from reversal_curse.training.loop import train
 from reversal_curse.versions import DATA_VERSION, TRAINING_VERSION
 
 DATA = {1: "32169b9e0bbd0c1b"}
@@ -35,7 +36,6 @@ def test_data_of_this_version_are_these():
 @pytest.mark.parametrize("family", FAMILIES)
 def test_training_of_this_version_ends_here(small_settings, make_dataset, family):
     settings = small_settings(family=family, learning_rate=0.01)
-    train = FAMILIES[family].load_trainer()
     metrics = train(settings, make_dataset(settings), torch.device("cpu"))["metrics"]
     last = metrics.filter(pl.col("epoch") == 20).sort("seed", "split")["nll_token"]
     assert TRAINING.get((family, TRAINING_VERSION)) == pytest.approx(last.to_list(), abs=2e-3)

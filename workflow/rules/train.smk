@@ -26,4 +26,5 @@ for family in FAMILIES:
             "train {wildcards.point}"
         shell:
             "python -m reversal_curse train --settings {params.settings:q} --dataset {input.dataset:q} "
-            "--output {params.directory:q} --threads {threads} > {log:q} 2>&1"
+            "--output {params.directory:q} --threads {threads} "
+            "--checkpoints results/checkpoints > {log:q} 2>&1"

@@ -13,8 +13,8 @@ from reversal_curse.registry.tasks import TASK_AXES, TASKS
 class Family:
     """How a family is trained, and which settings mean something to it."""
 
-    trainer: str
-    """`module:function`; the function maps (settings, dataset, device) to run tables."""
+    start: str
+    """`module:function`; it maps (settings, dataset, device) to a `Training` at epoch 0."""
     description: str
     uses: frozenset[str]
     """Settings the family has; the others take one canonical value (see `sweep.py`)."""
@@ -23,8 +23,8 @@ class Family:
     precision: str = "float32"
     """Floating-point numbers that it is trained in."""
 
-    def load_trainer(self) -> Callable:
-        module, function = self.trainer.split(":")
+    def load_start(self) -> Callable:
+        module, function = self.start.split(":")
         return getattr(import_module(module), function)
 
 
@@ -49,19 +49,19 @@ _TRANSFORMER = (
 
 FAMILIES = {
     "gpt": Family(
-        trainer="reversal_curse.training.language_model:train",
+        start="reversal_curse.training.language_model:start",
         description="GPT-2 from scratch, AdamW on shuffled batches",
         uses=frozenset(_TRANSFORMER | {"loss_on"}),
         tasks=tuple(TASKS),
     ),
     "masked_diffusion": Family(
-        trainer="reversal_curse.training.masked_diffusion:train",
+        start="reversal_curse.training.masked_diffusion:start",
         description="bidirectional encoder, masked diffusion with tokens masked in any order",
         uses=frozenset(_TRANSFORMER | {"masking"}),
         tasks=("facts", "reversal", "chain"),
     ),
     "one_layer": Family(
-        trainer="reversal_curse.training.one_layer:train",
+        start="reversal_curse.training.one_layer:start",
         description="one-layer transformer in terms of Y (output) and Z (attention), orthonormal "
         "embeddings, gradient descent from zero",
         uses=frozenset(_ALWAYS - {"embed_dim"} | TASK_AXES | {"learning_rate_z"}),
@@ -69,7 +69,7 @@ FAMILIES = {
         precision="float64",
     ),
     "bilinear": Family(
-        trainer="reversal_curse.training.gradient_flow:train",
+        start="reversal_curse.training.gradient_flow:start",
         description="logits x^T Theta y over fixed random embeddings, full-batch gradient descent",
         uses=frozenset(_ALWAYS | {"init_std"}),
         tasks=("reversal",),

@@ -11,11 +11,11 @@ from reversal_curse.randomness import seed_generators
 from reversal_curse.registry import TASKS
 from reversal_curse.settings import Settings
 from reversal_curse.tasks.dataset import Dataset
-from reversal_curse.training.observer import Observer
+from reversal_curse.training.loop import Training
 
 
-def train(settings: Settings, dataset: Dataset, device: torch.device) -> dict[str, pl.DataFrame]:
-    """Train every seed; returns the tables `metrics`, `weights` and `separation`.
+def start(settings: Settings, dataset: Dataset, device: torch.device) -> Training:
+    """The untrained run of every seed of a grid point.
 
     A fact is (first entity, last entity); the relation plays no part, since the two
     directions of a pair have different subjects.
@@ -29,10 +29,9 @@ def train(settings: Settings, dataset: Dataset, device: torch.device) -> dict[st
 
     learner = Learner(settings, dataset, device, model, ask)
     sentences = learner.sentences(pl.col("split") == "train")
-    observer = Observer(learner)
-    for epoch in range(settings.epochs + 1):
-        observer.observe(epoch)
-        if epoch < settings.epochs:
-            gradient = model.gradient(sentences[:, :, 0], sentences[:, :, -1])
-            model.theta -= settings.learning_rate * gradient
-    return observer.tables()
+
+    def epoch() -> None:
+        gradient = model.gradient(sentences[:, :, 0], sentences[:, :, -1])
+        model.theta -= settings.learning_rate * gradient
+
+    return Training(learner, epoch, {"theta": model.theta})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import polars as pl
 import torch
 
 from reversal_curse.models.likelihood import answer_nll
@@ -12,7 +11,8 @@ from reversal_curse.randomness import seed_generators
 from reversal_curse.registry import TASKS
 from reversal_curse.settings import Settings
 from reversal_curse.tasks.dataset import Dataset
-from reversal_curse.training.minibatch import train_batches
+from reversal_curse.training.loop import Training
+from reversal_curse.training.minibatch import minibatches
 
 
 def build_model(settings: Settings, dataset: Dataset, device: torch.device) -> Transformer:
@@ -23,8 +23,8 @@ def build_model(settings: Settings, dataset: Dataset, device: torch.device) -> T
     return Transformer(settings, vocabulary, length, generators, causal=True).to(device)
 
 
-def train(settings: Settings, dataset: Dataset, device: torch.device) -> dict[str, pl.DataFrame]:
-    """Train every seed of a grid point; returns its tables."""
+def start(settings: Settings, dataset: Dataset, device: torch.device) -> Training:
+    """The untrained run of every seed of a grid point."""
     model = build_model(settings, dataset, device)
     answer = TASKS[settings.task].answer_length(settings)
     trained = answer if settings.loss_on == "answer" else dataset.length - 1
@@ -36,4 +36,4 @@ def train(settings: Settings, dataset: Dataset, device: torch.device) -> dict[st
     def ask(sentences: torch.Tensor) -> torch.Tensor:
         return model(sentences[:, :, :-1], answer)
 
-    return train_batches(Learner(settings, dataset, device, model, ask), loss)
+    return minibatches(Learner(settings, dataset, device, model, ask), loss)

@@ -7,7 +7,6 @@ the tokens, and say whether the objective or the architecture lets a model answe
 
 from __future__ import annotations
 
-import polars as pl
 import torch
 
 from reversal_curse.models.likelihood import answer_nll
@@ -17,7 +16,8 @@ from reversal_curse.randomness import seed_generators, stacked_uniform
 from reversal_curse.registry import MASKINGS, TASKS
 from reversal_curse.settings import Settings
 from reversal_curse.tasks.dataset import Dataset
-from reversal_curse.training.minibatch import train_batches
+from reversal_curse.training.loop import Training
+from reversal_curse.training.minibatch import minibatches
 
 
 def mask_token(settings: Settings) -> int:
@@ -66,8 +66,8 @@ def diffusion_loss(
     return (weights * answer_nll(logits, sentences)).sum(-1).mean(1)
 
 
-def train(settings: Settings, dataset: Dataset, device: torch.device) -> dict[str, pl.DataFrame]:
-    """Train every seed; returns its tables.
+def start(settings: Settings, dataset: Dataset, device: torch.device) -> Training:
+    """The untrained run of every seed of a grid point.
 
     An answer is asked for by masking its tokens, at the end of the sentence, all at once:
     `A is [M]` on the training sentences, `B is [M]` on the unseen ones.
@@ -87,4 +87,6 @@ def train(settings: Settings, dataset: Dataset, device: torch.device) -> dict[st
         # [M] is no answer: the distribution is over the words of the language.
         return model(query, answer)[..., :mask]
 
-    return train_batches(Learner(settings, dataset, device, model, ask, mask), loss)
+    training = minibatches(Learner(settings, dataset, device, model, ask, mask), loss)
+    training.generators["masking"] = noise
+    return training

@@ -29,7 +29,7 @@ class Observer:
             for name, probe in PROBES.items()
             if settings.family in probe.families
         }
-        self.frames = {name: [TABLES[name].conform(_empty(name))] for name in self.probes}
+        self.frames = {name: [_empty(name)] for name in self.probes}
 
     @torch.no_grad()
     def observe(self, epoch: int) -> None:
@@ -44,6 +44,17 @@ class Observer:
                 frame = probe(self.learner).with_columns(epoch=pl.lit(epoch))
                 self.frames[name].append(TABLES[name].conform(frame))
 
+    def state(self) -> dict[str, torch.Tensor]:
+        """Everything seen so far, as bytes."""
+        seen = {"metrics": self.recorder.frames, **self.frames}
+        return {name: _to_bytes(pl.concat(frames)) for name, frames in seen.items() if frames}
+
+    def restore(self, state: dict[str, torch.Tensor]) -> None:
+        """Have seen what `state` holds, and nothing else."""
+        seen = {name: [_from_bytes(content)] for name, content in state.items()}
+        self.recorder.frames = seen.pop("metrics", [])
+        self.frames = seen
+
     def tables(self) -> dict[str, pl.DataFrame]:
         """Everything seen: `metrics`, and one table per probe, by seed and then by epoch."""
         tables = {"metrics": self.recorder.table()}
@@ -55,3 +66,11 @@ class Observer:
 
 def _empty(name: str) -> pl.DataFrame:
     return pl.DataFrame(schema=TABLES[name].schema)
+
+
+def _to_bytes(frame: pl.DataFrame) -> torch.Tensor:
+    return torch.frombuffer(bytearray(frame.write_ipc(None).getvalue()), dtype=torch.uint8)
+
+
+def _from_bytes(content: torch.Tensor) -> pl.DataFrame:
+    return pl.read_ipc(content.cpu().numpy().tobytes())

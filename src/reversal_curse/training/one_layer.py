@@ -16,11 +16,11 @@ from reversal_curse.probes.learner import Learner
 from reversal_curse.registry import TASKS
 from reversal_curse.settings import Settings
 from reversal_curse.tasks.dataset import Dataset
-from reversal_curse.training.observer import Observer
+from reversal_curse.training.loop import Training
 
 
-def train(settings: Settings, dataset: Dataset, device: torch.device) -> dict[str, pl.DataFrame]:
-    """Train every seed; returns the tables `metrics`, `weights` and `sentence_nll`."""
+def start(settings: Settings, dataset: Dataset, device: torch.device) -> Training:
+    """The untrained run of every seed of a grid point."""
     task = TASKS[settings.task]
     vocabulary = settings.vocab_size + task.relations(settings)
     model = OneLayer(len(dataset.seeds), vocabulary, device)
@@ -31,13 +31,12 @@ def train(settings: Settings, dataset: Dataset, device: torch.device) -> dict[st
 
     learner = Learner(settings, dataset, device, model, ask)
     sentences = learner.sentences(pl.col("split") == "train")
-    observer = Observer(learner)
-    for epoch in range(settings.epochs + 1):
-        observer.observe(epoch)
-        if epoch < settings.epochs:
-            loss = answer_nll(ask(sentences), sentences[:, :, -answer:]).sum()
-            grad_y, grad_z = torch.autograd.grad(loss, (model.y, model.z))
-            with torch.no_grad():
-                model.y -= settings.learning_rate * grad_y
-                model.z -= settings.learning_rate_z * grad_z
-    return observer.tables()
+
+    def epoch() -> None:
+        loss = answer_nll(ask(sentences), sentences[:, :, -answer:]).sum()
+        grad_y, grad_z = torch.autograd.grad(loss, (model.y, model.z))
+        with torch.no_grad():
+            model.y -= settings.learning_rate * grad_y
+            model.z -= settings.learning_rate_z * grad_z
+
+    return Training(learner, epoch, {"y": model.y, "z": model.z})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import platform
 import time
@@ -20,14 +21,26 @@ from reversal_curse.settings import Settings
 from reversal_curse.sweep import dataset_directory, run_directory, settings_hash
 from reversal_curse.tables import TABLES, write_table
 from reversal_curse.tasks.dataset import Dataset, generate_dataset
+from reversal_curse.training.checkpoint import Checkpoints
+from reversal_curse.training.interruption import Interruption
+from reversal_curse.training.loop import train
 from reversal_curse.versions import DATA_VERSION, TRAINING_VERSION
 
 
-def run_grid_point(settings: Settings, dataset_path: Path, output: Path, threads: int) -> None:
+def run_grid_point(
+    settings: Settings,
+    dataset_path: Path,
+    output: Path,
+    threads: int,
+    checkpoint_folder: Path | None = None,
+    checkpoint_seconds: float = 600.0,
+) -> None:
     """Train all seeds of a grid point and write its tables and `run.json` into `output`.
 
     On a CPU the tables depend on the settings alone, byte for byte, on one machine and
-    for one number of threads. Raises UserError where the dataset does not fit the settings.
+    for one number of threads, also where a run was stopped and taken up again from below
+    `checkpoint_folder`. Raises UserError where the dataset does not fit the settings, and
+    Interrupted where a signal or the end of the job's time asks to stop.
     """
     started = time.time()
     torch.set_num_threads(threads)
@@ -39,12 +52,24 @@ def run_grid_point(settings: Settings, dataset_path: Path, output: Path, threads
         f"{run_directory(settings)}\n{len(dataset.seeds)} seeds on {device}, {family.precision}",
         flush=True,
     )
-    tables = family.load_trainer()(settings, dataset, device)
+    checkpoints = None
+    if checkpoint_folder:
+        checkpoints = Checkpoints(checkpoint_folder / run_key(settings), checkpoint_seconds)
+    with Interruption() as interruption:
+        tables = train(settings, dataset, device, checkpoints, interruption)
     for name, frame in tables.items():
         write_table(output / f"{name}.parquet", frame, TABLES[name])
     record = _run_record(settings, device, threads, started)
     with replacing(output / "run.json") as partial:
         partial.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    if checkpoints:
+        checkpoints.clear()
+
+
+def run_key(settings: Settings) -> str:
+    """Name of a run's checkpoints: of its settings, and of the code that data and training had."""
+    content = [settings.model_dump(), DATA_VERSION, TRAINING_VERSION, torch.__version__]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]
 
 
 def _check_dataset(dataset: Dataset, settings: Settings, path: Path) -> None:

@@ -1,0 +1,82 @@
+"""States of a run on disk: atomic, checked, and read back without running code from the file."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from reversal_curse.atomic import replacing
+
+KEPT = 2
+
+
+class Checkpoints:
+    """A folder with the newest states of one run.
+
+    A file is called `EPOCH.SHA256.pt`: it has that name only once it is whole, and the name
+    tells whether its content is what was written. The two newest are kept, so that one that
+    was damaged costs no more than the time between two.
+    """
+
+    def __init__(self, folder: Path, seconds: float):
+        self.folder = folder
+        self.seconds = seconds
+        self._saved = time.monotonic()
+
+    def due(self) -> bool:
+        """Whether the last one is long enough ago."""
+        return time.monotonic() - self._saved >= self.seconds
+
+    def save(self, epoch: int, state: dict[str, Any]) -> None:
+        """Write a state; where that fails, as on a full disk, say so and let training go on."""
+        self._saved = time.monotonic()
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with replacing(self.folder / "new.pt") as partial:
+                torch.save(state, partial)
+                digest = _digest(partial)
+            (self.folder / "new.pt").rename(self.folder / f"{epoch:09d}.{digest}.pt")
+        except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
+            _warn(f"{self.folder}: no checkpoint after epoch {epoch}: {_first_line(error)}")
+            return
+        for old in self._files()[KEPT:]:
+            old.unlink(missing_ok=True)
+
+    def newest(self, device: torch.device) -> dict[str, Any] | None:
+        """The newest state that is whole, on `device`; None where there is none."""
+        for path in self._files():
+            try:
+                if _digest(path) != path.name.split(".")[1]:
+                    raise ValueError("its content is not what was written")
+                return torch.load(path, map_location=device, weights_only=True)
+            except (OSError, RuntimeError, ValueError, pickle.UnpicklingError, EOFError) as error:
+                _warn(f"{path}: damaged checkpoint left out: {_first_line(error)}")
+        return None
+
+    def clear(self) -> None:
+        """Remove everything: the run is finished."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _files(self) -> list[Path]:
+        """Newest first."""
+        return sorted(self.folder.glob("[0-9]*.*.pt"), reverse=True)
+
+
+def _digest(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).split("\n", 1)[0] or type(error).__name__
+
+
+def _warn(text: str) -> None:
+    print(f"warning: {text}", file=sys.stderr, flush=True)

@@ -1,0 +1,63 @@
+"""Why a run should stop before its end: a signal, or a job whose time is nearly up."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import Any
+
+from reversal_curse.errors import UserError
+
+TIME_IS_UP = 75  # EX_TEMPFAIL: try again
+MARGIN = 120.0
+"""Seconds before the end of a SLURM job at which a run is left."""
+
+
+class Interrupted(UserError):
+    """A run was left before its end; `status` is the exit status."""
+
+    def __init__(self, message: str, status: int):
+        super().__init__(message)
+        self.status = status
+
+
+class Interruption:
+    """Listens for SIGTERM and SIGINT (Ctrl-C), and knows when the SLURM job ends.
+
+    Training asks between two epochs, so that what it leaves is always a whole state. A
+    second signal acts at once. Signals are listened for inside its `with` block.
+    """
+
+    def __init__(self) -> None:
+        self._signal: signal.Signals | None = None
+        end = os.environ.get("SLURM_JOB_END_TIME", "")
+        self._end = float(end) - MARGIN if end.isdigit() else None
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Interruption:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, frame: object) -> None:
+        self._signal = signal.Signals(number)
+        signal.signal(number, signal.SIG_DFL)
+
+    def reason(self) -> str | None:
+        """What asks to stop, in words; None while nothing does."""
+        if self._signal:
+            return self._signal.name
+        if self._end is not None and time.time() >= self._end:
+            return "the end of the job's time"
+        return None
+
+    def error(self, reason: str, epoch: int, epochs: int, saved: bool) -> Interrupted:
+        """The error to leave with."""
+        kept = "; what was reached is kept: run it again to go on" if saved else ""
+        status = 128 + self._signal if self._signal else TIME_IS_UP
+        return Interrupted(f"stopped by {reason} after epoch {epoch} of {epochs}{kept}", status)

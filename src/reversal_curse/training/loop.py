@@ -1,0 +1,92 @@
+"""The loop over epochs, for every family: observe, train, and keep what was reached."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import polars as pl
+import torch
+
+from reversal_curse.probes.learner import Learner
+from reversal_curse.registry import FAMILIES
+from reversal_curse.settings import Settings
+from reversal_curse.tasks.dataset import Dataset
+from reversal_curse.training.checkpoint import Checkpoints
+from reversal_curse.training.interruption import Interruption
+from reversal_curse.training.observer import Observer
+
+
+@dataclass
+class Training:
+    """A run of all seeds, and everything that its next epoch depends on."""
+
+    learner: Learner
+    epoch: Callable[[], None]
+    """One pass over the training set."""
+    tensors: dict[str, torch.Tensor] = field(default_factory=dict)
+    """What an epoch changes in place."""
+    generators: dict[str, list[torch.Generator]] = field(default_factory=dict)
+    """The random streams that it draws from: one generator per seed in each."""
+    optimizer: torch.optim.Optimizer | None = None
+
+    def state(self) -> dict[str, Any]:
+        """Tensors, numbers and names only, so that it can be read back without running code."""
+        return {
+            "tensors": {name: tensor.detach() for name, tensor in self.tensors.items()},
+            "generators": {
+                name: [generator.get_state() for generator in streams]
+                for name, streams in self.generators.items()
+            },
+            "optimizer": self.optimizer.state_dict() if self.optimizer else None,
+        }
+
+    @torch.no_grad()
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go back to a state of the same run."""
+        for name, tensor in self.tensors.items():
+            tensor.copy_(state["tensors"][name])
+        for name, streams in self.generators.items():
+            for generator, kept in zip(streams, state["generators"][name], strict=True):
+                generator.set_state(kept.cpu())
+        if self.optimizer:
+            self.optimizer.load_state_dict(state["optimizer"])
+
+
+def train(
+    settings: Settings,
+    dataset: Dataset,
+    device: torch.device,
+    checkpoints: Checkpoints | None = None,
+    interruption: Interruption | None = None,
+) -> dict[str, pl.DataFrame]:
+    """Train every seed of a grid point; returns its tables.
+
+    With `checkpoints` it goes on from the newest one, and the tables are the same as if it
+    had never stopped. Raises Interrupted where `interruption` asks for it, after an epoch.
+    """
+    training = FAMILIES[settings.family].load_start()(settings, dataset, device)
+    observer = Observer(training.learner)
+    epoch = 0
+    found = checkpoints.newest(device) if checkpoints else None
+    if found:
+        epoch = found["epoch"]
+        training.restore(found["training"])
+        observer.restore(found["observer"])
+        print(f"going on after epoch {epoch} of {settings.epochs}", flush=True)
+
+    def state() -> dict[str, Any]:
+        return {"epoch": epoch, "training": training.state(), "observer": observer.state()}
+
+    while True:
+        observer.observe(epoch)
+        if epoch == settings.epochs:
+            return observer.tables()
+        training.epoch()
+        epoch += 1
+        stop = interruption.reason() if interruption else None
+        if checkpoints and (stop or checkpoints.due()):
+            checkpoints.save(epoch, state())
+        if stop:
+            raise interruption.error(stop, epoch, settings.epochs, saved=checkpoints is not None)
