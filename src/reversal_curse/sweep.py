@@ -102,10 +102,16 @@ def resolve(config: Config, axes: dict) -> Settings:
 
 def canonical(values: dict) -> Settings:
     """Settings from checked values, with what family or task lacks at its canonical value."""
-    uses = FAMILIES[values["family"]].uses - (TASK_AXES - TASKS[values["task"]].uses)
+    used = uses(values["family"], values["task"])
     return Settings.model_construct(
-        **{name: value if name in uses else _CANONICAL[name] for name, value in values.items()}
+        **{name: value if name in used else _CANONICAL[name] for name, value in values.items()}
     )
+
+
+@cache
+def uses(family: str, task: str) -> frozenset[str]:
+    """The settings that mean something to a family trained on a task."""
+    return FAMILIES[family].uses - (TASK_AXES - TASKS[task].uses)
 
 
 def check_trainable(settings: Settings, where: str) -> None:
@@ -145,7 +151,7 @@ def check_trainable(settings: Settings, where: str) -> None:
 
 
 def variant_labels(config: Config, points: Collection[Settings]) -> dict[str, str]:
-    """What tells the variants of grid points apart, in words: `{"frozen": "freeze embeddings"}`.
+    """What tells the variants of grid points apart, in words: `{"frozen": "frozen embeddings"}`.
 
     The settings that any of them changes, with their values. Where axes vary too, the default
     needs no words. Empty for a single variant.
@@ -174,10 +180,16 @@ def variant_labels(config: Config, points: Collection[Settings]) -> dict[str, st
     return labels
 
 
+_YES_NO = {
+    "freeze_embeddings": ("frozen embeddings", "learned embeddings"),
+    "tie_head": ("tied head", "untied head"),
+}
+
+
 def _in_words(name: str, value: object) -> str:
     words = name.replace("_", " ")
     if isinstance(value, bool):
-        return words if value else f"no {words}"
+        return _YES_NO[name][not value]
     return f"{words} {value:g}" if isinstance(value, float) else f"{words} {value}"
 
 

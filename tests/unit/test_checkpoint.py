@@ -120,7 +120,7 @@ def test_reading_a_checkpoint_runs_no_code_from_it(tmp_path, capfd, how):
     if how == "torch":
         torch.save({"epoch": Evil(trap)}, folder / "x")
     else:
-        (folder / "x").write_bytes(pickle.dumps(Evil(trap)))
+        (folder / "x").write_bytes(pickle.dumps(Evil(trap), protocol=2))
     digest = hashlib.sha256((folder / "x").read_bytes()).hexdigest()
     (folder / "x").rename(folder / f"000000001.{digest}.pt")
     assert Checkpoints(folder, 0.0).newest(CPU) is None

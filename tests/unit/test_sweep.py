@@ -119,8 +119,8 @@ def labels(**config) -> dict[str, str]:
 def test_variants_are_told_apart_by_the_settings_that_they_change():
     sweeps = [{"name": "a", "variant": ["default", "frozen"]}]
     assert labels(sweeps=sweeps) == {
-        "default": "no freeze embeddings",
-        "frozen": "freeze embeddings",
+        "default": "learned embeddings",
+        "frozen": "frozen embeddings",
     }
     decay = {"none": {"weight_decay": 0.0}, "strong": {"weight_decay": 0.9, "epochs": 10}}
     sweeps = [{"name": "a", "variant": ["none", "strong", "default"]}]
@@ -147,7 +147,7 @@ def test_a_variant_alone_and_the_default_among_other_axes_need_no_words():
     points = [{"layers": 1}, {"layers": 2}, {"layers": 2, "variant": "frozen"}]
     assert labels(sweeps=[{"name": "a", "points": points}]) == {
         "default": "",
-        "frozen": "freeze embeddings",
+        "frozen": "frozen embeddings",
     }
 
 

@@ -55,6 +55,7 @@ class Workflow:
     root: Path
     directory: Path
     snakefile: Path
+    lock: bool = False
 
     @property
     def config_file(self) -> Path:
@@ -64,26 +65,33 @@ class Workflow:
         text = config if isinstance(config, str) else yaml.safe_dump(config)
         self.config_file.write_text(text)
 
-    def snakemake(self, *arguments: str, status: int | None = 0) -> str:
-        """Run Snakemake; returns stdout and stderr together; checks the exit status."""
+    def start(self, *arguments: str) -> subprocess.Popen:
+        """Start Snakemake in a process group of its own; stdout and stderr together."""
         command = [sys.executable, "-m", "snakemake", "--snakefile", str(self.snakefile)]
-        command += ["--directory", str(self.directory), "--cores", "2", "--nolock"]
+        command += ["--directory", str(self.directory), "--cores", "2"]
+        command += [] if self.lock else ["--nolock"]
         command += arguments  # targets come first: --configfile takes all that follows it
         if "--configfile" not in arguments and self.config_file.exists():
             command += ["--configfile", str(self.config_file)]
         # Not activated: the workflow itself must find its interpreter.
         environment = {**os.environ, "PATH": "/usr/bin:/bin"}
-        done = subprocess.run(
+        return subprocess.Popen(
             command,
             cwd=self.root,
             env=environment,
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
+
+    def snakemake(self, *arguments: str, status: int | None = 0) -> str:
+        """Run Snakemake; returns stdout and stderr together; checks the exit status."""
+        process = self.start(*arguments)
+        output, _ = process.communicate()
         if status is not None:
-            assert done.returncode == status, done.stdout
-        return done.stdout
+            assert process.returncode == status, output
+        return output
 
     def jobs(self, *arguments: str) -> dict[str, int]:
         """Rules that a dry run would execute, with the number of jobs."""

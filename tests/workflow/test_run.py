@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
+import time
 from pathlib import Path
 
 import polars as pl
@@ -183,3 +185,24 @@ def test_the_report_is_built_offline(copy):
     assert "The reversal curse during training" in report
     assert "reversal curse" in report
     assert len(report) > 100_000
+
+
+def test_a_workflow_that_was_killed_says_what_to_do_and_then_ends_complete(root, tmp_path, tiny):
+    """SIGKILL of Snakemake and its jobs while they train: the lock stays, the work does too."""
+    workflow = Workflow(root, tmp_path, root / "Snakefile", lock=True)
+    slow = {**tiny["defaults"], "epochs": 3000, "eval_every": 1000}
+    workflow.write_config({**tiny, "defaults": slow, "families": {}})
+    target = "results/figures/reversal_curve.pdf"
+    process = workflow.start(target)
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob("results/logs/runs/**/*.log")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(4)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert not list(tmp_path.glob("results/runs/**/run.json"))
+    assert "can be removed with the --unlock argument" in workflow.snakemake(target, status=1)
+    workflow.snakemake("--unlock")
+    workflow.snakemake(target)
+    assert (tmp_path / target).exists()
+    assert not list(tmp_path.glob("results/checkpoints/*"))

@@ -14,7 +14,7 @@ from reversal_curse.claims.claim import Claim, Tables, judge
 from reversal_curse.config import Config
 from reversal_curse.provenance import commit
 from reversal_curse.settings import AXES, Settings
-from reversal_curse.sweep import sweep_points
+from reversal_curse.sweep import sweep_points, uses
 from reversal_curse.tables import TABLES, read_aggregated, write_table
 
 GROUPS = {
@@ -78,7 +78,8 @@ def _grid(config: Config, name: str) -> str:
     for axis in AXES:
         values = sorted({getattr(point, axis) for point in points})
         default = getattr(config.defaults, axis, None) or getattr(_BUILT_IN, axis)
-        if (values != [default] and axis != "variant") or len(values) > 1:
+        meant = any(axis in uses(point.family, point.task) for point in points)
+        if len(values) > 1 or (meant and values != [default]):
             parts.append(f"{axis} {', '.join(map(str, values))}")
     size = "1 grid point" if len(points) == 1 else f"{len(points)} grid points"
     return "; ".join([f"{name}: {size}", *parts])

@@ -22,6 +22,7 @@ from reversal_curse.figures.style import (
 )
 
 WORD_STYLE = (0, (4, 1.5))
+LONG_TITLE = 32  # characters; longer ones take two lines
 
 
 def nll_panels(metrics: pl.DataFrame, with_words: bool = False) -> Figure:
@@ -47,7 +48,7 @@ def nll_panels(metrics: pl.DataFrame, with_words: bool = False) -> Figure:
         if with_words:
             draw_nll(ax, table, "nll_word", WORD_STYLE)
         draw_chance(ax, all_seeds)
-        ax.set_title(label)
+        ax.set_title(label.replace(", ", ",\n", 1) if len(label) > LONG_TITLE else label)
     for ax in axes[len(panels) :]:
         ax.set_visible(False)
     axes[0].set_ylim(bottom=0)  # shared, so only once every panel is drawn
