@@ -4,7 +4,13 @@ from __future__ import annotations
 
 
 class UserError(Exception):
-    """Something given from outside is wrong; the message says what, where and what is right."""
+    """Something given from outside is wrong; the message says what, where and what is right.
+
+    It is one line whatever stands in a file: what cannot be printed is spelt (`\\n`).
+    """
+
+    def __init__(self, message: str):
+        super().__init__("".join(c if c.isprintable() else repr(c)[1:-1] for c in message))
 
 
 class ConfigError(UserError):

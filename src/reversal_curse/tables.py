@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import polars as pl
+import pyarrow.parquet
 
 from reversal_curse.atomic import replacing
 from reversal_curse.errors import UserError
@@ -109,7 +110,7 @@ def write_table(path: Path, frame: pl.DataFrame | pl.LazyFrame, table: Table) ->
     try:
         with replacing(path) as partial:
             frame.lazy().sink_parquet(partial, compression="zstd", metadata=table.metadata())
-    except (OSError, pl.exceptions.ComputeError) as error:
+    except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
         raise UserError(f"{path}: cannot be written: {reason}") from None
 
@@ -125,10 +126,13 @@ def read_aggregated(path: Path, name: str) -> pl.DataFrame:
 
 
 def _read(path: Path, schema: pl.Schema) -> pl.DataFrame:
+    # Arrow's reader, since that of polars panics on some damaged files.
     try:
-        frame = pl.read_parquet(path, hive_partitioning=False)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        reason = str(error).splitlines()[0]
+        content = pyarrow.parquet.read_table(path, partitioning=None)
+        content.validate(full=True)
+        frame = pl.from_arrow(content)
+    except (OSError, ValueError, pyarrow.ArrowException, pl.exceptions.PolarsError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"{path}: no readable Parquet table: {reason}") from None
     for column, dtype in schema.items():
         found = frame.schema.get(column)

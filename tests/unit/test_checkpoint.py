@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import pickle
 import signal
+from datetime import datetime
 
 import pytest
 import torch
@@ -12,7 +13,13 @@ import torch
 from reversal_curse.registry import FAMILIES
 from reversal_curse.tables import TABLES, write_table
 from reversal_curse.training.checkpoint import Checkpoints
-from reversal_curse.training.interruption import MARGIN, TIME_IS_UP, Interrupted, Interruption
+from reversal_curse.training.interruption import (
+    MARGIN,
+    TIME_IS_UP,
+    Interrupted,
+    Interruption,
+    job_end,
+)
 from reversal_curse.training.loop import train
 
 CPU = torch.device("cpu")
@@ -147,6 +154,23 @@ def test_a_run_stops_before_the_time_of_its_job_is_up(monkeypatch):
     interruption = Interruption()
     assert interruption.reason() == "the end of the job's time"
     assert interruption.error("x", 1, 2, saved=True).status == TIME_IS_UP
+
+
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [("2026-11-21T10:00:00", datetime(2026, 11, 21, 10).timestamp()), ("N/A", None), ("", None)],
+)
+def test_the_controller_is_asked_for_the_end_of_the_job(monkeypatch, tmp_path, answer, expected):
+    """A program called squeue that answers as SLURM's does."""
+    squeue = tmp_path / "squeue"
+    squeue.write_text(f"#!/bin/sh\necho '{answer}'\n")
+    squeue.chmod(0o755)
+    monkeypatch.delenv("SLURM_JOB_END_TIME", raising=False)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    assert job_end() == expected
+    monkeypatch.delenv("SLURM_JOB_ID")
+    assert job_end() is None
 
 
 def test_signals_are_noted_inside_the_block_and_have_their_old_meaning_after_it():

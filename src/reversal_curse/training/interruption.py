@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import time
+from datetime import datetime
 from typing import Any
 
 from reversal_curse.errors import UserError
@@ -22,6 +24,26 @@ class Interrupted(UserError):
         self.status = status
 
 
+def job_end() -> float | None:
+    """When the time of the SLURM job around us is up (seconds since 1970); None outside one.
+
+    Newer versions say it in the environment, where Snakemake's job step removes it; the
+    controller is asked once.
+    """
+    end = os.environ.get("SLURM_JOB_END_TIME", "")
+    if end.isdigit():
+        return float(end)
+    job = os.environ.get("SLURM_JOB_ID")
+    if not job:
+        return None
+    command = ["squeue", "--noheader", "--jobs", job, "--format", "%e"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=30).stdout
+        return datetime.fromisoformat(answer.strip()).timestamp()
+    except (OSError, ValueError, subprocess.TimeoutExpired):
+        return None  # no limit, or nobody to ask
+
+
 class Interruption:
     """Listens for SIGTERM and SIGINT (Ctrl-C), and knows when the SLURM job ends.
 
@@ -31,8 +53,8 @@ class Interruption:
 
     def __init__(self) -> None:
         self._signal: signal.Signals | None = None
-        end = os.environ.get("SLURM_JOB_END_TIME", "")
-        self._end = float(end) - MARGIN if end.isdigit() else None
+        end = job_end()
+        self._end = None if end is None else end - MARGIN
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Interruption:

@@ -1,0 +1,99 @@
+"""The workflow on a real SLURM."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+from .cluster import Cluster, missing
+
+# One node, no accounting: squeue tells what became of a job, and questions may be frequent.
+HERE = [
+    "--slurm-no-account",
+    *("--slurm-status-command", "squeue"),
+    *("--slurm-init-seconds-before-status-checks", "2"),
+    *("--seconds-between-status-checks", "2"),
+    *("--latency-wait", "10"),
+]
+BASE = {
+    "defaults": {
+        "layers": 1,
+        "heads": 1,
+        "embed_dim": 8,
+        "vocab_size": 20,
+        "seeds": 2,
+        "epochs": 20,
+        "eval_every": 10,
+        "learning_rate": 0.01,
+    },
+    "sweeps": [{"name": "base"}, {"name": "vocab", "vocab_size": [20, 24]}],
+    "figures": {"reversal_curve": "base", "reversal_vocab": "vocab"},
+}
+
+
+@dataclass
+class OnSlurm:
+    """The checkout's workflow, submitted from a directory of its own with `--profile slurm`."""
+
+    root: Path
+    directory: Path
+    cluster: Cluster
+
+    def write_config(self, **defaults) -> None:
+        config = {**BASE, "defaults": {**BASE["defaults"], **defaults}}
+        (self.directory / "config.yaml").write_text(yaml.safe_dump(config))
+
+    def start(self, *targets: str) -> subprocess.Popen:
+        profiles = self.directory / "home/.config/snakemake"
+        if not profiles.exists():  # the one step that the README documents
+            profiles.mkdir(parents=True)
+            (profiles / "slurm").symlink_to(self.root / "profiles/slurm")
+        command = [sys.executable, "-m", "snakemake", *targets, "--profile", "slurm", *HERE]
+        command += ["--snakefile", str(self.root / "Snakefile"), "--directory", self.directory]
+        command += ["--configfile", str(self.directory / "config.yaml")]
+        home = self.directory / "home"
+        environment = {
+            **self.cluster.environment,
+            "HOME": str(home),
+            "XDG_CONFIG_HOME": str(home / ".config"),
+        }
+        return subprocess.Popen(
+            command,
+            cwd=self.root,
+            env=environment,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+    def finish(self, process: subprocess.Popen) -> str:
+        output, _ = process.communicate(timeout=400)
+        assert process.returncode == 0, output
+        return output
+
+    def checkpoints(self) -> list[Path]:
+        return list(self.directory.glob("results/checkpoints/*/[0-9]*.pt"))
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory) -> Cluster:
+    """A running cluster."""
+    if missing() or os.getuid():
+        pytest.fail(f"a real SLURM needs root and {', '.join(missing())}; see `make test-slurm`")
+    with Cluster(tmp_path_factory.mktemp("slurm")) as running:
+        yield running
+
+
+@pytest.fixture
+def workflow(cluster, root, tmp_path) -> OnSlurm:
+    """The workflow with two small training points."""
+    made = OnSlurm(root, tmp_path, cluster)
+    made.write_config()
+    return made
