@@ -150,7 +150,7 @@ class Cluster:
 
     def jobs_of(self, rule: str) -> list[dict[str, str]]:
         """The jobs of one Snakemake rule."""
-        return [job for job in self.jobs() if job["Comment"].startswith(f"rule_{rule}")]
+        return [job for job in self.jobs() if job.get("Comment", "").startswith(f"rule_{rule}")]
 
 
 def _free_port() -> int:
