@@ -110,7 +110,7 @@ def write_table(path: Path, frame: pl.DataFrame | pl.LazyFrame, table: Table) ->
     try:
         with replacing(path) as partial:
             frame.lazy().sink_parquet(partial, compression="zstd", metadata=table.metadata())
-    except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+    except (OSError, pl.exceptions.ComputeError, pl.exceptions.PanicException) as error:
         reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
         raise UserError(f"{path}: cannot be written: {reason}") from None
 
