@@ -125,13 +125,20 @@ def read_aggregated(path: Path, name: str) -> pl.DataFrame:
     return _read(path, aggregated(TABLES[name]).schema)
 
 
+_DAMAGED = (
+    *(OSError, ValueError, KeyError, pyarrow.ArrowException),
+    *(pl.exceptions.PolarsError, pl.exceptions.PanicException),
+)
+
+
 def _read(path: Path, schema: pl.Schema) -> pl.DataFrame:
     # Arrow's reader, since that of polars panics on some damaged files.
     try:
         content = pyarrow.parquet.read_table(path, partitioning=None)
+        content = content.select([name for name in schema if name in content.schema.names])
         content.validate(full=True)
         frame = pl.from_arrow(content)
-    except (OSError, ValueError, pyarrow.ArrowException, pl.exceptions.PolarsError) as error:
+    except _DAMAGED as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"{path}: no readable Parquet table: {reason}") from None
     for column, dtype in schema.items():
