@@ -11,6 +11,8 @@ from reversal_curse.settings import AXES
 
 POINT = [*AXES, "settings"]
 """Columns that tell grid points apart."""
+LAST = pl.col("epoch") == pl.col("epoch").max().over(POINT)
+"""Rows of every grid point's last look."""
 LEARNED = (pl.col("train_accuracy") >= 0.95) & (pl.col("train_nll_token") <= math.log(2))
 """Over `final_by_seed`: 95 % of the training sentences right, the right answer more probable
 than all others together. Only then does a missing generalisation say something."""
@@ -18,7 +20,7 @@ than all others together. Only then does a missing generalisation say something.
 
 def final_values(metrics: pl.DataFrame) -> pl.DataFrame:
     """The rows of every grid point's last evaluation."""
-    return metrics.filter(pl.col("epoch") == pl.col("epoch").max().over(POINT))
+    return metrics.filter(LAST)
 
 
 def final_by_seed(metrics: pl.DataFrame) -> pl.DataFrame:

@@ -8,6 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
+def partial_name(path: Path) -> Path:
+    """A name beside `path` that only this process writes to, and that no reader looks for."""
+    return path.with_name(f".{os.getpid()}.partial.{path.name}")
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary name beside `path` to write to, which takes its place when the block ends.
@@ -17,7 +22,7 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{os.getpid()}.partial.{path.name}")
+    partial = partial_name(path)
     try:
         yield partial
         os.replace(partial, path)

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 
+def first_line(error: BaseException) -> str:
+    """What an error of a library says, in one line."""
+    return next(iter(str(error).splitlines()), "") or type(error).__name__
+
+
 class UserError(Exception):
     """Something given from outside is wrong; the message says what, where and what is right.
 

@@ -31,6 +31,10 @@ class Table:
     def schema(self) -> pl.Schema:
         return pl.Schema({column.name: column.dtype for column in self.columns})
 
+    def empty(self) -> pl.DataFrame:
+        """This table without rows."""
+        return pl.DataFrame(schema=self.schema)
+
     def conform(self, frame: pl.DataFrame) -> pl.DataFrame:
         """`frame` with exactly this table's columns, in order and typed."""
         return frame.select(pl.col(name).cast(dtype) for name, dtype in self.schema.items())

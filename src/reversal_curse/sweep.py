@@ -45,20 +45,21 @@ def sweep_points(config: Config, sweep: Sweep) -> dict[str, Settings]:
     """
     where = f"sweeps[{config.sweeps.index(sweep)}] ({sweep.name})"
     points = {}
+    given: dict[str, dict] = {}
     for chosen in _combinations(sweep):
         settings = resolve(config, chosen)
         check_trainable(settings, where)
         points[run_directory(settings)] = settings
-    _check_no_value_is_lost(sweep, points, where)
+        for axis, value in chosen.items():
+            given.setdefault(axis, {})[value] = None
+    _check_no_value_is_lost(given, points, where)
     return points
 
 
-def _check_no_value_is_lost(sweep: Sweep, points: dict[str, Settings], where: str) -> None:
+def _check_no_value_is_lost(
+    given: dict[str, dict], points: dict[str, Settings], where: str
+) -> None:
     """Refuse a sweep over an axis that nothing in it has, which would train less than it says."""
-    given: dict[str, dict] = {}
-    for chosen in _combinations(sweep):
-        for axis, value in chosen.items():
-            given.setdefault(axis, {})[value] = None
     for axis, values in given.items():
         kept = {getattr(settings, axis) for settings in points.values()}
         lost = [value for value in values if value not in kept]

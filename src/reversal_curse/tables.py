@@ -10,10 +10,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import polars as pl
-import pyarrow.parquet
 
 from reversal_curse.atomic import replacing
-from reversal_curse.errors import UserError
+from reversal_curse.errors import UserError, first_line
 from reversal_curse.registry import PROBES
 from reversal_curse.schema import (
     DIRECTION,
@@ -111,7 +110,7 @@ def write_table(path: Path, frame: pl.DataFrame | pl.LazyFrame, table: Table) ->
         with replacing(path) as partial:
             frame.lazy().sink_parquet(partial, compression="zstd", metadata=table.metadata())
     except (OSError, pl.exceptions.ComputeError, pl.exceptions.PanicException) as error:
-        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        reason = getattr(error, "strerror", None) or first_line(error)
         raise UserError(f"{path}: cannot be written: {reason}") from None
 
 
@@ -125,22 +124,22 @@ def read_aggregated(path: Path, name: str) -> pl.DataFrame:
     return _read(path, aggregated(TABLES[name]).schema)
 
 
-_DAMAGED = (
-    *(OSError, ValueError, KeyError, pyarrow.ArrowException),
-    *(pl.exceptions.PolarsError, pl.exceptions.PanicException),
-)
-
-
 def _read(path: Path, schema: pl.Schema) -> pl.DataFrame:
-    # Arrow's reader, since that of polars panics on some damaged files.
+    # Arrow's reader, since that of polars panics on some damaged files; here, since importing it
+    # takes longer than everything else that builds the DAG.
+    import pyarrow.parquet
+
+    damaged = (
+        *(OSError, ValueError, KeyError, pyarrow.ArrowException),
+        *(pl.exceptions.PolarsError, pl.exceptions.PanicException),
+    )
     try:
         content = pyarrow.parquet.read_table(path, partitioning=None)
         content = content.select([name for name in schema if name in content.schema.names])
         content.validate(full=True)
         frame = pl.from_arrow(content)
-    except _DAMAGED as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"{path}: no readable Parquet table: {reason}") from None
+    except damaged as error:
+        raise UserError(f"{path}: no readable Parquet table: {first_line(error)}") from None
     for column, dtype in schema.items():
         found = frame.schema.get(column)
         if found != dtype:

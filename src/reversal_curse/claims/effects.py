@@ -16,6 +16,12 @@ STANDS_OUT = math.log(20)
 """Contrast (nats) from which on a logit stands out: as likely as twenty others together."""
 
 
+def smallest(column: str) -> pl.Expr:
+    """The smallest value of a column; NaN where any is: polars' own `min` would leave it out."""
+    value = pl.col(column)
+    return pl.when(value.is_nan().any()).then(float("nan")).otherwise(value.min())
+
+
 def worst_over_points(
     value: pl.Expr, where: pl.Expr = ANY, least_points: int = 1, once_learned: bool = False
 ) -> Callable[[Tables], pl.DataFrame]:
@@ -27,15 +33,13 @@ def worst_over_points(
     grid points whose training set a seed did not learn are left out for that seed: what an
     untrained model does not know is no curse.
     """
-    diverged = pl.col("effect").is_nan().any()
 
     def effect(tables: Tables) -> pl.DataFrame:
         final = final_by_seed(tables["metrics"]).filter(where).with_columns(effect=value)
         if once_learned:
             final = final.filter(HAS_LEARNED | pl.col("train_nll_token").is_nan())
         by_seed = final.group_by("seed").agg(
-            pl.len().alias("points"),
-            pl.when(diverged).then(float("nan")).otherwise(pl.col("effect").min()).alias("effect"),
+            pl.len().alias("points"), smallest("effect").alias("effect")
         )
         return by_seed.filter(pl.col("points") >= least_points).select("seed", "effect")
 
@@ -46,10 +50,10 @@ def best_over_points(
     value: pl.Expr, where: pl.Expr = ANY, least_points: int = 1
 ) -> Callable[[Tables], pl.DataFrame]:
     """The largest `value` over grid points, per seed: for claims that one of them is enough for."""
-    smallest = worst_over_points(-value, where, least_points)
+    of_negative = worst_over_points(-value, where, least_points)
 
     def effect(tables: Tables) -> pl.DataFrame:
-        return smallest(tables).with_columns(-pl.col("effect"))
+        return of_negative(tables).with_columns(-pl.col("effect"))
 
     return effect
 

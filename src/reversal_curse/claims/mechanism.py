@@ -6,13 +6,13 @@ from collections.abc import Callable
 
 import polars as pl
 
-from reversal_curse.analysis import POINT, rotary_correlation, score_correlations
+from reversal_curse.analysis import LAST, POINT, rotary_correlation, score_correlations
 from reversal_curse.claims.claim import Claim, Tables
 from reversal_curse.claims.diffusion import ABSOLUTE, AUTOREGRESSIVE, DIFFUSION, MIRROR
+from reversal_curse.claims.effects import smallest
 
 ROTARY = pl.col("pos_encoding") == "rotary"
 BEFORE = pl.col("epoch") == 0
-AFTER = pl.col("epoch") == pl.col("epoch").max().over(POINT)
 CORRELATION = "correlation over facts, mean over heads, worst distance and head size"
 OWN = pl.col("cosine") - pl.col("cosine_control")
 ROTARY_DIFFUSION = DIFFUSION & ROTARY
@@ -21,12 +21,9 @@ NO_MORE_THAN_ANOTHER = "0: no better than with the answer of another fact"
 
 
 def _correlation(when: pl.Expr) -> Callable[[Tables], pl.DataFrame]:
-    diverged = pl.col("correlation").is_nan().any()
-
     def effect(tables: Tables) -> pl.DataFrame:
         found = score_correlations(tables["attention"]).filter(ROTARY, when)
-        worst = pl.when(diverged).then(float("nan")).otherwise(pl.col("correlation").min())
-        return found.group_by("seed").agg(worst.alias("effect"))
+        return found.group_by("seed").agg(effect=smallest("correlation"))
 
     return effect
 
@@ -65,9 +62,7 @@ def _over_training(
     def effect(tables: Tables) -> pl.DataFrame:
         rows = tables["gradients"].filter(where, pl.col("group") == group)
         by_point = rows.group_by(*POINT, "seed").agg(value.alias("value")).drop_nulls()
-        diverged = pl.col("value").is_nan().any()
-        worst = pl.when(diverged).then(float("nan")).otherwise(pl.col("value").min())
-        return by_point.group_by("seed").agg(worst.alias("effect"))
+        return by_point.group_by("seed").agg(effect=smallest("value"))
 
     return effect
 
@@ -83,9 +78,9 @@ def _rotary_over_absolute(tables: Tables) -> pl.DataFrame:
 
 def _reverse_below(tables: Tables) -> pl.DataFrame:
     """-ln p(A | B is [M]) minus -ln p(A | [M] is B) after training, per seed."""
-    rows = tables["gradients"].filter(ROTARY_DIFFUSION, AFTER, pl.col("group") == "all")
-    below = pl.col("nll_reverse") - pl.col("nll_forward")
-    return rows.group_by("seed").agg(effect=below.min())
+    rows = tables["gradients"].filter(ROTARY_DIFFUSION, LAST, pl.col("group") == "all")
+    below = rows.with_columns(below=pl.col("nll_reverse") - pl.col("nll_forward"))
+    return below.group_by("seed").agg(effect=smallest("below"))
 
 
 def _values_over_attention(tables: Tables) -> pl.DataFrame:
@@ -103,8 +98,8 @@ def _first_order(tables: Tables) -> pl.DataFrame:
     """0.1 minus the relative error of the summed prediction, largest over points, per seed."""
     rows = tables["gradients"].filter(ROTARY_DIFFUSION, pl.col("group") == "all")
     ratio = pl.col("actual_change").sum() / pl.col("predicted_change").sum()
-    by_point = rows.group_by(*POINT, "seed").agg(error=(ratio - 1).abs())
-    return by_point.group_by("seed").agg(effect=0.1 - pl.col("error").max())
+    by_point = rows.group_by(*POINT, "seed").agg(left=0.1 - (ratio - 1).abs())
+    return by_point.group_by("seed").agg(effect=smallest("left"))
 
 
 CLAIMS = (
@@ -164,7 +159,7 @@ CLAIMS = (
         "head size.",
         figure="attention_correlation",
         measures=CORRELATION,
-        effect=_correlation(AFTER & (pl.col("masking") == "either")),
+        effect=_correlation(LAST & (pl.col("masking") == "either")),
         threshold=0.0,
         because="0: uncorrelated",
     ),
@@ -174,7 +169,7 @@ CLAIMS = (
         statement="They are so after training with tokens masked in any order.",
         figure="attention_correlation",
         measures=CORRELATION,
-        effect=_correlation(AFTER & (pl.col("masking") == "any_order")),
+        effect=_correlation(LAST & (pl.col("masking") == "any_order")),
         threshold=0.0,
         because="0: uncorrelated",
         note="At the default scale the correlation follows the closed form at first and rises "

@@ -44,7 +44,7 @@ def _first_passage(level: float):
 def _tokens(axes: dict) -> int:
     """The number m of tokens that a grid point's model knows."""
     settings = Settings.model_construct(**axes)
-    return settings.vocab_size + TASKS[settings.task].relations(settings)
+    return TASKS[settings.task].vocabulary(settings)
 
 
 CLAIMS = (

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import matplotlib
 import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from reversal_curse.analysis import POINT, rotary_correlation, score_correlations
+from reversal_curse.analysis import LAST, rotary_correlation, score_correlations
 from reversal_curse.figures.dots import draw_dots
 from reversal_curse.figures.points import seed_phrase, split_points, values_of
 from reversal_curse.figures.style import (
@@ -20,6 +19,7 @@ from reversal_curse.figures.style import (
     axis_label,
     footnote,
     label_panels,
+    shades,
 )
 from reversal_curse.registry import MASKINGS
 
@@ -33,23 +33,21 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
     correlations = score_correlations(attention).filter(pl.col("correlation").is_finite())
     arms = split_points(correlations, ["masking"])
     columns = 1 + len(arms)
-    figure = Figure(figsize=(1.45 * PANEL_WIDTH * columns, 2.6 * PANEL_HEIGHT + 0.7))
-    figure.set_layout_engine("constrained")
+    size = (1.45 * PANEL_WIDTH * columns, 2.6 * PANEL_HEIGHT + 0.7)
+    figure = Figure(figsize=size, layout="constrained")
     top, bottom = figure.subplots(2, columns)
     _draw_scores(top[0], attention)
     dims = sorted(correlations["head_dim"].unique())
-    shades = matplotlib.colormaps["plasma"](np.linspace(0.05, 0.75, len(dims)))
-    colours = dict(zip(dims, shades, strict=True))
+    colours = shades(dims, "plasma", low=0.05, high=0.75)
     # Arms start from the same weights; the one with the most distances shows them.
     _, widest = max(arms, key=lambda arm: arm[1]["displacement"].n_unique())
     _draw_distances(bottom[0], widest.filter(pl.col("epoch") == 0), colours)
     bottom[0].set_title("before training")
-    last = pl.col("epoch") == pl.col("epoch").max().over(POINT)
     for during, after, (_, table) in zip(top[1:], bottom[1:], arms, strict=True):
         arm = f"masked: {MASKINGS[table['masking'][0]].label}"
         _draw_training(during, table)
         during.set_title(f"{arm}; during training, d$_h$ = {max(dims)}")
-        _draw_distances(after, table.filter(last), colours)
+        _draw_distances(after, table.filter(LAST), colours)
         after.set_title(f"{arm}; after training")
     label_panels([*top, *bottom])
     handles = [
@@ -108,8 +106,7 @@ def _draw_training(ax: Axes, correlations: pl.DataFrame) -> None:
     """Mean correlation over seeds along training, at the largest heads."""
     table = correlations.filter(pl.col("head_dim") == pl.col("head_dim").max())
     displacements = sorted(table["displacement"].unique())
-    shades = matplotlib.colormaps["viridis"](np.linspace(0, 0.85, len(displacements)))
-    for displacement, colour in zip(displacements, shades, strict=True):
+    for displacement, colour in shades(displacements).items():
         part = table.filter(pl.col("displacement") == displacement)
         encodings = values_of(part, "pos_encoding")
         for _, one in split_points(part, ["pos_encoding"]):

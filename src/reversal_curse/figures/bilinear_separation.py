@@ -7,7 +7,6 @@ as the embedding dimension d grows.
 
 from __future__ import annotations
 
-import matplotlib
 import numpy as np
 import polars as pl
 from matplotlib.figure import Figure
@@ -22,6 +21,7 @@ from reversal_curse.figures.style import (
     REFERENCE,
     footnote,
     label_panels,
+    shades,
 )
 
 
@@ -48,8 +48,7 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
 def _draw_paths(ax, separation: pl.DataFrame) -> None:
     ratios = loss_ratios(separation)
     dims = sorted(ratios["embed_dim"].unique())
-    colours = matplotlib.colormaps["viridis"](np.linspace(0, 0.85, len(dims)))
-    for dim, colour in zip(dims, colours, strict=True):
+    for dim, colour in shades(dims).items():
         by_seed = (
             ratios.filter(pl.col("embed_dim") == dim)
             .group_by("epoch", "seed")

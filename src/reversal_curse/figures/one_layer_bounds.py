@@ -5,8 +5,6 @@ Seen: `1 - p <= (M - 1) (M eta_Y t / N)^-c`. Held out: `p <= 1 / M`.
 
 from __future__ import annotations
 
-import matplotlib
-import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -20,6 +18,7 @@ from reversal_curse.figures.style import (
     REFERENCE,
     footnote,
     label_panels,
+    shades,
 )
 
 TITLES = {
@@ -37,9 +36,7 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
         figsize=(2.7 * PANEL_WIDTH, (len(rows) + 0.25) * 1.1 * PANEL_HEIGHT), layout="constrained"
     )
     grid = figure.subplots(len(rows), 2, squeeze=False)
-    tokens = sorted(bounds["tokens"].unique())
-    shades = matplotlib.colormaps["viridis"](np.linspace(0, 0.85, len(tokens)))
-    colours = dict(zip(tokens, shades, strict=True))
+    colours = shades(sorted(bounds["tokens"].unique()))
     for (seen, held_out), (name, table) in zip(grid, rows, strict=True):
         for _, point in split_points(table, ["tokens"]):
             colour = colours[point["tokens"][0]]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
+import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -82,6 +84,13 @@ def split_names(tasks: list[str]) -> dict[str, str]:
 def axis_label(axis: str, value: object) -> str:
     """How a figure writes one value of an axis: `V = 80`, `2 layers`, ..."""
     return _AXIS_LABELS.get(axis, str)(value)
+
+
+def shades(values: Iterable, colormap: str = "viridis", low: float = 0.0, high: float = 0.85):
+    """A colour for every value, from dark to light in their order."""
+    values = list(values)
+    colours = matplotlib.colormaps[colormap](np.linspace(low, high, len(values)))
+    return dict(zip(values, colours, strict=True))
 
 
 def label_panels(axes: list[Axes]) -> None:

@@ -26,7 +26,7 @@ def probe(learner: Learner) -> pl.DataFrame:
     k = learner.settings.entity_length
     forward, reverse = learner.sentences(SHOWN).clone(), learner.sentences(UNSEEN).clone()
     if not torch.equal(forward[:, :, :k], reverse[:, :, -k:]):
-        return pl.DataFrame(schema=TABLES["attention"].schema)
+        return TABLES["attention"].empty()
     displacement = forward.shape[-1] - k
     rotated = learner.model.blocks[0].attention.rotated
     forward[:, :, :k] = learner.mask
@@ -37,7 +37,7 @@ def probe(learner: Learner) -> pl.DataFrame:
         strict=True,
     )
     pairs = learner.dataset.table.filter(UNSEEN).select("seed", "pair")
-    frames = [pl.DataFrame(schema=TABLES["attention"].schema).drop("epoch")]
+    frames = [TABLES["attention"].empty().drop("epoch")]
     for layer, (fwd, rev) in enumerate(layers):
         for head in range(fwd.shape[2]):
             scores = {

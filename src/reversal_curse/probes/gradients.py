@@ -40,7 +40,7 @@ def probe(learner: Learner) -> pl.DataFrame:
     """
     shown, unseen = learner.sentences(SHOWN), learner.sentences(UNSEEN)
     if not shown.shape[1]:
-        return pl.DataFrame(schema=TABLES["gradients"].schema)
+        return TABLES["gradients"].empty()
     groups = learner.model.parameter_groups()
     # Two gradients of a large model are held at a time; the last step's need not be a third.
     learner.model.zero_grad(set_to_none=True)

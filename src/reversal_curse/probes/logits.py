@@ -21,7 +21,7 @@ def probe(learner: Learner) -> pl.DataFrame:
     validation pairs in the same order; their directions are mixed, as the coin fell.
     """
     settings, dataset = learner.settings, learner.dataset
-    frames = [pl.DataFrame(schema=TABLES["logits"].schema)]
+    frames = [TABLES["logits"].empty()]
     length = settings.entity_length
     for group, condition in TASKS[settings.task].load().LOGIT_GROUPS.items():
         tokens = learner.sentences(condition)

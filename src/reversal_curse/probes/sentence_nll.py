@@ -11,7 +11,7 @@ from reversal_curse.registry import TASKS
 def probe(learner: Learner) -> pl.DataFrame:
     """-ln p of the answers of the facts of which something is held out, shown or not."""
     settings = learner.settings
-    tokens = settings.vocab_size + TASKS[settings.task].relations(settings)
+    tokens = TASKS[settings.task].vocabulary(settings)
     nll = learner.nll(learner.sentences(HELD_OUT))
     return (
         learner.dataset.table.filter(HELD_OUT)

@@ -33,6 +33,10 @@ class Task:
     max_train_facts: Callable[[Any], int] | None = None
     """The largest `train_facts` that the vocabulary has room for."""
 
+    def vocabulary(self, settings: Any) -> int:
+        """How many tokens the language has: entities' ids and relation tokens."""
+        return settings.vocab_size + self.relations(settings)
+
     def load(self) -> ModuleType:
         return import_module(self.module)
 

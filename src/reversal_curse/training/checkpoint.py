@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import pickle
 import shutil
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from reversal_curse.atomic import replacing
+from reversal_curse.atomic import partial_name
+from reversal_curse.errors import first_line
 
 KEPT = 2
 
@@ -37,14 +40,15 @@ class Checkpoints:
     def save(self, epoch: int, state: dict[str, Any]) -> None:
         """Write a state; where that fails, as on a full disk, say so and let training go on."""
         self._saved = time.monotonic()
+        partial = partial_name(self.folder / "new.pt")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            with replacing(self.folder / "new.pt") as partial:
-                torch.save(state, partial)
-                digest = _digest(partial)
-            (self.folder / "new.pt").rename(self.folder / f"{epoch:09d}.{digest}.pt")
+            torch.save(state, partial)
+            os.replace(partial, self.folder / f"{epoch:09d}.{_digest(partial)}.pt")
         except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
-            _warn(f"{self.folder}: no checkpoint after epoch {epoch}: {_first_line(error)}")
+            with suppress(OSError):
+                partial.unlink()
+            _warn(f"{self.folder}: no checkpoint after epoch {epoch}: {first_line(error)}")
             return
         for old in self._files()[KEPT:]:
             old.unlink(missing_ok=True)
@@ -57,7 +61,7 @@ class Checkpoints:
                     raise ValueError("its content is not what was written")
                 return torch.load(path, map_location=device, weights_only=True)
             except (OSError, RuntimeError, ValueError, pickle.UnpicklingError, EOFError) as error:
-                _warn(f"{path}: damaged checkpoint left out: {_first_line(error)}")
+                _warn(f"{path}: damaged checkpoint left out: {first_line(error)}")
         return None
 
     def clear(self) -> None:
@@ -72,10 +76,6 @@ class Checkpoints:
 def _digest(path: Path) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).split("\n", 1)[0] or type(error).__name__
 
 
 def _warn(text: str) -> None:

@@ -20,7 +20,7 @@ def start(settings: Settings, dataset: Dataset, device: torch.device) -> Trainin
     A fact is (first entity, last entity); the relation plays no part, since the two
     directions of a pair have different subjects.
     """
-    vocabulary = settings.vocab_size + TASKS[settings.task].relations(settings)
+    vocabulary = TASKS[settings.task].vocabulary(settings)
     generators = seed_generators(dataset.seeds, "init")
     model = Bilinear(vocabulary, settings.embed_dim, settings.init_std, generators).to(device)
 

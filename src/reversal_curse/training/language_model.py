@@ -17,7 +17,7 @@ from reversal_curse.training.minibatch import minibatches
 
 def build_model(settings: Settings, dataset: Dataset, device: torch.device) -> Transformer:
     """The untrained models of all seeds; drawn on the CPU, so alike on every device."""
-    vocabulary = settings.vocab_size + TASKS[settings.task].relations(settings)
+    vocabulary = TASKS[settings.task].vocabulary(settings)
     generators = seed_generators(dataset.seeds, "init")
     length = dataset.length - 1  # the last token is only ever predicted
     return Transformer(settings, vocabulary, length, generators, causal=True).to(device)

@@ -22,7 +22,7 @@ from reversal_curse.training.minibatch import minibatches
 
 def mask_token(settings: Settings) -> int:
     """Id of [M]: it comes after the relations and the entities."""
-    return settings.vocab_size + TASKS[settings.task].relations(settings)
+    return TASKS[settings.task].vocabulary(settings)
 
 
 def build_model(settings: Settings, dataset: Dataset, device: torch.device) -> Transformer:

@@ -19,7 +19,7 @@ class MetricsRecorder:
     def __init__(self, settings: Settings, seeds: list[int]):
         task = TASKS[settings.task]
         self.seeds = seeds
-        self.chance_vocab = math.log(settings.vocab_size + task.relations(settings))
+        self.chance_vocab = math.log(task.vocabulary(settings))
         self.chance_class = math.log(task.class_size(settings))
         self.frames: list[pl.DataFrame] = []
 

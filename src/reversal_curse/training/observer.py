@@ -29,7 +29,7 @@ class Observer:
             for name, probe in PROBES.items()
             if settings.family in probe.families
         }
-        self.frames = {name: [_empty(name)] for name in self.probes}
+        self.frames = {name: [TABLES[name].empty()] for name in self.probes}
 
     @torch.no_grad()
     def observe(self, epoch: int) -> None:
@@ -62,10 +62,6 @@ class Observer:
             keys = [key for key in ("seed", "epoch") if key in TABLES[name].schema]
             tables[name] = pl.concat(frames).sort(keys, maintain_order=True)
         return tables
-
-
-def _empty(name: str) -> pl.DataFrame:
-    return pl.DataFrame(schema=TABLES[name].schema)
 
 
 def _to_bytes(frame: pl.DataFrame) -> torch.Tensor:

@@ -22,8 +22,7 @@ from reversal_curse.training.loop import Training
 def start(settings: Settings, dataset: Dataset, device: torch.device) -> Training:
     """The untrained run of every seed of a grid point."""
     task = TASKS[settings.task]
-    vocabulary = settings.vocab_size + task.relations(settings)
-    model = OneLayer(len(dataset.seeds), vocabulary, device)
+    model = OneLayer(len(dataset.seeds), task.vocabulary(settings), device)
     answer = task.answer_length(settings)
 
     def ask(sentences: torch.Tensor) -> torch.Tensor:
