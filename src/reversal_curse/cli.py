@@ -55,6 +55,19 @@ def _parser() -> argparse.ArgumentParser:
         "--checkpoint-minutes", type=_minutes, default=10.0, help="time between two checkpoints"
     )
 
+    verb = _verb(verbs, "train-pack", _train_pack, "train several grid points, one after another")
+    verb.add_argument("--points", required=True, help="JSON: a list of settings")
+    verb.add_argument("--data", type=Path, required=True, help="directory of the datasets")
+    verb.add_argument("--trained", type=Path, required=True, help="directory for finished runs")
+    verb.add_argument("--checkpoints", type=Path, required=True)
+    verb.add_argument("--logs", type=Path, required=True, help="directory for their logs")
+    verb.add_argument("--report", type=Path, required=True, help="JSON file: what became of each")
+    verb.add_argument("--threads", type=_positive, default=1, help="CPU threads")
+    verb.add_argument("--checkpoint-minutes", type=_minutes, default=10.0)
+    verb.add_argument(
+        "--attempts-left", type=int, default=0, help="0: write the report even if a point failed"
+    )
+
     verb = _verb(verbs, "aggregate", _aggregate, "gather a table over the grid points of a config")
     verb.add_argument("--config", required=True, help="YAML file, or the config itself as JSON")
     verb.add_argument("--table", choices=RUN_TABLES, required=True)
@@ -132,6 +145,25 @@ def _train(options: argparse.Namespace) -> None:
         options.threads,
         options.checkpoints,
         60 * options.checkpoint_minutes,
+    )
+
+
+def _train_pack(options: argparse.Namespace) -> None:
+    from reversal_curse.training.pack import Place, train_pack
+
+    try:
+        given = json.loads(options.points)
+    except json.JSONDecodeError as error:
+        raise UserError(f"--points: no JSON: {error}") from None
+    if not isinstance(given, list):
+        raise UserError("--points: no list")
+    train_pack(
+        [_settings(json.dumps(point), f"--points[{i}]") for i, point in enumerate(given)],
+        Place(options.data, options.trained, options.checkpoints, options.logs),
+        options.report,
+        options.threads,
+        60 * options.checkpoint_minutes,
+        last_attempt=options.attempts_left <= 0,
     )
 
 

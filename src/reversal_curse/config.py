@@ -19,6 +19,7 @@ from pydantic import (
     create_model,
 )
 
+from reversal_curse.cost import HARDWARE
 from reversal_curse.errors import ConfigError
 from reversal_curse.registry import FAMILIES, FIGURES
 from reversal_curse.settings import AXES, FIXED, Name, Settings
@@ -85,6 +86,10 @@ Sweep = create_model(
 )
 
 
+EXECUTION_KEYS = ("job_minutes", "hardware", "retries")
+"""Keys that say how jobs run and change nothing in what comes out."""
+
+
 class Config(BaseModel):
     """A whole config file."""
 
@@ -103,6 +108,16 @@ class Config(BaseModel):
     figures: dict[Literal[tuple(FIGURES)], Name] = Field(
         {}, description="per figure, the sweep that it reads"
     )
+    job_minutes: float = Field(
+        1.0,
+        description="small grid points share a training job until it takes this long by estimate; "
+        "0: each has its own",
+        ge=0,
+    )
+    hardware: Literal[tuple(HARDWARE)] = Field(
+        "cpu", description="what training runs on, for estimates: `cpu` (one core) or `gpu`"
+    )
+    retries: int = Field(0, description="how often a job that failed is tried again", ge=0, le=100)
 
     @classmethod
     def parse(cls, raw: Any) -> Config:
@@ -169,10 +184,11 @@ class Config(BaseModel):
         return self.model_copy(update={"sweeps": chosen, "variants": variants, "figures": {}})
 
     def to_json(self) -> str:
-        """One line that `Config.parse` reads back; keys that were not given are left out."""
-        return json.dumps(
-            self.model_dump(exclude_unset=True, exclude_defaults=True), sort_keys=True
+        """One line that `Config.parse` reads back: what results depend on, as far as given."""
+        content = self.model_dump(
+            exclude_unset=True, exclude_defaults=True, exclude=set(EXECUTION_KEYS)
         )
+        return json.dumps(content, sort_keys=True)
 
 
 def _labelled_points(sweep: Any) -> list[tuple[str, Any]]:

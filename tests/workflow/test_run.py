@@ -31,7 +31,7 @@ def own_checkout(finished, root, tmp_path) -> Workflow:
     original, _ = finished
     checkout = tmp_path / "checkout"
     checkout.mkdir()
-    for name in ("Snakefile", "workflow", "config"):
+    for name in ("Snakefile", "workflow", "config", "profiles"):
         source = root / name
         (shutil.copytree if source.is_dir() else shutil.copy2)(source, checkout / name)
     shutil.copytree(original.directory, tmp_path / "run")
@@ -57,13 +57,14 @@ def test_every_figure_and_table_is_made(finished, tiny):
     points = metrics.select("family", "embed_dim", "vocab_size", "variant").unique()
     assert points.height == TINY_POINTS
     counts = job_counts(output)
-    assert counts["train_gpt"] + counts["train_bilinear"] == TINY_POINTS
+    assert counts["collect_gpt"] + counts["collect_bilinear"] == TINY_POINTS
     assert counts["dataset"] == 2
 
 
 def test_progress_is_shown(finished):
     _, output = finished
-    assert "train task=reversal/family=gpt/layers=1" in output
+    assert "train 1 grid point of gpt (base, vocab, frozen, overview)" in output
+    assert ": task=reversal/family=gpt/layers=1" in output
     assert "(100%) done" in output
 
 
@@ -104,6 +105,7 @@ def test_a_value_added_to_a_list_trains_only_the_new_points(copy, tiny):
     assert counts == {
         "dataset": 1,
         "train_gpt": 1,
+        "collect_gpt": 1,
         "aggregate_sweep": 1,
         "figure_reversal_vocab": 1,
     }
@@ -118,7 +120,7 @@ def test_a_changed_setting_leaves_the_old_runs_and_trains_beside_them(copy, tiny
     after = files(copy.directory, "results/runs/**/metrics.parquet")
     assert before < after
     copy.write_config(tiny)
-    assert not {"train_gpt", "train_bilinear"} & copy.jobs().keys()
+    assert not {"train_gpt", "collect_gpt", "collect_bilinear"} & copy.jobs().keys()
 
 
 def test_a_sweep_that_changes_leaves_the_figures_of_others_alone(copy, tiny):
@@ -160,6 +162,7 @@ def test_a_run_that_failed_leaves_no_table_and_names_its_log(copy):
     """A dataset that is no Parquet: the job fails with one line, in the log that is printed."""
     gone = next(copy.directory.glob("results/runs/**/variant=frozen/*/metrics.parquet"))
     gone.unlink()
+    next(copy.directory.glob("results/trained/**/variant=frozen/*/run.json")).unlink()
     (copy.directory / "results/sweeps/frozen/metrics.parquet").unlink()
     (copy.directory / "results/figures/reversal_frozen.pdf").unlink()
     dataset = next(copy.directory.glob("results/data/**/vocab_size=20/**/dataset.parquet"))
@@ -170,6 +173,52 @@ def test_a_run_that_failed_leaves_no_table_and_names_its_log(copy):
     assert "dataset.parquet: no readable Parquet table" in output
     assert "Traceback" not in output
     assert not gone.exists()
+
+
+def test_a_deleted_run_is_there_again_without_training(copy):
+    run = next(copy.directory.glob("results/runs/**/variant=frozen/*/metrics.parquet")).parent
+    before = {path.name: path.read_bytes() for path in run.iterdir()}
+    shutil.rmtree(run)
+    target = run.relative_to(copy.directory) / "metrics.parquet"
+    assert job_counts(copy.snakemake(str(target))) == {"collect_gpt": 1}
+    assert {path.name: path.read_bytes() for path in run.iterdir()} == before
+
+
+def test_forcing_everything_loses_no_run(copy):
+    before = {p: p.read_bytes() for p in copy.directory.glob("results/runs/**/*") if p.is_file()}
+    copy.snakemake("results/figures/reversal_curve.pdf", "--forceall")
+    assert all(path.read_bytes() == content for path, content in before.items())
+
+
+def test_how_jobs_are_packed_reruns_nothing(copy):
+    assert copy.jobs("--config", "job_minutes=0") == {}
+
+
+def test_a_grid_point_that_fails_costs_its_neighbours_nothing(root, tmp_path, tiny):
+    """Three grid points in one job; the dataset of the second is no Parquet at first."""
+    workflow = Workflow(root, tmp_path, root / "Snakefile")
+    sweep = {"name": "vocab", "vocab_size": [20, 24, 28]}
+    config = {"defaults": tiny["defaults"], "sweeps": [sweep]}
+    workflow.write_config({**config, "figures": {"reversal_vocab": "vocab"}})
+    workflow.snakemake("data")
+    dataset = next(tmp_path.glob("results/data/**/vocab_size=24/**/dataset.parquet"))
+    content, times = dataset.read_bytes(), dataset.stat().st_mtime_ns
+    dataset.write_bytes(b"no table")
+    os.utime(dataset, ns=(times, times))
+    target = "results/figures/reversal_vocab.pdf"
+    output = workflow.snakemake(target, status=1)
+    assert "dataset.parquet: no readable Parquet table" in output
+    assert "the same command tries it again" in output
+    runs = {path.parts[-9]: path for path in tmp_path.glob("results/runs/**/run.json")}
+    assert runs.keys() == {"vocab_size=20", "vocab_size=28"}
+    before = {path: path.stat().st_mtime_ns for path in runs.values()}
+    dataset.write_bytes(content)
+    os.utime(dataset, ns=(times, times))
+    counts = job_counts(workflow.snakemake(target))
+    assert counts["train_gpt"] == counts["collect_gpt"] == 1
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert (tmp_path / target).exists()
+    assert not list(tmp_path.glob("results/packs/*"))
 
 
 def test_plan_says_what_is_trained(finished):

@@ -19,6 +19,7 @@ rule aggregate_metrics:
         ),
     log:
         "results/logs/aggregate/metrics.log",
+    retries: CONFIG.retries
     conda:
         "../envs/reversal_curse.yaml"
     params:
@@ -37,6 +38,7 @@ rule aggregate_sweep:
         "results/sweeps/{sweep}/{table}.parquet",
     log:
         "results/logs/aggregate/{sweep}/{table}.log",
+    retries: CONFIG.retries
     conda:
         "../envs/reversal_curse.yaml"
     params:

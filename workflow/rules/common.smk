@@ -12,7 +12,9 @@ from reversal_curse.claims.ledger import claim_tables
 from reversal_curse.code_version import claims_version, figure_version
 from reversal_curse.config import Config, read_yaml
 from reversal_curse.errors import ConfigError
+from reversal_curse.packing import packs
 from reversal_curse.registry import FAMILIES, FIGURES, run_tables
+from reversal_curse.runs import is_trained
 from reversal_curse.sweep import (
     check_figures,
     dataset_directory,
@@ -60,6 +62,9 @@ or_exit(check_figures, CONFIG)
 
 validate(config, "../schemas/config.schema.json", set_default=False)
 
+PACKS = packs(SWEEPS, CONFIG.job_minutes, CONFIG.hardware)
+PACK_OF = {directory: name for name, pack in PACKS.items() for directory in pack.points}
+
 DATASETS = {dataset_directory(settings): settings for settings in POINTS.values()}
 
 
@@ -78,6 +83,38 @@ def find(kind, directory, known):
 def point_settings(wildcards):
     """Settings of the grid point whose run directory a rule was asked for."""
     return find("grid point", wildcards.point, POINTS)
+
+
+def pack(wildcards):
+    """The grid points of the training job that a rule was asked for."""
+    return find("training job", wildcards.pack, PACKS)
+
+
+def title_of_pack(wildcards):
+    """What a training job is, in words."""
+    chosen = pack(wildcards)
+    count, sweeps = len(chosen.points), ", ".join(chosen.sweeps)
+    return f"{count} grid point{'s' * (count > 1)} of {chosen.family} ({sweeps})"
+
+
+def datasets_of_pack(wildcards):
+    """The datasets that a training job reads."""
+    directories = map(dataset_directory, pack(wildcards).points.values())
+    return [f"results/data/{directory}/dataset.parquet" for directory in dict.fromkeys(directories)]
+
+
+def call_for_another_try(wildcards):
+    """What stands there after a grid point of a training job failed: newer than its report."""
+    again = f"results/packs/{wildcards.pack}.again"
+    return again if os.path.exists(again) else []
+
+
+def report_of_point(wildcards):
+    """What the training job of a grid point writes; nothing where the point is trained."""
+    settings = point_settings(wildcards)
+    if is_trained(Path("results/trained") / wildcards.point, settings):
+        return []
+    return f"results/packs/{PACK_OF[wildcards.point]}.json"
 
 
 def dataset_settings(wildcards):

@@ -14,6 +14,7 @@ rule dataset:
         "results/logs/data/{dataset}.log",
     wildcard_constraints:
         dataset="task=[a-z0-9_=/]+",
+    localrule: True
     conda:
         "../envs/reversal_curse.yaml"
     params:

@@ -30,6 +30,7 @@ for figure, sweep in CONFIG.figures.items():
             "../envs/reversal_curse.yaml"
         params:
             figure=figure,
+            sweep=sweep,
             variants=labels_of_variants(sweep),
             version=figure_version(figure),
         message:

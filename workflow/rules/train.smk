@@ -1,30 +1,61 @@
-"""Training: one rule per family, one job per grid point, all seeds in it."""
+"""Training. Per family, one rule that trains grid points, several small ones in a job, and
+one that puts each where tables are read. What was trained is kept in results/trained/, which
+Snakemake knows nothing of: it deletes what a job that failed had written."""
 
 for family in FAMILIES:
 
     rule:
+        f"Train grid points of the family {family}; all seeds of a point are one batch."
         name:
             f"train_{family}"
         input:
-            dataset=lambda wildcards: f"results/data/{dataset_directory(point_settings(wildcards))}/dataset.parquet",
+            lambda wildcards: datasets_of_pack(wildcards),
+            lambda wildcards: call_for_another_try(wildcards),
         output:
-            [f"results/runs/{{point}}/{table}.parquet" for table in run_tables(family)],
-            record="results/runs/{point}/run.json",
+            temp("results/packs/{pack}.json"),
         log:
-            "results/logs/runs/{point}.log",
+            "results/logs/packs/{pack}.log",
         wildcard_constraints:
-            point=f"task=[a-z_]+/family={family}/[a-z0-9_=/]+",
+            pack=f"{family}_[a-z]+",
+        retries: CONFIG.retries
         conda:
             "../envs/reversal_curse.yaml"
         resources:
             gpu=1,
+            attempts_left=lambda wildcards, attempt: CONFIG.retries + 1 - attempt,
+        params:
+            points=lambda wildcards: pack(wildcards).to_json(),
+            title=lambda wildcards: title_of_pack(wildcards),
+        message:
+            "train {params.title}"
+        shell:
+            "python -m reversal_curse train-pack --points {params.points:q} --data results/data "
+            "--trained results/trained --checkpoints results/checkpoints --logs results/logs/runs "
+            "--report {output:q} --threads {threads} --attempts-left {resources.attempts_left} "
+            "> {log:q} 2>&1"
+
+    rule:
+        f"Put a trained grid point of the family {family} where tables are read."
+        name:
+            f"collect_{family}"
+        input:
+            report=lambda wildcards: report_of_point(wildcards),
+        output:
+            [f"results/runs/{{point}}/{table}.parquet" for table in run_tables(family)],
+            "results/runs/{point}/run.json",
+        log:
+            "results/logs/collect/{point}.log",
+        wildcard_constraints:
+            point=f"task=[a-z_]+/family={family}/[a-z0-9_=/]+",
+        localrule: True
+        conda:
+            "../envs/reversal_curse.yaml"
         params:
             settings=lambda wildcards: settings_json(point_settings(wildcards)),
-            directory=lambda wildcards, output: os.path.dirname(output.record),
             version=TRAINING_VERSION,
+            training_log="results/logs/runs/{point}.log",
         message:
-            "train {wildcards.point}"
+            "{wildcards.point}"
         shell:
-            "python -m reversal_curse train --settings {params.settings:q} --dataset {input.dataset:q} "
-            "--output {params.directory:q} --threads {threads} "
-            "--checkpoints results/checkpoints > {log:q} 2>&1"
+            "python -m reversal_curse.collect --trained results/trained --point {wildcards.point:q} "
+            "--report {input.report:q} --log {params.training_log:q} --output {output:q} > {log:q} 2>&1"

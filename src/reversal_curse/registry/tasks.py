@@ -28,6 +28,10 @@ class Task:
     """Tokens of the answer, which ends every sentence."""
     class_size: Callable[[Any], int]
     """How many tokens could stand in the answer's place, to one who knows its class."""
+    sentences: Callable[[Any], int]
+    """Sentences in a seed's training set."""
+    length: Callable[[Any], int]
+    """Tokens in a sentence."""
     min_vocab_size: int
     """The smallest vocabulary that leaves a fact to train on and one to hold out."""
     max_train_facts: Callable[[Any], int] | None = None
@@ -41,6 +45,29 @@ class Task:
         return import_module(self.module)
 
 
+def _word_facts(settings: Any) -> tuple[int, int]:
+    """Train and validation facts of entities that are words (see `tasks/words.py`)."""
+    letters = settings.vocab_size // 4
+    count = min(letters**settings.entity_length, 2 * letters)
+    train = round(0.7 * count)
+    validation = count - train
+    return (
+        (min(train, 100), min(validation, 50))
+        if settings.entity_length == 3
+        else (train, validation)
+    )
+
+
+def _weighted(train: int, validation: int) -> Callable[[Any], int]:
+    """Training sentences, where each train and each validation fact has so many."""
+
+    def sentences(settings: Any) -> int:
+        facts = _word_facts(settings)
+        return train * facts[0] + validation * facts[1]
+
+    return sentences
+
+
 # Axes that shape a dataset and that some tasks lack.
 TASK_AXES = frozenset({"entity_length", "distance", "train_facts"})
 
@@ -52,6 +79,8 @@ TASKS = {
         relations=lambda settings: 2,
         answer_length=lambda settings: settings.entity_length,
         class_size=lambda settings: settings.vocab_size // 4,
+        sentences=_weighted(train=2, validation=1),
+        length=lambda settings: 2 * settings.entity_length + 1,
         min_vocab_size=8,
     ),
     "chain": Task(
@@ -61,6 +90,8 @@ TASKS = {
         relations=lambda settings: 2,
         answer_length=lambda settings: settings.entity_length,
         class_size=lambda settings: settings.vocab_size // 4,
+        sentences=_weighted(train=3, validation=2),
+        length=lambda settings: 2 * settings.entity_length + 1,
         min_vocab_size=8,
     ),
     "chain_related": Task(
@@ -70,6 +101,8 @@ TASKS = {
         relations=lambda settings: 2,
         answer_length=lambda settings: 2,
         class_size=lambda settings: 3 * settings.vocab_size // 4,
+        sentences=lambda settings: 3 * settings.train_facts + 2 * (settings.vocab_size // 16),
+        length=lambda settings: 5,
         min_vocab_size=16,
         max_train_facts=lambda settings: 3 * settings.vocab_size // 4 - settings.vocab_size // 16,
     ),
@@ -80,6 +113,8 @@ TASKS = {
         relations=lambda settings: 3,
         answer_length=lambda settings: 1,
         class_size=lambda settings: settings.vocab_size // 4,
+        sentences=lambda settings: 7 * (settings.vocab_size // 4),
+        length=lambda settings: 7,
         min_vocab_size=16,
     ),
     "facts": Task(
@@ -89,6 +124,8 @@ TASKS = {
         relations=lambda settings: settings.distance,
         answer_length=lambda settings: 1,
         class_size=lambda settings: settings.vocab_size // 4,
+        sentences=lambda settings: settings.vocab_size // 4,
+        length=lambda settings: settings.distance + 2,
         min_vocab_size=8,
     ),
 }

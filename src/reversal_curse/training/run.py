@@ -6,6 +6,7 @@ import hashlib
 import json
 import platform
 import time
+from contextlib import nullcontext
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -34,13 +35,15 @@ def run_grid_point(
     threads: int,
     checkpoint_folder: Path | None = None,
     checkpoint_seconds: float = 600.0,
+    interruption: Interruption | None = None,
 ) -> None:
     """Train all seeds of a grid point and write its tables and `run.json` into `output`.
 
     On a CPU the tables depend on the settings alone, byte for byte, on one machine and
     for one number of threads, also where a run was stopped and taken up again from below
     `checkpoint_folder`. Raises UserError where the dataset does not fit the settings, and
-    Interrupted where a signal or the end of the job's time asks to stop.
+    Interrupted where a signal or the end of the job's time asks to stop; `interruption` is
+    who listens, where somebody does already.
     """
     started = time.time()
     torch.set_num_threads(threads)
@@ -55,8 +58,8 @@ def run_grid_point(
     checkpoints = None
     if checkpoint_folder:
         checkpoints = Checkpoints(checkpoint_folder / run_key(settings), checkpoint_seconds)
-    with Interruption() as interruption:
-        tables = train(settings, dataset, device, checkpoints, interruption)
+    with nullcontext(interruption) if interruption else Interruption() as listening:
+        tables = train(settings, dataset, device, checkpoints, listening)
     for name, frame in tables.items():
         write_table(output / f"{name}.parquet", frame, TABLES[name])
     record = _run_record(settings, device, threads, started)

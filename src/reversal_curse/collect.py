@@ -1,0 +1,63 @@
+"""Put a finished run where tables are read: `python -m reversal_curse.collect`.
+
+Snakemake calls it for every grid point, where Snakemake itself runs, so it loads next to
+nothing. Files are linked, not copied, where the file system can.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+AGAIN = ".again"
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Link the files of a run; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--trained", type=Path, required=True, help="directory of finished runs")
+    parser.add_argument("--point", required=True, help="run directory, relative")
+    parser.add_argument("--report", type=Path, nargs="?", help="what became of its training job")
+    parser.add_argument("--log", type=Path, required=True, help="log of its training")
+    parser.add_argument("--output", type=Path, nargs="+", required=True, help="the files")
+    options = parser.parse_args(arguments)
+    sources = [options.trained / options.point / path.name for path in options.output]
+    if all(source.exists() for source in sources):
+        for source, path in zip(sources, options.output, strict=True):
+            _link(source, path)
+        if options.report:
+            _forget_older(options.report.with_suffix(AGAIN), options.report)
+        return 0
+    outcome = "not trained"
+    if options.report:
+        outcome = json.loads(options.report.read_text(encoding="utf-8"))[options.point]
+        # An input of the training job that is newer than its report: the next call trains again.
+        options.report.with_suffix(AGAIN).touch()
+    if options.log.exists():
+        print("\n".join(options.log.read_text(encoding="utf-8").splitlines()[-20:]))
+    print(f"{options.point}: {outcome}; the same command tries it again", file=sys.stderr)
+    return 1
+
+
+def _forget_older(path: Path, report: Path) -> None:
+    """Remove a call for another try that was answered."""
+    with suppress(FileNotFoundError):
+        if path.stat().st_mtime_ns < report.stat().st_mtime_ns:
+            path.unlink()
+
+
+def _link(source: Path, path: Path) -> None:
+    path.unlink(missing_ok=True)
+    try:
+        os.link(source, path)
+    except OSError:
+        shutil.copy2(source, path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

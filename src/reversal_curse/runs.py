@@ -1,0 +1,26 @@
+"""What stands in the directory of a run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from reversal_curse.registry import run_tables
+from reversal_curse.settings import Settings
+from reversal_curse.versions import DATA_VERSION, TRAINING_VERSION
+
+
+def run_files(settings: Settings) -> list[str]:
+    """Names of the files of a finished run; `run.json` is written last."""
+    return [*(f"{table}.parquet" for table in run_tables(settings.family)), "run.json"]
+
+
+def is_trained(directory: Path, settings: Settings) -> bool:
+    """Whether a directory holds every file of a finished run of today's training code."""
+    if not all((directory / name).exists() for name in reversed(run_files(settings))):
+        return False
+    try:
+        versions = json.loads((directory / "run.json").read_text(encoding="utf-8"))["versions"]
+        return (versions["data"], versions["training"]) == (DATA_VERSION, TRAINING_VERSION)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
