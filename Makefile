@@ -5,7 +5,7 @@ CONFIG ?= config/config.yaml
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help env figures plan test test-slurm lint format docs clean
+.PHONY: help env figures plan test slurm-packages test-slurm lint format docs clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -34,11 +34,14 @@ plan: env ## what is trained and what is waiting
 test: $(VENV)/installed-test lint ## everything that must hold, in a few minutes
 	$(BIN)/python -m pytest -n 2
 
-SLURM_PACKAGES := slurm-wlm munge
+SLURM_PACKAGES := slurm-wlm slurmdbd mariadb-server munge
 
-test-slurm: $(VENV)/installed-test ## the workflow on a real SLURM, on this machine (Debian, root)
-	@command -v slurmctld > /dev/null || { echo "installing $(SLURM_PACKAGES)"; \
-	    apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(SLURM_PACKAGES) > /dev/null; }
+slurm-packages: # what `make test-slurm` needs of the system (Debian, root)
+	@export PATH="$$PATH:/usr/sbin"; which slurmctld slurmdbd mariadbd munged > /dev/null || { \
+	    echo "installing $(SLURM_PACKAGES)"; apt-get update -qq && \
+	    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(SLURM_PACKAGES) > /dev/null; }
+
+test-slurm: $(VENV)/installed-test slurm-packages ## the workflow on a real SLURM, on this machine (Debian, root)
 	$(BIN)/python -m pytest tests/slurm
 
 lint: $(VENV)/installed-test ## ruff, snakefmt and Snakemake's linter

@@ -14,6 +14,9 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+from reversal_curse.atomic import replacing
+
+TRAINED = "trained"
 AGAIN = ".again"
 
 
@@ -26,22 +29,30 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--log", type=Path, required=True, help="log of its training")
     parser.add_argument("--output", type=Path, nargs="+", required=True, help="the files")
     options = parser.parse_args(arguments)
+    outcome = _outcome(options.report, options.point) if options.report else TRAINED
     sources = [options.trained / options.point / path.name for path in options.output]
-    if all(source.exists() for source in sources):
+    if outcome == TRAINED and all(source.exists() for source in sources):
         for source, path in zip(sources, options.output, strict=True):
             _link(source, path)
         if options.report:
             _forget_older(options.report.with_suffix(AGAIN), options.report)
         return 0
-    outcome = "not trained"
     if options.report:
-        outcome = json.loads(options.report.read_text(encoding="utf-8"))[options.point]
         # An input of the training job that is newer than its report: the next call trains again.
         options.report.with_suffix(AGAIN).touch()
     if options.log.exists():
         print("\n".join(options.log.read_text(encoding="utf-8").splitlines()[-20:]))
-    print(f"{options.point}: {outcome}; the same command tries it again", file=sys.stderr)
+    reason = "its files are missing" if outcome == TRAINED else outcome
+    print(f"{options.point}: {reason}; the same command tries it again", file=sys.stderr)
     return 1
+
+
+def _outcome(report: Path, point: str) -> str:
+    """What became of a grid point in its training job."""
+    try:
+        return json.loads(report.read_text(encoding="utf-8"))[point]
+    except (OSError, ValueError, KeyError, TypeError):
+        return f"{report} says nothing of it"
 
 
 def _forget_older(path: Path, report: Path) -> None:
@@ -52,11 +63,11 @@ def _forget_older(path: Path, report: Path) -> None:
 
 
 def _link(source: Path, path: Path) -> None:
-    path.unlink(missing_ok=True)
-    try:
-        os.link(source, path)
-    except OSError:
-        shutil.copy2(source, path)
+    with replacing(path) as partial:
+        try:
+            os.link(source, partial)
+        except OSError:
+            shutil.copy2(source, partial)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from pathlib import Path
 
 # Snakemake's job step forgets SLURM_CONF, so the configuration stands where SLURM looks.
 ETC = Path("/etc/slurm")
-NEEDED = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scontrol")
+NEEDED = ("munged", "slurmctld", "slurmd", "slurmdbd", "mariadbd", "sbatch", "squeue", "sacct")
 GPUS = 2
 
 SLURM_CONF = """
@@ -36,8 +36,7 @@ TaskPlugin=task/none
 MpiDefault=none
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core_Memory
-AccountingStorageType=accounting_storage/none
-JobAcctGatherType=jobacct_gather/none
+{accounting}
 GresTypes=gpu
 ReturnToService=2
 MinJobAge=3600
@@ -49,6 +48,38 @@ NodeName={host} NodeAddr=127.0.0.1 CPUs=16 RealMemory=400000 Gres=gpu:{gpus}
 PartitionName=main Default=YES Nodes=ALL MaxTime=INFINITE State=UP
 """
 
+WITHOUT_ACCOUNTING = """
+AccountingStorageType=accounting_storage/none
+JobAcctGatherType=jobacct_gather/none
+"""
+WITH_ACCOUNTING = """
+AccountingStorageType=accounting_storage/slurmdbd
+AccountingStorageHost=127.0.0.1
+AccountingStoragePort={port}
+AccountingStoragePass={folder}/munge/socket
+AccountingStorageTRES=gres/gpu
+AccountingStoreFlags=job_comment
+JobAcctGatherType=jobacct_gather/linux
+JobAcctGatherFrequency=1
+"""
+SLURMDBD_CONF = """
+AuthType=auth/munge
+AuthInfo=socket={folder}/munge/socket
+DbdHost=localhost
+DbdAddr=127.0.0.1
+DbdPort={port}
+SlurmUser=root
+StorageType=accounting_storage/mysql
+StorageHost=127.0.0.1
+StoragePort={database_port}
+StorageUser=slurm
+StoragePass=slurm
+StorageLoc=slurm
+LogFile={folder}/slurmdbd.log
+PidFile={folder}/slurmdbd.pid
+"""
+CONFIGS = ("slurm.conf", "gres.conf", "slurmdbd.conf")
+
 
 def missing() -> list[str]:
     """Programs that are not installed."""
@@ -57,10 +88,11 @@ def missing() -> list[str]:
 
 
 class Cluster:
-    """munged, slurmctld and slurmd; use it as a context."""
+    """munged, slurmctld, slurmd and, with `accounting`, slurmdbd; use it as a context."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, accounting: bool):
         self.folder = folder
+        self.accounting = accounting
         self.host = socket.gethostname().split(".")[0]
         self.daemons: dict[str, subprocess.Popen] = {}
         self.environment = {
@@ -85,8 +117,11 @@ class Cluster:
         devices = [self.folder / f"gpu{number}" for number in range(GPUS)]
         for device in devices:
             subprocess.run(["mknod", device, "c", "1", "3"], check=True)
+        port, database_port = _free_port(), _free_port()
+        accounting = WITH_ACCOUNTING if self.accounting else WITHOUT_ACCOUNTING
         (self.folder / "slurm.conf").write_text(
             SLURM_CONF.format(
+                accounting=accounting.format(port=port, folder=self.folder),
                 host=self.host,
                 folder=self.folder,
                 gpus=GPUS,
@@ -97,8 +132,13 @@ class Cluster:
         (self.folder / "gres.conf").write_text(
             "".join(f"NodeName={self.host} Name=gpu File={device}\n" for device in devices)
         )
+        slurmdbd = self.folder / "slurmdbd.conf"
+        slurmdbd.touch(mode=0o600)
+        slurmdbd.write_text(
+            SLURMDBD_CONF.format(folder=self.folder, port=port, database_port=database_port)
+        )
         ETC.mkdir(exist_ok=True)
-        for name in ("slurm.conf", "gres.conf"):
+        for name in CONFIGS:
             (ETC / name).symlink_to(self.folder / name)  # fails where the machine has a SLURM
         munge = self.folder / "munge"
         self._start(
@@ -107,6 +147,10 @@ class Cluster:
             *(f"--log-file={munge}/log", f"--seed-file={munge}/seed"),
         )
         _wait_for(lambda: (munge / "socket").exists(), "munged")
+        if self.accounting:
+            self._start_database(database_port)
+            self._start("slurmdbd", "-D")
+            _wait_for(lambda: self.call("sacctmgr", "-i", "add", "cluster", "test"), "slurmdbd")
         self._start("slurmctld", "-D")
         self.start_node()
         _wait_for(lambda: "idle" in self.call("sinfo", "-h", "-o", "%T"), "an idle node")
@@ -119,9 +163,27 @@ class Cluster:
                 daemon.wait(10)
             except subprocess.TimeoutExpired:
                 daemon.kill()
-        for name in ("slurm.conf", "gres.conf"):
+        for name in CONFIGS:
             if (ETC / name).is_symlink():
                 (ETC / name).unlink()
+
+    def _start_database(self, port: int) -> None:
+        folder, socket_file = self.folder / "database", self.folder / "database.socket"
+        subprocess.run(
+            ["mariadb-install-db", "--user=root", f"--datadir={folder}", "--skip-test-db"],
+            check=True,
+            capture_output=True,
+        )
+        self._start(
+            *("mariadbd", "--no-defaults", "--user=root", f"--datadir={folder}"),
+            *(f"--socket={socket_file}", "--bind-address=127.0.0.1", f"--port={port}"),
+            f"--pid-file={self.folder}/mariadbd.pid",
+        )
+        grant = "CREATE USER slurm@'%' IDENTIFIED BY 'slurm'; GRANT ALL ON slurm.* TO slurm@'%';"
+        client = ["mariadb", "--no-defaults", f"--socket={socket_file}", "--execute"]
+        _wait_for(
+            lambda: not subprocess.run([*client, grant], capture_output=True).returncode, "database"
+        )
 
     def start_node(self) -> None:
         """Start slurmd."""
@@ -147,6 +209,12 @@ class Cluster:
         """Every job that the controller knows, finished or not, as `scontrol show job` says."""
         lines = self.call("scontrol", "--oneliner", "show", "job").splitlines()
         return [dict(re.findall(r"(\w[\w:/]*)=(\S*)", line)) for line in lines if "JobId=" in line]
+
+    def accounts(self) -> list[dict[str, str]]:
+        """Every job that the accounting database knows: see `sacct`."""
+        fields = ("JobID", "Comment", "State", "AllocTRES", "ReqMem", "Timelimit")
+        lines = self.call("sacct", "-X", "-P", "-n", "-o", ",".join(fields)).splitlines()
+        return [dict(zip(fields, line.split("|"), strict=True)) for line in lines]
 
     def jobs_of(self, rule: str) -> list[dict[str, str]]:
         """The jobs of one Snakemake rule."""

@@ -13,10 +13,9 @@ import yaml
 
 from .cluster import Cluster, missing
 
-# One node, no accounting: squeue tells what became of a job, and questions may be frequent.
+# A cluster of one's own: questions may be frequent.
 HERE = [
     "--slurm-no-account",
-    *("--slurm-status-command", "squeue"),
     *("--slurm-init-seconds-before-status-checks", "2"),
     *("--seconds-between-status-checks", "2"),
     *("--latency-wait", "10"),
@@ -45,8 +44,9 @@ class OnSlurm:
     directory: Path
     cluster: Cluster
 
-    def write_config(self, **defaults) -> None:
-        config = {**BASE, "defaults": {**BASE["defaults"], **defaults}}
+    def write_config(self, sweeps=BASE["sweeps"], figures=BASE["figures"], **defaults) -> None:
+        config = {"defaults": {**BASE["defaults"], **defaults}, "sweeps": sweeps}
+        config["figures"] = figures
         (self.directory / "config.yaml").write_text(yaml.safe_dump(config))
 
     def start(self, *targets: str) -> subprocess.Popen:
@@ -78,16 +78,21 @@ class OnSlurm:
         assert process.returncode == 0, output
         return output
 
+    def training_log(self) -> str:
+        """What the grid points' own logs say."""
+        logs = self.directory.glob("results/logs/runs/**/*.log")
+        return "".join(path.read_text() for path in logs)
+
     def checkpoints(self) -> list[Path]:
         return list(self.directory.glob("results/checkpoints/*/[0-9]*.pt"))
 
 
-@pytest.fixture(scope="session")
-def cluster(tmp_path_factory) -> Cluster:
-    """A running cluster."""
+@pytest.fixture(scope="module")
+def cluster(request, tmp_path_factory) -> Cluster:
+    """A running cluster, with the accounting that the module asks for."""
     if missing() or os.getuid():
         pytest.fail(f"a real SLURM needs root and {', '.join(missing())}; see `make test-slurm`")
-    with Cluster(tmp_path_factory.mktemp("slurm")) as running:
+    with Cluster(tmp_path_factory.mktemp("slurm"), request.module.ACCOUNTING) as running:
         yield running
 
 

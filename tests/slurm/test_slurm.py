@@ -5,29 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import time
+from pathlib import Path
 
-LONG = {"epochs": 6000, "eval_every": 3000}  # long enough to disturb
+from .jobs import known, new_jobs, running, wait_for
 
-
-def new_jobs(cluster, rule: str, before: set[str]) -> list[dict[str, str]]:
-    return [job for job in cluster.jobs_of(rule) if job["JobId"] not in before]
-
-
-def known(cluster) -> set[str]:
-    return {job["JobId"] for job in cluster.jobs()}
-
-
-def wait_for(condition, seconds: float = 90):
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.2)
-    return found
-
-
-def running(cluster, before: set[str]) -> list[dict[str, str]]:
-    jobs = new_jobs(cluster, "train", before)
-    return [job for job in jobs if job["JobState"] == "RUNNING"]
+ACCOUNTING = True
+LONG = {"epochs": 12000, "eval_every": 3000}  # long enough to disturb
 
 
 def test_a_sweep_goes_from_the_config_to_figures_with_one_gpu_for_each_training_job(workflow):
@@ -53,6 +36,44 @@ def test_a_sweep_goes_from_the_config_to_figures_with_one_gpu_for_each_training_
         assert "TresPerJob" not in job
         assert "mem=8000M" in job["TRES"]
         assert job["TimeLimit"] == "01:00:00"
+    accounts = [job for job in workflow.cluster.accounts() if job["JobID"] not in before]
+    for job in accounts:
+        training = job["Comment"].startswith("rule_train")
+        assert ("gres/gpu=1" in job["AllocTRES"]) == training
+        assert ("gres/gpu" in job["AllocTRES"]) == training
+        assert job["ReqMem"] == ("48000M" if training else "8000M")
+    assert {job["State"] for job in accounts} == {"COMPLETED"}
+    (report,) = workflow.directory.glob("results/logs/slurm/efficiency_report_*.csv")
+    assert "train_gpt" in report.read_text()
+
+
+def test_two_jobs_at_a_time_have_a_gpu_each(workflow):
+    workflow.write_config(**LONG)
+    before = known(workflow.cluster)
+    process = workflow.start("metrics")
+    try:
+        wait_for(lambda: len(running(workflow.cluster, before)) == 2)
+        devices = wait_for(lambda: len(found := devices_of_training()) == 2 and found)
+        assert sorted(devices) == ["0", "1"]
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)  # else it would submit them again
+        process.communicate()
+        for job in running(workflow.cluster, before):
+            workflow.cluster.call("scancel", job["JobId"])
+
+
+def devices_of_training() -> list[str]:
+    """CUDA_VISIBLE_DEVICES of every training job on this machine."""
+    devices = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            arguments = (folder / "cmdline").read_bytes().split(b"\0")
+            environment = (folder / "environ").read_bytes().split(b"\0")
+        except OSError:  # it has ended
+            continue
+        if arguments[1:4] == [b"-m", b"reversal_curse", b"train-pack"]:
+            devices += [e.split(b"=")[1].decode() for e in environment if b"CUDA_VISIBLE" in e]
+    return devices
 
 
 def test_a_cancelled_job_is_tried_again_with_more_and_goes_on_where_it_was(workflow):
@@ -60,12 +81,10 @@ def test_a_cancelled_job_is_tried_again_with_more_and_goes_on_where_it_was(workf
     before = known(workflow.cluster)
     process = workflow.start("results/figures/reversal_curve.pdf")
     (first,) = wait_for(lambda: running(workflow.cluster, before))
-    time.sleep(6)  # it trains
+    wait_for(lambda: "epoch 0 of" in workflow.training_log())
     workflow.cluster.call("scancel", first["JobId"])
     workflow.finish(process)
-    jobs = sorted(
-        new_jobs(workflow.cluster, "train_gpt", before), key=lambda job: int(job["JobId"])
-    )
+    jobs = new_jobs(workflow.cluster, "train_gpt", before)
     assert [job["JobState"] for job in jobs] == ["CANCELLED", "COMPLETED"]
     assert "mem=96000M" in jobs[1]["TRES"]
     assert jobs[1]["TimeLimit"] == "2-00:00:00"
@@ -81,14 +100,39 @@ def test_a_job_whose_time_is_nearly_up_stops_and_the_next_one_goes_on(workflow):
     output = workflow.finish(
         workflow.start(target, "--set-resources", "train_gpt:runtime=3 * attempt")
     )
-    jobs = sorted(
-        new_jobs(workflow.cluster, "train_gpt", before), key=lambda job: int(job["JobId"])
+    jobs = new_jobs(workflow.cluster, "train_gpt", before)
+    assert [job["JobState"] for job in jobs] in (
+        ["FAILED", "COMPLETED"],
+        ["FAILED", "FAILED", "COMPLETED"],  # on a slow machine
     )
-    assert [job["JobState"] for job in jobs] == ["FAILED", "COMPLETED"]
-    assert [job["TimeLimit"] for job in jobs] == ["00:03:00", "00:06:00"]
-    assert "stopped by the end of the job's time after epoch" in output
-    (log,) = workflow.directory.glob("results/logs/runs/**/*.log")
-    assert "going on after epoch" in log.read_text()
+    assert [job["TimeLimit"] for job in jobs][:2] == ["00:03:00", "00:06:00"]
+    assert "stopped with 0 of 1 grid points finished" in output
+    assert "stopped by the end of the job's time after epoch" in workflow.training_log()
+    assert "going on after epoch" in workflow.training_log()
+
+
+def test_a_grid_point_that_fails_is_tried_again_and_its_neighbours_are_kept(workflow):
+    """Two grid points of one job; the dataset of one is no Parquet at first."""
+    sweep = {"name": "vocab", "vocab_size": [20, 24]}
+    workflow.write_config(sweeps=[sweep], figures={"reversal_vocab": "vocab"})
+    workflow.finish(workflow.start("data"))
+    dataset = next(workflow.directory.glob("results/data/**/vocab_size=24/**/dataset.parquet"))
+    content, times = dataset.read_bytes(), dataset.stat().st_mtime_ns
+    dataset.write_bytes(b"no table")
+    os.utime(dataset, ns=(times, times))
+    before = known(workflow.cluster)
+    process = workflow.start("metrics")
+    output, _ = process.communicate(timeout=400)
+    assert process.returncode == 1
+    assert "dataset.parquet: no readable Parquet table" in output
+    jobs = new_jobs(workflow.cluster, "train_gpt", before)
+    assert [job["JobState"] for job in jobs] == ["FAILED", "FAILED", "COMPLETED"]
+    assert [job["MinMemoryNode"] for job in jobs] == ["48000M", "96000M", "144000M"]
+    assert len(list(workflow.directory.glob("results/runs/**/vocab_size=20/**/run.json"))) == 1
+    dataset.write_bytes(content)
+    os.utime(dataset, ns=(times, times))
+    workflow.finish(workflow.start("metrics"))
+    assert len(list(workflow.directory.glob("results/runs/**/run.json"))) == 2
 
 
 def test_a_drained_node_delays_the_sweep_and_no_more(workflow):

@@ -255,3 +255,18 @@ def test_a_workflow_that_was_killed_says_what_to_do_and_then_ends_complete(root,
     workflow.snakemake(target)
     assert (tmp_path / target).exists()
     assert not list(tmp_path.glob("results/checkpoints/*"))
+
+
+def test_a_second_snakemake_in_the_same_folder_leaves_the_first_alone(root, tmp_path, tiny):
+    workflow = Workflow(root, tmp_path, root / "Snakefile", lock=True)
+    workflow.write_config(tiny)
+    target = "results/figures/reversal_curve.pdf"
+    first = workflow.start(target)
+    deadline = time.monotonic() + 120
+    while not list(tmp_path.glob("results/logs/packs/*.log")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    output = workflow.snakemake(target, status=1)
+    assert "Directory cannot be locked" in output
+    output, _ = first.communicate(timeout=120)
+    assert first.returncode == 0, output
+    assert (tmp_path / target).exists()

@@ -21,12 +21,12 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from reversal_curse.atomic import replacing
+from reversal_curse.collect import TRAINED
 from reversal_curse.errors import UserError
 from reversal_curse.runs import is_trained
 from reversal_curse.settings import Settings
 from reversal_curse.sweep import dataset_directory, run_directory
 
-TRAINED = "trained"
 STOPPED = (75, 128 + signal.SIGINT, 128 + signal.SIGTERM)
 """Exit statuses of a process that was asked to stop: see `interruption.py`."""
 
