@@ -19,7 +19,7 @@ rule aggregate_metrics:
         ),
     log:
         "results/logs/aggregate/metrics.log",
-    retries: CONFIG.retries
+    retries: RETRIES
     conda:
         "../envs/reversal_curse.yaml"
     params:
@@ -38,7 +38,7 @@ rule aggregate_sweep:
         "results/sweeps/{sweep}/{table}.parquet",
     log:
         "results/logs/aggregate/{sweep}/{table}.log",
-    retries: CONFIG.retries
+    retries: RETRIES
     conda:
         "../envs/reversal_curse.yaml"
     params:

@@ -65,6 +65,9 @@ validate(config, "../schemas/config.schema.json", set_default=False)
 PACKS = packs(SWEEPS, CONFIG.job_minutes, CONFIG.hardware)
 PACK_OF = {directory: name for name, pack in PACKS.items() for directory in pack.points}
 
+# Jobs are tried again by the Snakemake that submits them; inside a job, once is enough.
+RETRIES = 0 if workflow.remote_exec else CONFIG.retries
+
 DATASETS = {dataset_directory(settings): settings for settings in POINTS.values()}
 
 

@@ -17,7 +17,7 @@ for family in FAMILIES:
             "results/logs/packs/{pack}.log",
         wildcard_constraints:
             pack=f"{family}_[a-z]+",
-        retries: CONFIG.retries
+        retries: RETRIES
         conda:
             "../envs/reversal_curse.yaml"
         resources:
