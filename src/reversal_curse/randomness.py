@@ -50,19 +50,40 @@ def stacked_permutations(generators: list[torch.Generator], n: int) -> torch.Ten
     return torch.stack([torch.randperm(n, generator=generator) for generator in generators])
 
 
-class Dropout:
-    """Inverted dropout whose masks come from each replica's own generator."""
+def dropout_factors(generators: list[torch.Generator], count: int, rate: float) -> torch.Tensor:
+    """Factors (S, count) of inverted dropout: 0 at the rate, 1 / (1 - rate) elsewhere.
 
-    def __init__(self, generators: list[torch.Generator], rate: float):
-        self.generators = generators
-        self.rate = rate
+    All that a step needs are drawn at once, each seed's by its own generator.
+    """
+    noise = stacked_uniform(generators, (count,))
+    return (noise >= rate).to(noise.dtype).div_(1.0 - rate)
+
+
+class Masks:
+    """Hands out the factors (S, count) of one step, one place in the model after the other."""
+
+    def __init__(self, factors: torch.Tensor):
+        self.factors = factors
+        self.used = 0
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """`x` of shape (S, ...) with entries dropped at `rate`, the others scaled up."""
-        noise = stacked_uniform(self.generators, x.shape[1:])
-        return x * (noise >= self.rate).to(x.dtype).div_(1.0 - self.rate)
+        """`x` of shape (S, ...) times the next factors."""
+        start, self.used = self.used, self.used + x[0].numel()
+        return x * self.factors[:, start : self.used].view(x.shape)
+
+
+class Counter:
+    """Counts the factors that a step needs for each seed."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """`x` as it is."""
+        self.count += x[0].numel()
+        return x
 
 
 def no_dropout(x: torch.Tensor) -> torch.Tensor:
-    """The identity: what evaluation, and a rate of 0, use in place of `Dropout`."""
+    """The identity: what evaluation, and a rate of 0, use in place of `Masks`."""
     return x

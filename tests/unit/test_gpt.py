@@ -10,7 +10,7 @@ import transformers
 
 from reversal_curse.models.positional import alibi_bias, apply_rotary, rotary_angles
 from reversal_curse.models.transformer import Transformer
-from reversal_curse.randomness import Dropout, seed_generators
+from reversal_curse.randomness import Counter, Masks, dropout_factors, seed_generators
 from reversal_curse.settings import POS_ENCODINGS
 
 from .hugging_face import hugging_face_twin
@@ -136,14 +136,27 @@ def test_frozen_embeddings_take_no_gradient(small_settings):
 
 
 def test_dropout_of_a_seed_is_the_same_whatever_stands_beside_it():
-    x = torch.ones(3, 4, 5)
-    together = Dropout(seed_generators([0, 1, 2], "dropout"), 0.4)(x)
-    alone = Dropout(seed_generators([2], "dropout"), 0.4)(x[:1])
+    together = dropout_factors(seed_generators([0, 1, 2], "dropout"), 20, 0.4)
+    alone = dropout_factors(seed_generators([2], "dropout"), 20, 0.4)
     assert torch.equal(together[2:], alone)
     assert not torch.equal(together[0], together[1])
 
 
 def test_dropout_keeps_the_mean_and_drops_at_its_rate():
-    dropped = Dropout(seed_generators([0], "dropout"), 0.1)(torch.ones(1, 200_000))
-    assert (dropped == 0).float().mean().item() == pytest.approx(0.1, abs=0.005)
-    assert dropped.mean().item() == pytest.approx(1.0, abs=0.005)
+    factors = dropout_factors(seed_generators([0], "dropout"), 200_000, 0.1)
+    assert (factors == 0).float().mean().item() == pytest.approx(0.1, abs=0.005)
+    assert factors.mean().item() == pytest.approx(1.0, abs=0.005)
+
+
+def test_every_place_of_the_model_has_dropout_factors_of_its_own(small_settings):
+    model = build(small_settings())
+    counter = Counter()
+    model(random_tokens(), 1, counter)
+    masks = Masks(torch.ones(3, counter.count))
+    kept = model(random_tokens(), 1, masks)
+    assert masks.used == counter.count
+    torch.testing.assert_close(kept, model(random_tokens(), 1))
+    for place in (0, counter.count // 2, counter.count - 1):
+        factors = torch.ones(3, counter.count)
+        factors[:, place:] = 0
+        assert not torch.allclose(model(random_tokens(), 1, Masks(factors)), kept)

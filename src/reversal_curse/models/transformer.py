@@ -76,14 +76,15 @@ class Attention(nn.Module):
         self.qkv = Linear(generators, d, 3 * d, INIT_STD)
         self.proj = Linear(generators, d, d, INIT_STD / math.sqrt(2 * settings.layers))
 
-    def forward(self, x: torch.Tensor, batch: int, noise: Noise) -> torch.Tensor:
-        scores, value = self.scores(x, batch)
+    def forward(self, x: torch.Tensor, batch: int, last: int, noise: Noise) -> torch.Tensor:
+        """What is added at the `last` final tokens: (S, B * last, d)."""
+        scores, value = self.scores(x, batch, last)
         weights = noise(scores.softmax(-1))
-        mixed = (weights @ value).transpose(2, 3).reshape(x.shape)
+        mixed = (weights @ value).transpose(2, 3).reshape(len(x), batch * last, -1)
         return noise(self.proj(mixed))
 
-    def scores(self, x: torch.Tensor, batch: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Pre-softmax scores (S, B, heads, T, T) and values (S, B, heads, T, head_dim)."""
+    def scores(self, x: torch.Tensor, batch: int, last: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Pre-softmax scores (S, B, heads, last, T) and values (S, B, heads, T, head_dim)."""
         s, n, d = x.shape
         length, head_dim = n // batch, d // self.heads
         qkv = self.qkv(x).view(s, batch, length, 3, self.heads, head_dim)
@@ -91,12 +92,12 @@ class Attention(nn.Module):
         if self.pos_encoding == "rotary":
             angles = rotary_angles(length, self.rotated, x.device)
             query, key = apply_rotary(query, angles), apply_rotary(key, angles)
-        scores = query @ key.transpose(-1, -2) / math.sqrt(head_dim)
+        scores = query[..., length - last :, :] @ key.transpose(-1, -2) / math.sqrt(head_dim)
         if self.pos_encoding == "alibi":
-            scores = scores + alibi_bias(length, self.heads, x.device)
+            scores = scores + alibi_bias(length, self.heads, x.device)[:, length - last :]
         if self.causal:
             future = torch.ones(length, length, dtype=torch.bool, device=x.device).triu(1)
-            scores = scores.masked_fill(future, -math.inf)
+            scores = scores.masked_fill(future[length - last :], -math.inf)
         return scores, value
 
 
@@ -112,10 +113,21 @@ class Block(nn.Module):
         self.fc = Linear(generators, d, 4 * d, INIT_STD)
         self.proj = Linear(generators, 4 * d, d, INIT_STD / math.sqrt(2 * settings.layers))
 
-    def forward(self, x: torch.Tensor, batch: int, noise: Noise) -> torch.Tensor:
-        x = x + self.attention(self.ln_1(x), batch, noise)
+    def forward(self, x: torch.Tensor, batch: int, last: int, noise: Noise) -> torch.Tensor:
+        """The residual stream (S, B * last, d) at the `last` final tokens, from all of it."""
+        attended = self.attention(self.ln_1(x), batch, last, noise)
+        x = final_tokens(x, batch, last) + attended
         hidden = F.gelu(self.fc(self.ln_2(x)), approximate="tanh")
         return x + noise(self.proj(hidden))
+
+
+def final_tokens(x: torch.Tensor, batch: int, last: int) -> torch.Tensor:
+    """The `last` final tokens of every sentence: (S, B * T, d) to (S, B * last, d)."""
+    s, n, d = x.shape
+    length = n // batch
+    if last == length:
+        return x
+    return x.view(s, batch, length, d)[:, :, length - last :].reshape(s, batch * last, d)
 
 
 class Transformer(nn.Module):
@@ -154,11 +166,10 @@ class Transformer(nn.Module):
     def forward(self, tokens: torch.Tensor, last: int, noise: Noise = no_dropout) -> torch.Tensor:
         """Logits (S, B, last, vocabulary) at the `last` final tokens of (S, B, T)."""
         s, batch, length = tokens.shape
-        d = self.wte.shape[-1]
         x = noise(self.embed(tokens))
-        for block in self.blocks:
-            x = block(x, batch, noise)
-        x = x.view(s, batch, length, d)[:, :, length - last :].reshape(s, batch * last, d)
+        for block in self.blocks[:-1]:
+            x = block(x, batch, length, noise)
+        x = self.blocks[-1](x, batch, last, noise)
         head = self.wte.transpose(1, 2) if self.head is None else self.head
         return torch.bmm(self.ln_f(x), head).view(s, batch, last, -1)
 
@@ -177,12 +188,12 @@ class Transformer(nn.Module):
 
     def attention_scores(self, tokens: torch.Tensor) -> Iterator[torch.Tensor]:
         """Pre-softmax scores (S, B, heads, T, T) of every layer, from queries to keys."""
-        batch = tokens.shape[1]
+        _, batch, length = tokens.shape
         x = self.embed(tokens)
         for block in self.blocks:
-            scores, _ = block.attention.scores(block.ln_1(x), batch)
+            scores, _ = block.attention.scores(block.ln_1(x), batch, length)
             yield scores
-            x = block(x, batch, no_dropout)
+            x = block(x, batch, length, no_dropout)
 
     def parameter_groups(self) -> dict[str, list[Part]]:
         """Trained parameters by what they do: `all`, then a partition of them; none is empty."""

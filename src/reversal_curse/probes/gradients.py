@@ -47,8 +47,8 @@ def probe(learner: Learner) -> pl.DataFrame:
     cosine, control = _fact_cosines(learner, shown, unseen, groups)
     nll_forward, forward = _gradient(learner, lambda: _mean(_forward_nll(learner, shown)))
     nll_reverse, reverse = _gradient(learner, lambda: _mean(learner.nll(unseen)))
-    length = STEP * nll_forward / _dot(forward, forward, groups["all"])
-    predicted = {name: -length * _dot(forward, reverse, parts) for name, parts in groups.items()}
+    length = STEP * nll_forward / _dots(forward, forward, groups)["all"]
+    predicted = {name: -length * dot for name, dot in _dots(forward, reverse, groups).items()}
     del reverse
     frames = []
     for name, parts in groups.items():
@@ -82,11 +82,14 @@ def _fact_cosines(
         known = shown[:, per_fact * fact : per_fact * (fact + 1)]
         question = unseen[:, fact : fact + 1]
         _, forward = _gradient(learner, lambda known=known: _mean(_forward_nll(learner, known)))
+        squares = _dots(forward, forward, groups)
         for total, asked in zip(sums, (answers, wrong), strict=True):
             answer = asked[:, fact : fact + 1]
             _, reverse = _gradient(learner, lambda q=question, a=answer: _mean(learner.nll(q, a)))
-            for name, parts in groups.items():
-                total[name] = total[name] + _cosine(forward, reverse, parts) / facts
+            products, others = _dots(forward, reverse, groups), _dots(reverse, reverse, groups)
+            for name in groups:
+                cosine = _cosine(products[name], squares[name], others[name])
+                total[name] = total[name] + cosine / facts
             del reverse
         del forward
     return sums[0], sums[1]
@@ -121,19 +124,28 @@ def _gradient(learner: Learner, loss: Callable[[], torch.Tensor]) -> tuple[torch
     return value.detach(), gradient
 
 
-def _dot(a: Gradient, b: Gradient, parts: list[Part]) -> torch.Tensor:
-    """Inner product of two gradients over some parameters, per seed (S,)."""
-    products = [
-        (a[name][..., place] * b[name][..., place]).flatten(1).sum(1, dtype=torch.float64)
-        for name, place in parts
-    ]
-    return torch.stack(products).sum(0)
+def _dots(a: Gradient, b: Gradient, groups: dict[str, list[Part]]) -> dict[str, torch.Tensor]:
+    """Inner products of two gradients by group, per seed (S,); `all` is the sum of the others."""
+    dots = {
+        group: torch.stack(
+            [_dot(a[name][..., place], b[name][..., place]) for name, place in parts]
+        )
+        for group, parts in groups.items()
+        if group != "all"
+    }
+    dots = {group: products.sum(0) for group, products in dots.items()}
+    return {"all": torch.stack(list(dots.values())).sum(0), **dots}
 
 
-def _cosine(a: Gradient, b: Gradient, parts: list[Part]) -> torch.Tensor:
-    """Cosine of two gradients per seed (S,); 0 where one of them vanishes."""
-    norms = _dot(a, a, parts).sqrt() * _dot(b, b, parts).sqrt()
-    return torch.where(norms > 0, _dot(a, b, parts) / norms, 0.0)
+def _dot(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """Inner products (S,) in double precision of two tensors (S, ...)."""
+    return torch.bmm(a.reshape(len(a), 1, -1), b.reshape(len(b), -1, 1)).flatten().double()
+
+
+def _cosine(product: torch.Tensor, square: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    """Cosine from inner products; 0 where one of the gradients vanishes."""
+    norms = square.sqrt() * other.sqrt()
+    return torch.where(norms > 0, product / norms, 0.0)
 
 
 @contextmanager

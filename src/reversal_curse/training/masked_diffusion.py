@@ -17,7 +17,7 @@ from reversal_curse.registry import MASKINGS, TASKS
 from reversal_curse.settings import Settings
 from reversal_curse.tasks.dataset import Dataset
 from reversal_curse.training.loop import Training
-from reversal_curse.training.minibatch import minibatches
+from reversal_curse.training.minibatch import Inputs, minibatches
 
 
 def mask_token(settings: Settings) -> int:
@@ -58,11 +58,17 @@ class Masking:
 
 
 def diffusion_loss(
-    model: Transformer, sentences: torch.Tensor, masking: Masking, mask: int, dropout: Noise
+    model: Transformer,
+    sentences: torch.Tensor,
+    hidden: torch.Tensor,
+    weights: torch.Tensor,
+    dropout: Noise,
 ) -> torch.Tensor:
-    """One draw of the loss of each seed (S,): nats per token for the any-order arm."""
-    masked, weights = masking(sentences)
-    logits = model(sentences.masked_fill(masked, mask), sentences.shape[-1], dropout)
+    """The loss of each seed (S,) with the tokens of `hidden` shown for those of `sentences`.
+
+    Both are of shape (S, B, T), as are `weights`. Nats per token for the any-order arm.
+    """
+    logits = model(hidden, sentences.shape[-1], dropout)
     return (weights * answer_nll(logits, sentences)).sum(-1).mean(1)
 
 
@@ -78,8 +84,14 @@ def start(settings: Settings, dataset: Dataset, device: torch.device) -> Trainin
     noise = seed_generators(dataset.seeds, "masking", device)
     masking = Masking(settings.masking, settings.entity_length, noise)
 
-    def loss(sentences: torch.Tensor, dropout: Noise) -> torch.Tensor:
-        return diffusion_loss(model, sentences, masking, mask, dropout)
+    def prepare(sentences: torch.Tensor) -> Inputs:
+        masked, weights = masking(sentences)
+        return sentences, sentences.masked_fill(masked, mask), weights
+
+    def loss(
+        sentences: torch.Tensor, hidden: torch.Tensor, weights: torch.Tensor, dropout: Noise
+    ) -> torch.Tensor:
+        return diffusion_loss(model, sentences, hidden, weights, dropout)
 
     def ask(sentences: torch.Tensor) -> torch.Tensor:
         query = sentences.clone()
@@ -87,6 +99,6 @@ def start(settings: Settings, dataset: Dataset, device: torch.device) -> Trainin
         # [M] is no answer: the distribution is over the words of the language.
         return model(query, answer)[..., :mask]
 
-    training = minibatches(Learner(settings, dataset, device, model, ask, mask), loss)
+    training = minibatches(Learner(settings, dataset, device, model, ask, mask), loss, prepare)
     training.generators["masking"] = noise
     return training

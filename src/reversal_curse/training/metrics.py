@@ -26,7 +26,7 @@ class MetricsRecorder:
     def record(self, epoch: int, split: str, logits: torch.Tensor, answers: torch.Tensor) -> None:
         """Note one evaluation from `logits` (S, B, k, vocabulary) and `answers` (S, B, k)."""
         nll = answer_nll(logits, answers).double()
-        right = (logits.argmax(-1) == answers).all(-1).double()
+        right = (logits.max(-1).indices == answers).all(-1).double()
         self.frames.append(
             pl.DataFrame(
                 {

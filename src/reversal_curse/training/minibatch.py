@@ -11,16 +11,30 @@ from collections.abc import Callable
 import polars as pl
 import torch
 
-from reversal_curse.models.transformer import Noise
 from reversal_curse.probes.learner import Learner
-from reversal_curse.randomness import Dropout, no_dropout, seed_generators, stacked_permutations
+from reversal_curse.randomness import (
+    Counter,
+    Masks,
+    dropout_factors,
+    no_dropout,
+    seed_generators,
+    stacked_permutations,
+)
 from reversal_curse.training.loop import Training
 
-Loss = Callable[[torch.Tensor, Noise], torch.Tensor]
-"""Maps sentences (S, B, T) and a dropout to the loss of each seed, shape (S,)."""
+Inputs = tuple[torch.Tensor, ...]
+Prepare = Callable[[torch.Tensor], Inputs]
+"""Maps the sentences (S, B, T) of a batch to what the loss needs, drawing what is random."""
+Loss = Callable[..., torch.Tensor]
+"""Maps those inputs and a dropout to the loss of each seed, shape (S,); draws nothing."""
 
 
-def minibatches(learner: Learner, loss: Loss) -> Training:
+def as_they_are(sentences: torch.Tensor) -> Inputs:
+    """The inputs of a loss of the sentences alone."""
+    return (sentences,)
+
+
+def minibatches(learner: Learner, loss: Loss, prepare: Prepare = as_they_are) -> Training:
     """A run that trains the learner's model in place on the training sentences of all seeds."""
     model, settings, device = learner.model, learner.settings, learner.device
     optimizer = torch.optim.AdamW(
@@ -33,18 +47,42 @@ def minibatches(learner: Learner, loss: Loss) -> Training:
     seeds = learner.dataset.seeds
     order = seed_generators(seeds, "order")
     streams = {"order": order}
-    dropout = no_dropout
     if settings.dropout:
         streams["dropout"] = seed_generators(seeds, "dropout", device)
-        dropout = Dropout(streams["dropout"], settings.dropout)
+    draw = _factors(loss, streams.get("dropout"), settings.dropout)
     sentences = learner.sentences(pl.col("split") == "train")
+
+    def total(factors: torch.Tensor | None, *inputs: torch.Tensor) -> torch.Tensor:
+        noise = no_dropout if factors is None else Masks(factors)
+        return loss(*inputs, noise).sum()
 
     def epoch() -> None:
         permutation = stacked_permutations(order, sentences.shape[1]).to(device)
         for chosen in permutation.split(settings.batch_size, dim=1):
             batch = sentences.gather(1, chosen[..., None].expand(-1, -1, sentences.shape[2]))
+            inputs = prepare(batch)
             optimizer.zero_grad()
-            loss(batch, dropout).sum().backward()
+            total(draw(inputs), *inputs).backward()
             optimizer.step()
 
     return Training(learner, epoch, dict(model.named_parameters()), streams, optimizer)
+
+
+def _factors(
+    loss: Loss, generators: list[torch.Generator] | None, rate: float
+) -> Callable[[Inputs], torch.Tensor | None]:
+    """Draws the dropout factors of a step; how many it needs is counted once per batch size."""
+    counts: dict[torch.Size, int] = {}
+
+    def draw(inputs: Inputs) -> torch.Tensor | None:
+        if generators is None:
+            return None
+        shape = inputs[0].shape
+        if shape not in counts:
+            counter = Counter()
+            with torch.no_grad():
+                loss(*inputs, counter)
+            counts[shape] = counter.count
+        return dropout_factors(generators, counts[shape], rate)
+
+    return draw
