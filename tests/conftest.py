@@ -42,6 +42,16 @@ def small_settings():
 
 
 @pytest.fixture
+def nvidia_smi(tmp_path) -> Path:
+    """A directory with a stand-in for `nvidia-smi` that lists two GPUs."""
+    program = tmp_path / "nvidia/nvidia-smi"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\necho 'GPU 0: NVIDIA H200'\necho 'GPU 1: NVIDIA H200'\n")
+    program.chmod(0o755)
+    return program.parent
+
+
+@pytest.fixture
 def make_dataset(tmp_path):
     """Write and read back the dataset of some settings; optionally of some seeds only."""
 

@@ -56,6 +56,7 @@ class Workflow:
     directory: Path
     snakefile: Path
     lock: bool = False
+    path: str = "/usr/bin:/bin"
 
     @property
     def config_file(self) -> Path:
@@ -74,7 +75,7 @@ class Workflow:
         if "--configfile" not in arguments and self.config_file.exists():
             command += ["--configfile", str(self.config_file)]
         # Not activated: the workflow itself must find its interpreter.
-        environment = {**os.environ, "PATH": "/usr/bin:/bin"}
+        environment = {**os.environ, "PATH": self.path}
         return subprocess.Popen(
             command,
             cwd=self.root,

@@ -99,6 +99,16 @@ def test_a_thousand_small_points_are_at_most_25_jobs_for_the_scheduler(workflow,
     assert jobs.keys() - submitted == local
 
 
+def test_as_many_local_jobs_train_at_a_time_as_there_are_gpus(workflow, nvidia_smi):
+    assert "Provided resources" not in workflow.snakemake("results/figures/reversal_curve.pdf")
+    workflow.path = f"{nvidia_smi}:{workflow.path}"
+    target = "results/figures/reversal_vocab.pdf"
+    assert 'Provided resources: gpu=Resource("gpu", 2)' in workflow.snakemake(target)
+    target = "results/figures/reversal_frozen.pdf"
+    output = workflow.snakemake(target, "--resources", "gpu=1")
+    assert 'Provided resources: gpu=Resource("gpu", 1)' in output
+
+
 def test_each_grid_point_may_have_a_job_of_its_own(workflow):
     jobs = workflow.jobs("--config", "job_minutes=0")
     assert jobs["train_gpt"] + jobs["train_bilinear"] == TINY_POINTS

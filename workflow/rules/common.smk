@@ -12,6 +12,7 @@ from reversal_curse.claims.ledger import claim_tables
 from reversal_curse.code_version import claims_version, figure_version
 from reversal_curse.config import Config, read_yaml
 from reversal_curse.errors import ConfigError
+from reversal_curse.gpus import count_gpus
 from reversal_curse.packing import packs
 from reversal_curse.registry import FAMILIES, FIGURES, run_tables
 from reversal_curse.runs import is_trained
@@ -67,6 +68,12 @@ PACK_OF = {directory: name for name, pack in PACKS.items() for directory in pack
 
 # Jobs are tried again by the Snakemake that submits them; inside a job, once is enough.
 RETRIES = 0 if workflow.remote_exec else CONFIG.retries
+
+# Local jobs that ask for a GPU: no more at a time than there are. On a machine without one they
+# run on the CPU, on as many cores as Snakemake was given.
+LOCAL = workflow.resource_settings.nodes is None and not workflow.remote_exec
+if LOCAL and "gpu" not in workflow.global_resources and (gpus := count_gpus()):
+    workflow.register_resource("gpu", gpus)
 
 DATASETS = {dataset_directory(settings): settings for settings in POINTS.values()}
 

@@ -23,6 +23,7 @@ from reversal_curse.sweep import dataset_directory, run_directory, settings_hash
 from reversal_curse.tables import TABLES, write_table
 from reversal_curse.tasks.dataset import Dataset, generate_dataset
 from reversal_curse.training.checkpoint import Checkpoints
+from reversal_curse.training.device import training_device
 from reversal_curse.training.interruption import Interruption
 from reversal_curse.training.loop import train
 from reversal_curse.versions import DATA_VERSION, TRAINING_VERSION
@@ -47,7 +48,7 @@ def run_grid_point(
     """
     started = time.time()
     torch.set_num_threads(threads)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = training_device()
     dataset = Dataset.read(dataset_path)
     _check_dataset(dataset, settings, dataset_path)
     family = FAMILIES[settings.family]
