@@ -5,7 +5,7 @@ CONFIG ?= config/config.yaml
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help env figures plan test slurm-packages test-slurm lint format docs clean
+.PHONY: help env figures plan test slurm-packages test-slurm benchmark lint format docs clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -25,11 +25,11 @@ $(VENV)/installed-test: $(VENV)/installed
 	@touch $@
 
 figures: env ## train the sweep of CONFIG and render every figure
-	@$(BIN)/python -m reversal_curse plan --config $(CONFIG) --runs results/runs
+	@$(BIN)/python -m reversal_curse plan --config $(CONFIG) --runs results/trained
 	$(BIN)/snakemake --configfile $(CONFIG)
 
 plan: env ## what is trained and what is waiting
-	@$(BIN)/python -m reversal_curse plan --config $(CONFIG) --runs results/runs
+	@$(BIN)/python -m reversal_curse plan --config $(CONFIG) --runs results/trained
 
 test: $(VENV)/installed-test lint ## everything that must hold, in a few minutes
 	$(BIN)/python -m pytest -n 2
@@ -43,6 +43,9 @@ slurm-packages: # what `make test-slurm` needs of the system (Debian, root)
 
 test-slurm: $(VENV)/installed-test slurm-packages ## the workflow on a real SLURM, on this machine (Debian, root)
 	$(BIN)/python -m pytest tests/slurm
+
+benchmark: $(VENV)/installed-test ## training speed, against the official code too: OFFICIAL=folder OFFICIAL_PYTHON=interpreter
+	$(BIN)/python tests/benchmarks/training.py $(if $(OFFICIAL),--official $(OFFICIAL) --official-python $(OFFICIAL_PYTHON))
 
 lint: $(VENV)/installed-test ## ruff, snakefmt and Snakemake's linter
 	$(BIN)/ruff check .

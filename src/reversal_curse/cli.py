@@ -14,6 +14,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from reversal_curse.config import Config
+from reversal_curse.cost import HARDWARE
 from reversal_curse.errors import UserError
 from reversal_curse.registry import FIGURES
 from reversal_curse.settings import Settings
@@ -88,9 +89,10 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--table", type=Path, required=True, help="Parquet file to write")
     verb.add_argument("--page", type=Path, required=True, help="Markdown file to write")
 
-    verb = _verb(verbs, "plan", _plan, "print which grid points are trained and which are waiting")
+    verb = _verb(verbs, "plan", _plan, "print what is trained, what is waiting and its cost")
     verb.add_argument("--config", required=True, help="YAML file, or the config itself as JSON")
     verb.add_argument("--runs", type=Path, required=True, help="directory of the runs")
+    verb.add_argument("--hardware", choices=HARDWARE, help="in place of the config's")
 
     verb = _verb(verbs, "docs", _docs, "regenerate the schema and the tables of the READMEs")
     verb.add_argument("--root", type=Path, default=Path(), help="root of the checkout")
@@ -214,7 +216,8 @@ def _claims(options: argparse.Namespace) -> None:
 def _plan(options: argparse.Namespace) -> None:
     from reversal_curse.plan import plan
 
-    print(plan(_config(options.config), options.runs))
+    config = _config(options.config)
+    print(plan(config, options.runs, options.hardware or config.hardware))
 
 
 def _docs(options: argparse.Namespace) -> None:

@@ -39,7 +39,7 @@ HARDWARE = {
 def seconds(settings: Settings, hardware: str) -> float:
     """Estimated seconds to train all seeds of a grid point."""
     price = HARDWARE[hardware]
-    launches, tokens, products, weights = _work(settings)
+    launches, tokens, products, weights = work(settings)
     return (
         price.start
         + price.launch * launches
@@ -49,7 +49,7 @@ def seconds(settings: Settings, hardware: str) -> float:
     )
 
 
-def _work(settings: Settings) -> tuple[float, float, float, float]:
+def work(settings: Settings) -> tuple[float, float, float, float]:
     """Launches, tokens through layers, operations in products, parameters times steps."""
     task = TASKS[settings.task]
     sentences, length = task.sentences(settings), task.length(settings)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from reversal_curse.registry import run_tables
 from reversal_curse.settings import Settings
@@ -15,12 +16,21 @@ def run_files(settings: Settings) -> list[str]:
     return [*(f"{table}.parquet" for table in run_tables(settings.family)), "run.json"]
 
 
+def read_record(directory: Path, settings: Settings) -> dict[str, Any] | None:
+    """What `run.json` says of a finished run of today's training code.
+
+    None where a file of the run is missing, or the code was another.
+    """
+    if not all((directory / name).exists() for name in reversed(run_files(settings))):
+        return None
+    try:
+        record = json.loads((directory / "run.json").read_text(encoding="utf-8"))
+        versions = (record["versions"]["data"], record["versions"]["training"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return record if versions == (DATA_VERSION, TRAINING_VERSION) else None
+
+
 def is_trained(directory: Path, settings: Settings) -> bool:
     """Whether a directory holds every file of a finished run of today's training code."""
-    if not all((directory / name).exists() for name in reversed(run_files(settings))):
-        return False
-    try:
-        versions = json.loads((directory / "run.json").read_text(encoding="utf-8"))["versions"]
-        return (versions["data"], versions["training"]) == (DATA_VERSION, TRAINING_VERSION)
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
+    return read_record(directory, settings) is not None

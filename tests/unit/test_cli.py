@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 
@@ -10,7 +11,12 @@ import polars as pl
 import pytest
 
 from reversal_curse.cli import main
+from reversal_curse.config import Config
+from reversal_curse.cost import seconds
+from reversal_curse.plan import duration, plan
 from reversal_curse.registry import run_tables
+from reversal_curse.runs import run_files
+from reversal_curse.sweep import grid_points
 from reversal_curse.versions import DATA_VERSION, TRAINING_VERSION
 
 
@@ -23,9 +29,6 @@ def test_a_grid_point_by_hand_from_sentences_to_a_figure(tmp_path, monkeypatch):
     }
     settings = {**config["defaults"]}
     assert main(["dataset", "--settings", json.dumps(settings), "--output", "dataset.parquet"]) == 0
-
-    from reversal_curse.config import Config
-    from reversal_curse.sweep import grid_points
 
     (directory,) = grid_points(Config.parse(config))
     train = ["train", "--settings", json.dumps(settings), "--dataset", "dataset.parquet"]
@@ -48,24 +51,58 @@ def test_labels_that_are_no_names_and_texts_are_refused(tmp_path, capsys, labels
 
 def test_plan_counts_what_is_trained_and_what_is_waiting(tmp_path, capsys):
     config = {"sweeps": [{"name": "a", "layers": [1, 2]}, {"name": "b", "layers": [2, 3, 4]}]}
-    from reversal_curse.config import Config
-    from reversal_curse.sweep import grid_points
-
     done = next(path for path in grid_points(Config.parse(config)) if "layers=2/" in path)
     for name in (*(f"{table}.parquet" for table in run_tables("gpt")), "run.json"):
         (tmp_path / done / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / done / name).touch()
     versions = {"data": DATA_VERSION, "training": TRAINING_VERSION}
     (tmp_path / done / "run.json").write_text(json.dumps({"versions": versions}))
-    assert main(["plan", "--config", json.dumps(config), "--runs", str(tmp_path)]) == 0
-    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert rows[1] == ["a", "2", "1", "1"]
-    assert rows[2] == ["b", "3", "1", "2"]
-    assert rows[3][-3:] == ["4", "1", "3"]
+    counts = counts_of_plan(config, tmp_path, capsys)
+    assert counts == {
+        "family gpt": [4, 1, 3],
+        "sweep a": [2, 1, 1],
+        "sweep b": [3, 1, 2],
+        "all, each point once": [4, 1, 3],
+    }
     versions["training"] += 1
     (tmp_path / done / "run.json").write_text(json.dumps({"versions": versions}))
-    assert main(["plan", "--config", json.dumps(config), "--runs", str(tmp_path)]) == 0
-    assert capsys.readouterr().out.splitlines()[3].split()[-3:] == ["4", "0", "4"]
+    assert counts_of_plan(config, tmp_path, capsys)["family gpt"] == [4, 0, 4]
+
+
+def counts_of_plan(config, runs, capsys) -> dict[str, list[int]]:
+    assert main(["plan", "--config", json.dumps(config), "--runs", str(runs)]) == 0
+    rows = re.findall(r"^(\w.*?)  +(\d+)  +(\d+)  +(\d+)  ", capsys.readouterr().out, re.MULTILINE)
+    return {name: list(map(int, counts)) for name, *counts in rows}
+
+
+def test_plan_estimates_what_is_left_and_corrects_it_by_what_was_measured(tmp_path, capsys):
+    config = Config.parse({"sweeps": [{"name": "a", "layers": [1, 2]}], "figures": {}})
+    (first, settings), (_, other) = grid_points(config).items()
+    estimate = seconds(other, "gpu")
+    total = estimate + seconds(settings, "gpu")
+    assert plan(config, tmp_path, "gpu").splitlines()[-2].endswith(duration(total))
+    assert "by estimate" in plan(config, tmp_path, "gpu")
+    for name in run_files(settings):
+        (tmp_path / first / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / first / name).touch()
+    record = {
+        "versions": {"data": DATA_VERSION, "training": TRAINING_VERSION},
+        "device": "cuda",
+        "wall_seconds": 3 * seconds(settings, "gpu"),
+    }
+    (tmp_path / first / "run.json").write_text(json.dumps(record))
+    text = plan(config, tmp_path, "gpu")
+    assert "corrected by 1 measured run (x 3)" in text
+    assert text.splitlines()[-2].endswith(f"1  {duration(3 * estimate):>10}")
+    assert "corrected" not in plan(config, tmp_path, "cpu")  # it was another kind of hardware
+    record["wall_seconds"] = "long"
+    (tmp_path / first / "run.json").write_text(json.dumps(record))
+    assert "corrected" not in plan(config, tmp_path, "gpu")
+
+
+def test_durations_read_as_a_person_says_them():
+    seconds_and_words = {0: "-", 40: "40 s", 700: "12 min", 12600: "3.5 h", 432000: "120 h"}
+    assert {left: duration(left) for left in seconds_and_words} == seconds_and_words
 
 
 @pytest.mark.parametrize(

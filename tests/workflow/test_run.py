@@ -224,8 +224,9 @@ def test_a_grid_point_that_fails_costs_its_neighbours_nothing(root, tmp_path, ti
 def test_plan_says_what_is_trained(finished):
     workflow, _ = finished
     output = workflow.snakemake("plan")
-    rows = [line.split() for line in output.splitlines() if line.startswith("all, each")]
-    assert rows[0][-3:] == [str(TINY_POINTS), str(TINY_POINTS), "0"]
+    (row,) = (line.split() for line in output.splitlines() if line.startswith("all, each"))
+    assert row[-4:] == [str(TINY_POINTS), str(TINY_POINTS), "0", "-"]
+    assert f"corrected by {TINY_POINTS} measured runs" in output
 
 
 def test_the_report_is_built_offline(copy):

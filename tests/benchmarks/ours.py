@@ -1,0 +1,58 @@
+"""Seconds per epoch of a grid point, evaluated every epoch, all metrics kept: printed as JSON.
+
+python tests/benchmarks/ours.py '{"layers": 1, "embed_dim": 20, "heads": 2}' 20
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+
+from reversal_curse.registry import FAMILIES
+from reversal_curse.settings import Settings
+from reversal_curse.sweep import canonical
+from reversal_curse.tables import TABLES, write_table
+from reversal_curse.tasks.dataset import Dataset, generate_dataset
+from reversal_curse.training.device import training_device
+from reversal_curse.training.observer import Observer
+
+WARM_UP = 2
+
+
+def seconds_per_epoch(settings: Settings, epochs: int) -> float:
+    """Training and evaluation, without the start and without probes."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "dataset.parquet"
+        write_table(path, generate_dataset(settings), TABLES["dataset"])
+        dataset = Dataset.read(path)
+    device = training_device()
+    training = FAMILIES[settings.family].load_start()(settings, dataset, device)
+    observer = Observer(training.learner)
+    observer.probes = {}
+    started = 0.0
+    for epoch in range(WARM_UP + epochs):
+        if epoch == WARM_UP:
+            if device.type == "cuda":
+                torch.cuda.synchronize()
+            started = time.perf_counter()
+        training.epoch()
+        observer.observe(epoch)
+    observer.tables()
+    return (time.perf_counter() - started) / epochs
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    given, count = json.loads(sys.argv[1]), int(sys.argv[2])
+    values = {"epochs": count + WARM_UP, "eval_every": 1, **given}
+    chosen = canonical(Settings(**values).model_dump())
+    with contextlib.redirect_stdout(sys.stderr):
+        result = seconds_per_epoch(chosen, count)
+    print(json.dumps({"seconds": result}))
