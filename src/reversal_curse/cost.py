@@ -1,7 +1,8 @@
 """What training a grid point costs, before it is paid: a small model, fitted to measured runs.
 
 A run's seconds are a sum of five kinds of work, each with the hardware's own price. The prices
-are least-squares fits to the `wall_seconds` of runs (`run.json`).
+of the CPU are least-squares fits to the `wall_seconds` of the default sweep's runs (`run.json`, by
+`tests/benchmarks/calibrate.py`); those of the GPU are guesses from data sheets.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ class Hardware:
 
 
 HARDWARE = {
-    "cpu": Hardware("one CPU core of 2026", 0.8, 1e-6, 5.4e-6, 8.7e-12, 6.0e-9),
-    "gpu": Hardware("one H100 or H200", 3.0, 2e-4, 1e-9, 5e-14, 1.2e-11),
+    "cpu": Hardware("one CPU core of 2026", 0.92, 0.0, 3.05e-6, 1.53e-11, 4.11e-9),
+    "gpu": Hardware("one H100 or H200, not calibrated", 3.0, 2e-4, 1e-9, 5e-14, 1.2e-11),
 }
 
 

@@ -63,7 +63,7 @@ def main(folder: str, hardware: str) -> None:
     ):
         print(f"{label}: {within(estimate / measured):.2f} within 1.5", file=sys.stderr)
     rows = [
-        {"settings": one.model_dump(), "seconds": float(took)}
+        {"settings": one.model_dump(exclude_defaults=True), "seconds": float(took)}
         for one, took in zip(settings, measured, strict=True)
     ]
     print(json.dumps({"hardware": hardware, "runs": rows}))

@@ -174,6 +174,36 @@ def test_asked_to_stop_it_keeps_what_it_reached(job, number):
     assert list(job.directory.glob("checkpoints/*/[0-9]*.pt"))
 
 
+def test_a_signal_that_every_process_of_a_job_gets_is_one_signal(job):
+    """As `scancel` sends it; the watching process passes it on as well."""
+    process = job.start([LONG])
+    wait_for_checkpoint(job)
+    os.kill(worker_of(process), signal.SIGTERM)
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 143, output
+    assert "stopped by SIGTERM after epoch" in job.log(LONG)
+
+
+def test_a_second_signal_acts_at_once(job):
+    # An epoch of some hundred steps takes seconds.
+    slow = {**BASE, "vocab_size": 4000, "batch_size": 1, "seeds": 10}
+    slow = canonical(Settings(**slow).model_dump())
+    process = job.start([slow])
+    while not (log := job.directory / "logs" / f"{run_directory(slow)}.log").exists() or (
+        "epoch 0 of" not in log.read_text()
+    ):
+        time.sleep(0.05)
+    started = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    time.sleep(2.5)  # later than an echo, within an epoch
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert time.monotonic() - started < 30
+    assert "stopped by" not in log.read_text()
+
+
 def test_a_list_of_points_that_is_none_is_refused_in_one_line(job):
     for text in ("{", "{}", '[{"task": "none"}]'):
         status, output = job.finish([], "--points", text)

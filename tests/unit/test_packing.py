@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import polars as pl
 import pytest
 
@@ -9,6 +12,7 @@ from reversal_curse.config import Config
 from reversal_curse.cost import HARDWARE, seconds
 from reversal_curse.packing import MAX_POINTS, packs
 from reversal_curse.registry import TASKS
+from reversal_curse.settings import Settings
 from reversal_curse.sweep import sweep_points
 
 CONFIG = {
@@ -101,3 +105,14 @@ def test_twice_the_epochs_cost_about_twice_as_much(small_settings, family, hardw
         for n in (100, 200)
     )
     assert twice == pytest.approx(2 * once)
+
+
+def test_estimates_are_within_a_factor_of_1_5_for_nine_runs_in_ten():
+    """The runs of the default sweep, two at a time on two cores: see `benchmarks/calibrate.py`."""
+    recorded = json.loads((Path(__file__).parent / "measured_runs.json").read_text())
+    ratios = [
+        seconds(Settings(**run["settings"]), recorded["hardware"]) / run["seconds"]
+        for run in recorded["runs"]
+    ]
+    assert len(ratios) > 90
+    assert sum(1 / 1.5 <= ratio <= 1.5 for ratio in ratios) >= 0.9 * len(ratios)

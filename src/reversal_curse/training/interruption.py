@@ -14,6 +14,9 @@ from reversal_curse.errors import UserError
 TIME_IS_UP = 75  # EX_TEMPFAIL: try again
 MARGIN = 120.0
 """Seconds before the end of a SLURM job at which a run is left."""
+ECHO = 2.0
+"""Seconds within which a second signal is the first once more: a scheduler sends it to every
+process of a job, and the process that watches over training passes it on."""
 
 
 class Interrupted(UserError):
@@ -48,11 +51,13 @@ class Interruption:
     """Listens for SIGTERM and SIGINT (Ctrl-C), and knows when the SLURM job ends.
 
     Training asks between two epochs, so that what it leaves is always a whole state. A
-    second signal acts at once. Signals are listened for inside its `with` block.
+    second signal, later than an echo, acts at once. Signals are listened for inside its
+    `with` block.
     """
 
     def __init__(self) -> None:
         self._signal: signal.Signals | None = None
+        self._noted = 0.0
         end = job_end()
         self._end = None if end is None else end - MARGIN
         self._before: dict[int, Any] = {}
@@ -67,8 +72,11 @@ class Interruption:
             signal.signal(number, handler)
 
     def _note(self, number: int, frame: object) -> None:
-        self._signal = signal.Signals(number)
-        signal.signal(number, signal.SIG_DFL)
+        if self._signal is None:
+            self._signal, self._noted = signal.Signals(number), time.monotonic()
+        elif time.monotonic() - self._noted > ECHO:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
 
     def reason(self) -> str | None:
         """What asks to stop, in words; None while nothing does."""

@@ -174,11 +174,8 @@ def _work(
 
     with Interruption() as interruption:
         for settings in points:
-            place.log(settings).parent.mkdir(parents=True, exist_ok=True)
-            with open(place.log(settings), "a", encoding="utf-8") as log:
-                os.dup2(log.fileno(), 1)
-                os.dup2(log.fileno(), 2)
             try:
+                _print_to(place.log(settings))
                 run_grid_point(
                     settings,
                     place.dataset(settings),
@@ -201,3 +198,11 @@ def _work(
             sys.stdout.flush()
             sys.stderr.flush()
             sender.send((run_directory(settings), outcome))
+
+
+def _print_to(log: Path) -> None:
+    """From now on, whatever this process prints goes to the end of `log`."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with open(log, "a", encoding="utf-8") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
