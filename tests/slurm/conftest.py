@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from processes import start_in_a_group
+
 from .cluster import Cluster, missing
 
 # A cluster of one's own: questions may be frequent.
@@ -63,15 +65,7 @@ class OnSlurm:
             "HOME": str(home),
             "XDG_CONFIG_HOME": str(home / ".config"),
         }
-        return subprocess.Popen(
-            command,
-            cwd=self.root,
-            env=environment,
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        return start_in_a_group(command, self.root, environment)
 
     def finish(self, process: subprocess.Popen) -> str:
         output, _ = process.communicate(timeout=400)

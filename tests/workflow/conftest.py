@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from processes import start_in_a_group
+
 TINY = {
     "defaults": {
         "layers": 1,
@@ -76,15 +78,7 @@ class Workflow:
             command += ["--configfile", str(self.config_file)]
         # Not activated: the workflow itself must find its interpreter.
         environment = {**os.environ, "PATH": self.path}
-        return subprocess.Popen(
-            command,
-            cwd=self.root,
-            env=environment,
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        return start_in_a_group(command, self.root, environment)
 
     def snakemake(self, *arguments: str, status: int | None = 0) -> str:
         """Run Snakemake; returns stdout and stderr together; checks the exit status."""
