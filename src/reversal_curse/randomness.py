@@ -53,10 +53,17 @@ def stacked_permutations(generators: list[torch.Generator], n: int) -> torch.Ten
 def dropout_factors(generators: list[torch.Generator], count: int, rate: float) -> torch.Tensor:
     """Factors (S, count) of inverted dropout: 0 at the rate, 1 / (1 - rate) elsewhere.
 
-    All that a step needs are drawn at once, each seed's by its own generator.
+    All that a step needs are drawn at once, each seed's by its own generator: sixteen bits for
+    each, which is several times as fast as a number for each and rounds the rate to 1 / 65536.
     """
-    noise = stacked_uniform(generators, (count,))
-    return (noise >= rate).to(noise.dtype).div_(1.0 - rate)
+    words = torch.empty(
+        len(generators), -(-count // 4), dtype=torch.int64, device=generators[0].device
+    )
+    for replica, generator in zip(words, generators, strict=True):
+        replica.random_(-(2**63), None, generator=generator)
+    dropped = min(round(rate * 2**16), 2**16 - 1)
+    kept = words.view(torch.int16)[:, :count] >= dropped - 2**15
+    return kept.float().mul_(2**16 / (2**16 - dropped))
 
 
 class Masks:

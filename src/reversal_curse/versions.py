@@ -7,4 +7,4 @@ when results move and the number does not.
 """
 
 DATA_VERSION = 1
-TRAINING_VERSION = 2
+TRAINING_VERSION = 3

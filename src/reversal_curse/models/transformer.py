@@ -79,9 +79,8 @@ class Attention(nn.Module):
     def forward(self, x: torch.Tensor, batch: int, last: int, noise: Noise) -> torch.Tensor:
         """What is added at the `last` final tokens: (S, B * last, d)."""
         scores, value = self.scores(x, batch, last)
-        weights = noise(scores.softmax(-1))
-        mixed = (weights @ value).transpose(2, 3).reshape(len(x), batch * last, -1)
-        return noise(self.proj(mixed))
+        mixed = weighted_sums(noise(scores.softmax(-1)), value)
+        return noise(self.proj(mixed.transpose(2, 3).reshape(len(x), batch * last, -1)))
 
     def scores(self, x: torch.Tensor, batch: int, last: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Pre-softmax scores (S, B, heads, last, T) and values (S, B, heads, T, head_dim)."""
@@ -92,13 +91,36 @@ class Attention(nn.Module):
         if self.pos_encoding == "rotary":
             angles = rotary_angles(length, self.rotated, x.device)
             query, key = apply_rotary(query, angles), apply_rotary(key, angles)
-        scores = query[..., length - last :, :] @ key.transpose(-1, -2) / math.sqrt(head_dim)
+        scores = inner_products(query[..., length - last :, :], key) / math.sqrt(head_dim)
         if self.pos_encoding == "alibi":
             scores = scores + alibi_bias(length, self.heads, x.device)[:, length - last :]
-        if self.causal:
+        if self.causal and last > 1:
             future = torch.ones(length, length, dtype=torch.bool, device=x.device).triu(1)
             scores = scores.masked_fill(future[length - last :], -math.inf)
         return scores, value
+
+
+# Up to so many inner products for one head and sentence, many products of tiny matrices are
+# slower than one elementwise product and a sum: twice, on a CPU, for sentences of two tokens.
+FEW = 4
+
+
+def inner_products(query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
+    """Each query (..., n, h) with each key (..., m, h): (..., n, m)."""
+    *lead, n, h = query.shape
+    m = key.shape[-2]
+    if n == 1 or n * m <= FEW:
+        return (query.unsqueeze(-2) * key.unsqueeze(-3)).sum(-1)
+    return torch.bmm(query.reshape(-1, n, h), key.reshape(-1, m, h).mT).view(*lead, n, m)
+
+
+def weighted_sums(weights: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    """Sums of the values (..., m, h) with weights (..., n, m): (..., n, h)."""
+    *lead, n, m = weights.shape
+    h = value.shape[-1]
+    if n == 1 or n * m <= FEW:
+        return (weights.unsqueeze(-1) * value.unsqueeze(-3)).sum(-2)
+    return torch.bmm(weights.reshape(-1, n, m), value.reshape(-1, m, h)).view(*lead, n, h)
 
 
 class Block(nn.Module):

@@ -29,7 +29,6 @@ class Training:
     """What an epoch changes in place."""
     generators: dict[str, list[torch.Generator]] = field(default_factory=dict)
     """The random streams that it draws from: one generator per seed in each."""
-    optimizer: torch.optim.Optimizer | None = None
 
     def state(self) -> dict[str, Any]:
         """Tensors, numbers and names only, so that it can be read back without running code."""
@@ -39,7 +38,6 @@ class Training:
                 name: [generator.get_state() for generator in streams]
                 for name, streams in self.generators.items()
             },
-            "optimizer": self.optimizer.state_dict() if self.optimizer else None,
         }
 
     @torch.no_grad()
@@ -50,8 +48,6 @@ class Training:
         for name, streams in self.generators.items():
             for generator, kept in zip(streams, state["generators"][name], strict=True):
                 generator.set_state(kept.cpu())
-        if self.optimizer:
-            self.optimizer.load_state_dict(state["optimizer"])
 
 
 def train(

@@ -12,45 +12,64 @@ from reversal_curse.registry import TASKS
 from reversal_curse.settings import Settings
 from reversal_curse.tables import TABLES
 
+MEASURES = ("nll_token", "nll_word", "accuracy")
+
 
 class MetricsRecorder:
-    """Collects evaluations and gives them as the `metrics` table."""
+    """Collects evaluations and gives them as the `metrics` table.
 
-    def __init__(self, settings: Settings, seeds: list[int]):
+    `splits` holds how many sentences each split has. Numbers stay on the device until a line or
+    the table is asked for, so that an evaluation on a GPU waits for nothing.
+    """
+
+    def __init__(self, settings: Settings, seeds: list[int], splits: dict[str, int]):
         task = TASKS[settings.task]
         self.seeds = seeds
-        self.chance_vocab = math.log(task.vocabulary(settings))
-        self.chance_class = math.log(task.class_size(settings))
-        self.frames: list[pl.DataFrame] = []
+        self.splits = splits
+        self.chance = {
+            "chance_vocab": math.log(task.vocabulary(settings)),
+            "chance_class": math.log(task.class_size(settings)),
+        }
+        self.epochs: list[int] = []
+        self.values: list[torch.Tensor] = []  # each (splits, measures, S)
 
-    def record(self, epoch: int, split: str, logits: torch.Tensor, answers: torch.Tensor) -> None:
-        """Note one evaluation from `logits` (S, B, k, vocabulary) and `answers` (S, B, k)."""
+    def record(self, epoch: int, logits: torch.Tensor, answers: torch.Tensor) -> None:
+        """Note one evaluation from `logits` (S, N, k, vocabulary) and `answers` (S, N, k).
+
+        The N sentences are those of all splits, one split after the other.
+        """
         nll = answer_nll(logits, answers).double()
         right = (logits.max(-1).indices == answers).all(-1).double()
-        self.frames.append(
-            pl.DataFrame(
-                {
-                    "seed": self.seeds,
-                    "epoch": epoch,
-                    "split": split,
-                    "nll_token": nll[..., 0].mean(1).tolist(),
-                    "nll_word": nll.sum(-1).mean(1).tolist(),
-                    "accuracy": right.mean(1).tolist(),
-                    "chance_vocab": self.chance_vocab,
-                    "chance_class": self.chance_class,
-                }
-            )
+        measures = torch.stack((nll[..., 0], nll.sum(-1), right))  # (measures, S, N)
+        means = [part.mean(-1) for part in measures.split(list(self.splits.values()), -1)]
+        self.epochs.append(epoch)
+        self.values.append(torch.stack(means))
+
+    def last_line(self) -> str:
+        """The last evaluation as a line for the log: means over the seeds."""
+        means = self.values[-1].mean(-1).tolist()
+        return "; ".join(
+            f"{split} NLL {nll:.3f} nats, accuracy {accuracy:.2f}"
+            for split, (nll, _, accuracy) in zip(self.splits, means, strict=True)
         )
 
-    def last_line(self, splits: int) -> str:
-        """The last `splits` evaluations as a line for the log: means over the seeds."""
-        return "; ".join(
-            f"{frame['split'][0]} NLL {frame['nll_token'].mean():.3f} nats, "
-            f"accuracy {frame['accuracy'].mean():.2f}"
-            for frame in self.frames[-splits:]
-        )
+    def state(self) -> dict[str, torch.Tensor]:
+        """Everything recorded."""
+        values = torch.stack(self.values) if self.values else torch.zeros(0)
+        return {"epochs": torch.tensor(self.epochs), "values": values}
+
+    def restore(self, state: dict[str, torch.Tensor]) -> None:
+        """Have recorded what `state` holds, and nothing else."""
+        self.epochs, self.values = state["epochs"].tolist(), list(state["values"])
 
     def table(self) -> pl.DataFrame:
         """Everything recorded, sorted by seed, epoch and split."""
-        table = TABLES["metrics"].conform(pl.concat(self.frames))
-        return table.sort("seed", "epoch", "split")
+        keys = pl.DataFrame({"epoch": self.epochs}).join(
+            pl.DataFrame({"split": list(self.splits)}), how="cross"
+        )
+        keys = keys.join(pl.DataFrame({"seed": self.seeds}), how="cross", maintain_order="left_right")
+        values = torch.stack(self.values).transpose(2, 3).reshape(-1, len(MEASURES))
+        measured = pl.from_numpy(values.cpu().numpy(), schema=list(MEASURES))
+        chances = [pl.lit(value).alias(name) for name, value in self.chance.items()]
+        table = pl.concat((keys, measured), how="horizontal").with_columns(*chances)
+        return TABLES["metrics"].conform(table).sort("seed", "epoch", "split")

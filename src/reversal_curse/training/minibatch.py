@@ -20,6 +20,7 @@ from reversal_curse.randomness import (
     seed_generators,
     stacked_permutations,
 )
+from reversal_curse.training.adamw import AdamW
 from reversal_curse.training.loop import Training
 
 Inputs = tuple[torch.Tensor, ...]
@@ -37,13 +38,8 @@ def as_they_are(sentences: torch.Tensor) -> Inputs:
 def minibatches(learner: Learner, loss: Loss, prepare: Prepare = as_they_are) -> Training:
     """A run that trains the learner's model in place on the training sentences of all seeds."""
     model, settings, device = learner.model, learner.settings, learner.device
-    optimizer = torch.optim.AdamW(
-        [parameter for parameter in model.parameters() if parameter.requires_grad],
-        lr=settings.learning_rate,
-        betas=(settings.beta1, settings.beta2),
-        weight_decay=settings.weight_decay,
-        fused=True,
-    )
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    optimizer = AdamW(trained, settings)
     seeds = learner.dataset.seeds
     order = seed_generators(seeds, "order")
     streams = {"order": order}
@@ -61,11 +57,10 @@ def minibatches(learner: Learner, loss: Loss, prepare: Prepare = as_they_are) ->
         for chosen in permutation.split(settings.batch_size, dim=1):
             batch = sentences.gather(1, chosen[..., None].expand(-1, -1, sentences.shape[2]))
             inputs = prepare(batch)
-            optimizer.zero_grad()
-            total(draw(inputs), *inputs).backward()
-            optimizer.step()
+            loss_now = total(draw(inputs), *inputs)
+            optimizer.step(torch.autograd.grad(loss_now, optimizer.parameters))
 
-    return Training(learner, epoch, dict(model.named_parameters()), streams, optimizer)
+    return Training(learner, epoch, {**trained, **optimizer.state()}, streams)
 
 
 def _factors(

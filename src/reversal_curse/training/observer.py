@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import polars as pl
 import torch
 
@@ -19,10 +21,11 @@ class Observer:
         settings = learner.settings
         self.learner = learner
         self.answer = TASKS[settings.task].answer_length(settings)
-        self.splits = {
-            split: learner.sentences(pl.col("split") == split) for split in ("train", "unseen")
-        }
-        self.recorder = MetricsRecorder(settings, learner.dataset.seeds)
+        splits = {s: learner.sentences(pl.col("split") == s) for s in ("train", "unseen")}
+        self.sentences = torch.cat(list(splits.values()), 1)
+        self.recorder = MetricsRecorder(
+            settings, learner.dataset.seeds, {s: part.shape[1] for s, part in splits.items()}
+        )
         self.schedule = EvaluationSchedule(settings.epochs, settings.eval_every)
         self.probes = {
             name: (probe.load().probe, PROBE_EPOCHS[probe.when](settings.epochs))
@@ -35,25 +38,25 @@ class Observer:
     def observe(self, epoch: int) -> None:
         """Evaluate and probe what is due after `epoch` passes over the training set."""
         if self.schedule.due(epoch):
-            for split, sentences in self.splits.items():
-                logits = self.learner.ask(sentences)
-                self.recorder.record(epoch, split, logits, sentences[:, :, -self.answer :])
-            self.schedule.report(epoch, self.recorder.last_line(len(self.splits)))
+            logits = self.learner.ask(self.sentences)
+            self.recorder.record(epoch, logits, self.sentences[:, :, -self.answer :])
+            if self.schedule.reported(epoch):
+                line = self.recorder.last_line()
+                print(f"epoch {epoch} of {self.schedule.epochs}: {line}", flush=True)
         for name, (probe, epochs) in self.probes.items():
             if epoch in epochs:
                 frame = probe(self.learner).with_columns(epoch=pl.lit(epoch))
                 self.frames[name].append(TABLES[name].conform(frame))
 
-    def state(self) -> dict[str, torch.Tensor]:
-        """Everything seen so far, as bytes."""
-        seen = {"metrics": self.recorder.frames, **self.frames}
-        return {name: _to_bytes(pl.concat(frames)) for name, frames in seen.items() if frames}
+    def state(self) -> dict[str, Any]:
+        """Everything seen so far, the probes' tables as bytes."""
+        probed = {name: _to_bytes(pl.concat(frames)) for name, frames in self.frames.items()}
+        return {"metrics": self.recorder.state(), "probes": probed}
 
-    def restore(self, state: dict[str, torch.Tensor]) -> None:
+    def restore(self, state: dict[str, Any]) -> None:
         """Have seen what `state` holds, and nothing else."""
-        seen = {name: [_from_bytes(content)] for name, content in state.items()}
-        self.recorder.frames = seen.pop("metrics", [])
-        self.frames = seen
+        self.recorder.restore(state["metrics"])
+        self.frames = {name: [_from_bytes(content)] for name, content in state["probes"].items()}
 
     def tables(self) -> dict[str, pl.DataFrame]:
         """Everything seen: `metrics`, and one table per probe, by seed and then by epoch."""

@@ -26,6 +26,7 @@ from reversal_curse.training.checkpoint import Checkpoints
 from reversal_curse.training.device import training_device
 from reversal_curse.training.interruption import Interruption
 from reversal_curse.training.loop import train
+from reversal_curse.training.memory import keep_freed_memory
 from reversal_curse.versions import DATA_VERSION, TRAINING_VERSION
 
 
@@ -47,6 +48,7 @@ def run_grid_point(
     who listens, where somebody does already.
     """
     started = time.time()
+    keep_freed_memory()
     torch.set_num_threads(threads)
     device = training_device()
     dataset = Dataset.read(dataset_path)
