@@ -78,6 +78,12 @@ class Settings(BaseModel):
         "answer", "tokens that are trained on: the last entity's, or all"
     )
     init_std: float = _fixed(0.01, "bilinear: standard deviation of Theta(0)", ge=0)
+    precision: Literal["auto", "float32", "bfloat16"] = _fixed(
+        "auto", "of products in training and evaluation; `auto` goes by width and hardware"
+    )
+    compile: Literal["auto", "never", "always"] = _fixed(
+        "auto", "whether training is compiled; `auto` goes by its estimated time"
+    )
 
 
 def is_axis(name: str) -> bool:
@@ -104,6 +110,8 @@ HASH_BASELINE = {
     "freeze_embeddings": False,
     "loss_on": "answer",
     "init_std": 0.01,
+    "precision": "auto",
+    "compile": "auto",
 }
 """Values that the hash in a run's path leaves out. It never changes, even where a built-in
 default does; a new setting joins it with the value that keeps old runs as they were."""

@@ -34,7 +34,7 @@ def seconds_per_epoch(settings: Settings, epochs: int) -> float:
         dataset = Dataset.read(path)
     device = training_device()
     training = FAMILIES[settings.family].load_start()(settings, dataset, device)
-    observer = Observer(training.learner)
+    observer = Observer(training.learner, training.answers or training.learner.ask)
     observer.probes = {}
     started = 0.0
     for epoch in range(WARM_UP + epochs):

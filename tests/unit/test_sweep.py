@@ -167,6 +167,8 @@ OTHER_VALUES = {
     "freeze_embeddings": True,
     "loss_on": "sequence",
     "init_std": 0.7,
+    "precision": "bfloat16",
+    "compile": "never",
 }
 
 

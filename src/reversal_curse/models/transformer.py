@@ -186,14 +186,18 @@ class Transformer(nn.Module):
                 self.wpe.requires_grad_(False)
 
     def forward(self, tokens: torch.Tensor, last: int, noise: Noise = no_dropout) -> torch.Tensor:
-        """Logits (S, B, last, vocabulary) at the `last` final tokens of (S, B, T)."""
+        """Logits (S, B, last, vocabulary) at the `last` final tokens of (S, B, T).
+
+        They are computed in the precision of the weights under autocast too.
+        """
         s, batch, length = tokens.shape
         x = noise(self.embed(tokens))
         for block in self.blocks[:-1]:
             x = block(x, batch, length, noise)
         x = self.blocks[-1](x, batch, last, noise)
         head = self.wte.transpose(1, 2) if self.head is None else self.head
-        return torch.bmm(self.ln_f(x), head).view(s, batch, last, -1)
+        with torch.autocast(tokens.device.type, enabled=False):
+            return torch.bmm(self.ln_f(x), head).view(s, batch, last, -1)
 
     def embed(self, tokens: torch.Tensor) -> torch.Tensor:
         """Token and, where they are learned, position embeddings: (S, B * T, d)."""

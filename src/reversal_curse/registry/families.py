@@ -21,7 +21,7 @@ class Family:
     tasks: tuple[str, ...]
     """Tasks that it can be trained on."""
     precision: str = "float32"
-    """Floating-point numbers that it is trained in."""
+    """Floating-point numbers that it is trained in, where the setting `precision` is not its."""
 
     def load_start(self) -> Callable:
         module, function = self.start.split(":")
@@ -44,7 +44,7 @@ _TRANSFORMER = (
     _ALWAYS
     | TASK_AXES
     | {"layers", "heads", "pos_encoding", "batch_size", "weight_decay", "beta1", "beta2"}
-    | {"dropout", "rotary_fraction", "tie_head", "freeze_embeddings"}
+    | {"dropout", "rotary_fraction", "tie_head", "freeze_embeddings", "precision", "compile"}
 )
 
 FAMILIES = {

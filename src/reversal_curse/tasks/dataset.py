@@ -62,6 +62,10 @@ class Dataset:
         """Tokens per sentence."""
         return len(self.table["tokens"][0])
 
+    def of_seeds(self, seeds: list[int]) -> Dataset:
+        """The sentences of some of the seeds."""
+        return Dataset(self.table.filter(pl.col("seed").is_in(seeds)), seeds)
+
     def tokens(self, *conditions: pl.Expr) -> np.ndarray:
         """Token ids of the sentences that meet `conditions`, shape (S, N, T), int64."""
         chosen = self.table.filter(*conditions) if conditions else self.table

@@ -36,7 +36,7 @@ class AdamW:
         self.steps += 1
         torch._fused_adamw_(
             self.parameters,
-            gradients,
+            [gradient.contiguous() for gradient in gradients],  # the kernel reads memory in order
             self.first,
             self.second,
             [],

@@ -33,6 +33,10 @@ class Checkpoints:
         self.seconds = seconds
         self._saved = time.monotonic()
 
+    def of_seeds(self, seeds: list[int]) -> Checkpoints:
+        """Those of some of the run's seeds, where not all are trained together."""
+        return Checkpoints(self.folder / f"seeds_{seeds[0]}_{seeds[-1]}", self.seconds)
+
     def due(self) -> bool:
         """Whether the last one is long enough ago."""
         return time.monotonic() - self._saved >= self.seconds

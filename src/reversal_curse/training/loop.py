@@ -15,6 +15,7 @@ from reversal_curse.settings import Settings
 from reversal_curse.tasks.dataset import Dataset
 from reversal_curse.training.checkpoint import Checkpoints
 from reversal_curse.training.interruption import Interruption
+from reversal_curse.training.memory import free_bytes, release_memory, seed_groups
 from reversal_curse.training.observer import Observer
 
 
@@ -29,6 +30,8 @@ class Training:
     """What an epoch changes in place."""
     generators: dict[str, list[torch.Generator]] = field(default_factory=dict)
     """The random streams that it draws from: one generator per seed in each."""
+    answers: Callable[[torch.Tensor], torch.Tensor] | None = None
+    """What evaluation asks in place of the learner's `ask`: the same, executed as training is."""
 
     def state(self) -> dict[str, Any]:
         """Tensors, numbers and names only, so that it can be read back without running code."""
@@ -59,11 +62,35 @@ def train(
 ) -> dict[str, pl.DataFrame]:
     """Train every seed of a grid point; returns its tables.
 
-    With `checkpoints` it goes on from the newest one, and the tables are the same as if it
-    had never stopped. Raises Interrupted where `interruption` asks for it, after an epoch.
+    Seeds that do not fit the memory of the device together are trained in groups, which the
+    tables do not show. With `checkpoints` it goes on from the newest one, and the tables are the
+    same as if it had never stopped. Raises Interrupted where `interruption` asks for it, after an
+    epoch, and UserError where not even one seed fits.
     """
+    groups = seed_groups(settings, dataset.seeds, free_bytes(device))
+    if len(groups) == 1:
+        return _train_together(settings, dataset, device, checkpoints, interruption)
+    print(f"seeds in {len(groups)} groups of up to {len(groups[0])}, as memory allows", flush=True)
+    parts = []
+    for seeds in groups:
+        kept = checkpoints.of_seeds(seeds) if checkpoints else None
+        part = dataset.of_seeds(seeds)
+        parts.append(_train_together(settings, part, device, kept, interruption, keep_last=True))
+        release_memory()
+    return {name: pl.concat([tables[name] for tables in parts]) for name in parts[0]}
+
+
+def _train_together(
+    settings: Settings,
+    dataset: Dataset,
+    device: torch.device,
+    checkpoints: Checkpoints | None,
+    interruption: Interruption | None,
+    keep_last: bool = False,
+) -> dict[str, pl.DataFrame]:
+    """Train seeds as one batch; with `keep_last` there is a checkpoint of the last epoch too."""
     training = FAMILIES[settings.family].load_start()(settings, dataset, device)
-    observer = Observer(training.learner)
+    observer = Observer(training.learner, training.answers or training.learner.ask)
     epoch = 0
     found = checkpoints.newest(device) if checkpoints else None
     if found:
@@ -82,7 +109,8 @@ def train(
         training.epoch()
         epoch += 1
         stop = interruption.reason() if interruption else None
-        if checkpoints and (stop or checkpoints.due()):
+        last = keep_last and epoch == settings.epochs
+        if checkpoints and (stop or last or checkpoints.due()):
             checkpoints.save(epoch, state())
         if stop:
             raise interruption.error(stop, epoch, settings.epochs, saved=checkpoints is not None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import product
 
 import polars as pl
 import torch
@@ -64,10 +65,8 @@ class MetricsRecorder:
 
     def table(self) -> pl.DataFrame:
         """Everything recorded, sorted by seed, epoch and split."""
-        keys = pl.DataFrame({"epoch": self.epochs}).join(
-            pl.DataFrame({"split": list(self.splits)}), how="cross"
-        )
-        keys = keys.join(pl.DataFrame({"seed": self.seeds}), how="cross", maintain_order="left_right")
+        rows = list(product(self.epochs, self.splits, self.seeds))
+        keys = pl.DataFrame(rows, schema=["epoch", "split", "seed"], orient="row")
         values = torch.stack(self.values).transpose(2, 3).reshape(-1, len(MEASURES))
         measured = pl.from_numpy(values.cpu().numpy(), schema=list(MEASURES))
         chances = [pl.lit(value).alias(name) for name, value in self.chance.items()]

@@ -21,6 +21,7 @@ from reversal_curse.randomness import (
     stacked_permutations,
 )
 from reversal_curse.training.adamw import AdamW
+from reversal_curse.training.execution import Machine, execution
 from reversal_curse.training.loop import Training
 
 Inputs = tuple[torch.Tensor, ...]
@@ -45,6 +46,7 @@ def minibatches(learner: Learner, loss: Loss, prepare: Prepare = as_they_are) ->
     streams = {"order": order}
     if settings.dropout:
         streams["dropout"] = seed_generators(seeds, "dropout", device)
+    chosen = execution(settings, Machine.of(device))
     draw = _factors(loss, streams.get("dropout"), settings.dropout)
     sentences = learner.sentences(pl.col("split") == "train")
 
@@ -52,15 +54,21 @@ def minibatches(learner: Learner, loss: Loss, prepare: Prepare = as_they_are) ->
         noise = no_dropout if factors is None else Masks(factors)
         return loss(*inputs, noise).sum()
 
+    forward = chosen.run(total, device)
+
     def epoch() -> None:
-        permutation = stacked_permutations(order, sentences.shape[1]).to(device)
-        for chosen in permutation.split(settings.batch_size, dim=1):
-            batch = sentences.gather(1, chosen[..., None].expand(-1, -1, sentences.shape[2]))
+        permutation = stacked_permutations(order, sentences.shape[1])
+        if device.type == "cuda":  # from pinned memory the host need not wait for the copy
+            permutation = permutation.pin_memory()
+        permutation = permutation.to(device, non_blocking=True)
+        for rows in permutation.split(settings.batch_size, dim=1):
+            batch = sentences.gather(1, rows[..., None].expand(-1, -1, sentences.shape[2]))
             inputs = prepare(batch)
-            loss_now = total(draw(inputs), *inputs)
+            loss_now = forward(draw(inputs), *inputs)
             optimizer.step(torch.autograd.grad(loss_now, optimizer.parameters))
 
-    return Training(learner, epoch, {**trained, **optimizer.state()}, streams)
+    answers = chosen.run(learner.ask, device)
+    return Training(learner, epoch, {**trained, **optimizer.state()}, streams, answers)
 
 
 def _factors(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import polars as pl
@@ -17,9 +18,10 @@ from reversal_curse.training.schedule import PROBE_EPOCHS, EvaluationSchedule
 class Observer:
     """Collects the metrics and the probes of a run; training calls `observe` every epoch."""
 
-    def __init__(self, learner: Learner):
+    def __init__(self, learner: Learner, answers: Callable[[torch.Tensor], torch.Tensor]):
         settings = learner.settings
         self.learner = learner
+        self.answers = answers
         self.answer = TASKS[settings.task].answer_length(settings)
         splits = {s: learner.sentences(pl.col("split") == s) for s in ("train", "unseen")}
         self.sentences = torch.cat(list(splits.values()), 1)
@@ -38,7 +40,7 @@ class Observer:
     def observe(self, epoch: int) -> None:
         """Evaluate and probe what is due after `epoch` passes over the training set."""
         if self.schedule.due(epoch):
-            logits = self.learner.ask(self.sentences)
+            logits = self.answers(self.sentences)
             self.recorder.record(epoch, logits, self.sentences[:, :, -self.answer :])
             if self.schedule.reported(epoch):
                 line = self.recorder.last_line()

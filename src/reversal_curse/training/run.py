@@ -17,16 +17,16 @@ from reversal_curse import __version__
 from reversal_curse.atomic import replacing
 from reversal_curse.errors import UserError
 from reversal_curse.provenance import commit
-from reversal_curse.registry import FAMILIES
 from reversal_curse.settings import Settings
 from reversal_curse.sweep import dataset_directory, run_directory, settings_hash
 from reversal_curse.tables import TABLES, write_table
 from reversal_curse.tasks.dataset import Dataset, generate_dataset
 from reversal_curse.training.checkpoint import Checkpoints
 from reversal_curse.training.device import training_device
+from reversal_curse.training.execution import Execution, Machine, execution
 from reversal_curse.training.interruption import Interruption
 from reversal_curse.training.loop import train
-from reversal_curse.training.memory import keep_freed_memory
+from reversal_curse.training.memory import keep_freed_memory, release_memory
 from reversal_curse.versions import DATA_VERSION, TRAINING_VERSION
 
 
@@ -53,9 +53,11 @@ def run_grid_point(
     device = training_device()
     dataset = Dataset.read(dataset_path)
     _check_dataset(dataset, settings, dataset_path)
-    family = FAMILIES[settings.family]
+    chosen = execution(settings, Machine.of(device))
     print(
-        f"{run_directory(settings)}\n{len(dataset.seeds)} seeds on {device}, {family.precision}",
+        f"{run_directory(settings)}\n{len(dataset.seeds)} seeds on {device}; {chosen.precision}: "
+        f"{chosen.precision_reason}; {'' if chosen.compiled else 'not '}compiled: "
+        f"{chosen.compiled_reason}",
         flush=True,
     )
     checkpoints = None
@@ -65,7 +67,8 @@ def run_grid_point(
         tables = train(settings, dataset, device, checkpoints, listening)
     for name, frame in tables.items():
         write_table(output / f"{name}.parquet", frame, TABLES[name])
-    record = _run_record(settings, device, threads, started)
+    release_memory()
+    record = _run_record(settings, device, chosen, threads, started)
     with replacing(output / "run.json") as partial:
         partial.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     if checkpoints:
@@ -86,7 +89,9 @@ def _check_dataset(dataset: Dataset, settings: Settings, path: Path) -> None:
         raise UserError(f"{path}: not the dataset of {dataset_directory(settings)}")
 
 
-def _run_record(settings: Settings, device: torch.device, threads: int, started: float) -> dict:
+def _run_record(
+    settings: Settings, device: torch.device, chosen: Execution, threads: int, started: float
+) -> dict:
     """What is known of a run beside its tables."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor()
     return {
@@ -103,7 +108,10 @@ def _run_record(settings: Settings, device: torch.device, threads: int, started:
         },
         "device": device.type,
         "device_name": name or platform.machine(),
-        "precision": FAMILIES[settings.family].precision,
+        "precision": chosen.precision,
+        "precision_reason": chosen.precision_reason,
+        "compiled": chosen.compiled,
+        "compiled_reason": chosen.compiled_reason,
         "threads": threads,
         "started": datetime.fromtimestamp(started, timezone.utc).isoformat(timespec="seconds"),
         "wall_seconds": round(time.time() - started, 3),

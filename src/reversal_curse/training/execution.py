@@ -1,0 +1,145 @@
+"""How the arithmetic of a run is done, and why: its precision, and whether it is compiled.
+
+Both follow from the settings and the machine alone, never from a timing, so that a run that is
+taken up again goes on as it began.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from reversal_curse.cost import seconds
+from reversal_curse.registry import FAMILIES
+from reversal_curse.settings import Settings
+
+WIDE = {"cpu": 128, "cuda": 256}
+"""Widths from which products in bfloat16 save more than the conversions cost."""
+LONG = {"cpu": 300.0, "cuda": 120.0}
+"""Estimated seconds of a run from which compiling it, half a minute or more, is won back."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a device, and the system around it, can do."""
+
+    device: str
+    """`cpu` or `cuda`."""
+    bfloat16: bool
+    """Whether it has instructions for products in bfloat16."""
+    missing: str
+    """What `torch.compile` lacks there; empty where it lacks nothing."""
+
+    @classmethod
+    def of(cls, device: torch.device) -> Machine:
+        """Ask the device and the system."""
+        if device.type == "cuda":
+            fast = torch.cuda.get_device_capability(device) >= (8, 0)
+            lacks = "" if importlib.util.find_spec("triton") else "the package triton"
+            return cls("cuda", fast, lacks or _no_compiler("CC", "gcc"))
+        return cls("cpu", _cpu_has_bfloat16(), _no_compiler("CXX", "g++"))
+
+
+def _no_compiler(variable: str, usual: str) -> str:
+    name = os.environ.get(variable, usual)
+    return "" if shutil.which(name) else f"a compiler ({name})"
+
+
+def _cpu_has_bfloat16() -> bool:
+    """Whether the processor has them, where the system tells."""
+    try:
+        flags = set(Path("/proc/cpuinfo").read_text(encoding="utf-8").split())
+    except OSError:
+        return False
+    return bool(flags & {"avx512_bf16", "amx_bf16", "bf16"})
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How a run is computed; the reasons are for the log and `run.json`."""
+
+    precision: str
+    precision_reason: str
+    compiled: bool
+    compiled_reason: str
+
+    def autocast(self, device: torch.device) -> torch.autocast:
+        """The context of training and evaluation; weights and residual stream stay float32."""
+        return torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
+
+    def run(self, function: Callable[..., Any], device: torch.device) -> Callable[..., Any]:
+        """`function` as it is executed: in the precision, and compiled where that is chosen."""
+
+        def cast(*inputs: Any) -> Any:
+            with self.autocast(device):
+                return function(*inputs)
+
+        return _compiled(cast, device) if self.compiled else cast
+
+
+def execution(settings: Settings, machine: Machine) -> Execution:
+    """What is chosen for a run on a machine."""
+    family = FAMILIES[settings.family]
+    if "precision" not in family.uses:
+        return Execution(family.precision, "as its theory needs", False, "it has few operations")
+    return Execution(*_precision(settings, machine), *_compile(settings, machine))
+
+
+def _precision(settings: Settings, machine: Machine) -> tuple[str, str]:
+    asked, wide = settings.precision, WIDE[machine.device]
+    if asked == "float32":
+        return "float32", "as asked"
+    if not machine.bfloat16 and (asked == "bfloat16" or settings.embed_dim >= wide):
+        return "float32", f"this {machine.device} has no bfloat16 instructions"
+    if asked == "bfloat16":
+        return "bfloat16", "as asked"
+    if settings.embed_dim >= wide:
+        return "bfloat16", f"it pays from embed_dim {wide}"
+    return "float32", f"bfloat16 pays from embed_dim {wide}"
+
+
+def _compile(settings: Settings, machine: Machine) -> tuple[bool, str]:
+    estimate = seconds(settings, "gpu" if machine.device == "cuda" else "cpu")
+    long = LONG[machine.device]
+    if settings.compile == "never":
+        return False, "as asked"
+    if settings.compile == "auto" and estimate < long:
+        return False, f"about {estimate:.0f} s of training, it pays from {long:.0f} s"
+    if machine.missing:
+        return False, f"torch.compile lacks {machine.missing}"
+    if settings.compile == "always":
+        return True, "as asked"
+    return True, f"about {estimate:.0f} s of training, it pays from {long:.0f} s"
+
+
+def _compiled(function: Callable[..., Any], device: torch.device) -> Callable[..., Any]:
+    """`function` compiled at its first call, or as it is where that fails.
+
+    On a GPU with CUDA graphs: what it returns holds until the next call.
+    """
+    # Imported here: they take more than a second, and most runs are not compiled.
+    from torch._dynamo.exc import TorchDynamoException
+    from torch._inductor.exc import InductorError
+
+    mode = "reduce-overhead" if device.type == "cuda" else None
+    fast = torch.compile(function, dynamic=False, mode=mode)
+
+    def call(*inputs: Any) -> Any:
+        nonlocal fast
+        try:
+            return fast(*inputs)
+        except (TorchDynamoException, InductorError) as error:
+            if fast is function:
+                raise
+            print(f"not compiled: torch.compile failed with {type(error).__name__}", flush=True)
+            fast = function
+            return function(*inputs)
+
+    return call

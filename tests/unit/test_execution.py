@@ -1,0 +1,136 @@
+"""Precision and compiling: what is chosen and said where, and that results stay the same."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+
+import polars as pl
+import pytest
+import torch
+
+from reversal_curse.registry import FAMILIES
+from reversal_curse.settings import Settings
+from reversal_curse.training.execution import Machine, execution
+from reversal_curse.training.loop import train
+
+CPU = torch.device("cpu")
+ABLE = {device: Machine(device, bfloat16=True, missing="") for device in ("cpu", "cuda")}
+
+
+@pytest.mark.parametrize("device", ABLE)
+def test_wide_models_are_trained_in_bfloat16_and_narrow_ones_are_not(device):
+    wide, narrow = Settings(embed_dim=768), Settings(embed_dim=64, heads=2)
+    assert execution(wide, ABLE[device]).precision == "bfloat16"
+    chosen = execution(narrow, ABLE[device])
+    assert (chosen.precision, "pays from embed_dim" in chosen.precision_reason) == ("float32", True)
+
+
+@pytest.mark.parametrize("asked", ["auto", "bfloat16"])
+def test_without_bfloat16_instructions_it_is_float32_and_a_line_says_why(asked):
+    chosen = execution(Settings(precision=asked), Machine("cpu", bfloat16=False, missing=""))
+    assert chosen.precision == "float32"
+    assert chosen.precision_reason == "this cpu has no bfloat16 instructions"
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_precision_that_is_asked_for_is_taken(precision):
+    chosen = execution(Settings(embed_dim=96, precision=precision), ABLE["cpu"])
+    assert (chosen.precision, chosen.precision_reason) == (precision, "as asked")
+
+
+@pytest.mark.parametrize(
+    ("family", "precision"), [("one_layer", "float64"), ("bilinear", "float32")]
+)
+def test_the_families_of_the_theory_have_their_own_precision(family, precision):
+    assert execution(Settings(family=family), ABLE["cpu"]).precision == precision
+
+
+@pytest.mark.parametrize("device", ABLE)
+def test_long_runs_are_compiled_and_short_ones_are_not(device):
+    assert execution(Settings(), ABLE[device]).compiled
+    short = Settings(layers=1, heads=2, embed_dim=20, vocab_size=20, epochs=10)
+    assert not execution(short, ABLE[device]).compiled
+
+
+@pytest.mark.parametrize("asked", ["auto", "always"])
+def test_without_a_compiler_the_plain_path_is_taken_and_a_line_says_why(asked):
+    machine = Machine("cpu", bfloat16=True, missing="a compiler (g++)")
+    chosen = execution(Settings(compile=asked), machine)
+    assert (chosen.compiled, chosen.compiled_reason) == (
+        False,
+        "torch.compile lacks a compiler (g++)",
+    )
+
+
+def test_a_compiler_that_is_not_there_is_noticed(monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    assert Machine.of(CPU).missing == "a compiler (no-such-compiler)"
+
+
+@pytest.mark.parametrize("family", ["gpt", "masked_diffusion"])
+def test_bfloat16_ends_near_float32(small_settings, make_dataset, family):
+    """Products are rounded to eight bits; the curves must not part by more than that explains."""
+    if not Machine.of(CPU).bfloat16:
+        pytest.skip("no bfloat16 instructions")
+    tables = {}
+    for precision in ("float32", "bfloat16"):
+        settings = small_settings(family=family, dropout=0.0, precision=precision)
+        tables[precision] = train(settings, make_dataset(settings), CPU)
+    exact, rounded = (table["metrics"]["nll_token"] for table in tables.values())
+    assert (exact - rounded).abs().max() < 0.03
+    assert not exact.equals(rounded)
+    start = [table["gradients"].filter(pl.col("epoch") == 0) for table in tables.values()]
+    assert start[0].equals(start[1]), "probes are in float32"
+
+
+def test_compiled_training_is_plain_training(small_settings, make_dataset, capfd):
+    """Every table, in float32; batches of two sizes, dropout, and evaluation are compiled too."""
+    if not shutil.which("g++"):
+        pytest.skip("no C++ compiler")
+    tables = {}
+    for choice in ("never", "always"):
+        settings = small_settings(layers=1, epochs=6, batch_size=5, eval_every=1, compile=choice)
+        tables[choice] = train(settings, make_dataset(settings), CPU)
+    assert "not compiled" not in capfd.readouterr().out
+    graphs = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+    assert graphs == 3, "two sizes of batches and evaluation, each compiled once"
+    torch.compiler.reset()
+    plain, compiled = tables.values()
+    for name, table in plain.items():
+        for column in table.select(pl.selectors.float()).columns:
+            apart = (compiled[name][column] - table[column]).abs().max() or 0
+            assert apart <= 1e-4 + 1e-3 * (table[column].abs().max() or 0), (name, column)
+
+
+TRAIN = """
+import torch
+from reversal_curse.settings import Settings
+from reversal_curse.tasks.dataset import Dataset, generate_dataset
+from reversal_curse.training.loop import train
+
+settings = Settings(layers=1, heads=2, embed_dim=16, vocab_size=20, seeds=2, epochs=2,
+                    compile="always")
+tables = train(settings, Dataset(generate_dataset(settings), [0, 1]), torch.device("cpu"))
+print(tables["metrics"].height, "rows")
+"""
+
+
+def test_a_compiler_that_fails_leaves_the_plain_path(tmp_path):
+    broken = tmp_path / "broken-compiler"
+    broken.write_text("#!/bin/sh\necho 'this compiler is broken' >&2\nexit 1\n")
+    broken.chmod(0o755)
+    environment = os.environ | {"CXX": str(broken), "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", TRAIN], env=environment, capture_output=True, text=True, check=True
+    )
+    assert "not compiled: torch.compile failed with " in done.stdout
+    assert "8 rows" in done.stdout
+
+
+def test_every_family_says_how_it_is_executed():
+    for family in FAMILIES:
+        chosen = execution(Settings(family=family), Machine.of(CPU))
+        assert all((chosen.precision_reason, chosen.compiled_reason))
