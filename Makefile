@@ -44,8 +44,8 @@ slurm-packages: # what `make test-slurm` needs of the system (Debian, root)
 test-slurm: $(VENV)/installed-test slurm-packages ## the workflow on a real SLURM, on this machine (Debian, root)
 	$(BIN)/python -m pytest tests/slurm
 
-benchmark: $(VENV)/installed-test ## training speed, against the official code too: OFFICIAL=folder OFFICIAL_PYTHON=interpreter
-	$(BIN)/python tests/benchmarks/training.py $(if $(OFFICIAL),--official $(OFFICIAL) --official-python $(OFFICIAL_PYTHON))
+benchmark: $(VENV)/installed-test ## speed of training and of the workflow, against the official code too: OFFICIAL=folder OFFICIAL_PYTHON=interpreter
+	$(BIN)/python tests/benchmarks/page.py $(if $(OFFICIAL),--official $(OFFICIAL) --official-python $(OFFICIAL_PYTHON))
 
 lint: $(VENV)/installed-test ## ruff, snakefmt and Snakemake's linter
 	$(BIN)/ruff check .

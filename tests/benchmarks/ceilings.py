@@ -7,26 +7,36 @@ import time
 
 import torch
 
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
-def _best(function, repeats: int = 5) -> float:
-    function()
-    times = []
-    for _ in range(repeats):
+
+def device() -> torch.device:
+    """The GPU, where there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _best(function, repeats: int = 7) -> float:
+    def once() -> float:
         started = time.perf_counter()
         function()
-        times.append(time.perf_counter() - started)
-    return min(times)
+        if device().type == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter() - started
+
+    once()
+    return min(once() for _ in range(repeats))
 
 
-def product_rate() -> float:
-    """Floating-point operations per second of a large float32 product."""
-    a, b = torch.randn(2, 2048, 2048)
-    return 2 * 2048**3 / _best(lambda: a @ b)
+def product_rate(precision: str) -> float:
+    """Floating-point operations per second of a large product."""
+    size = 8192 if device().type == "cuda" else 2048
+    a, b = torch.randn(2, size, size, device=device()).to(DTYPES[precision])
+    return 2 * size**3 / _best(lambda: a @ b)
 
 
 def memory_rate() -> float:
     """Bytes per second that a sum of two large tensors reads and writes."""
-    a, b = torch.randn(2, 2**25)
+    a, b = torch.randn(2, 2**25, device=device())
     out = torch.empty_like(a)
     return 3 * 4 * 2**25 / _best(lambda: torch.add(a, b, out=out))
 

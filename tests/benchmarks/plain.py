@@ -25,11 +25,12 @@ def seconds_per_epoch(layers: int, embed_dim: int, heads: int, epochs: int) -> f
     a, b = rng.permutation(800)[:400].reshape(2, 200) + 2
     forward = np.stack([a, np.zeros(200, int), b], 1)
     backward = np.stack([b, np.ones(200, int), a], 1)
-    train = torch.from_numpy(np.concatenate([forward, backward[:140]]))
-    unseen = torch.from_numpy(backward[140:])
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    train = torch.from_numpy(np.concatenate([forward, backward[:140]])).to(device)
+    unseen = torch.from_numpy(backward[140:]).to(device)
     torch.manual_seed(0)
     config = GPT2Config(n_layer=layers, n_head=heads, n_embd=embed_dim, vocab_size=802)
-    model = GPT2LMHeadModel(config)
+    model = GPT2LMHeadModel(config).to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
 
     def loss(batch: torch.Tensor) -> torch.Tensor:

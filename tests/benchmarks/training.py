@@ -1,41 +1,32 @@
-"""Training against the official code and a plain loop: ratios measured in turn, and the ceiling.
-
-    python tests/benchmarks/training.py [--official FOLDER --official-python PYTHON]
-
-FOLDER is a checkout of the official code of Zhu et al. 2024, PYTHON an interpreter that has
-what it needs. Writes docs/benchmarks.md.
-"""
+"""Training against the official code and a plain loop: ratios measured in turn, and the ceiling."""
 
 from __future__ import annotations
 
-import argparse
 import json
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from datetime import date
 from pathlib import Path
 
-import torch
-from ceilings import floor_seconds, memory_rate, product_rate, threads
+from ceilings import device, floor_seconds, memory_rate, product_rate
 
 HERE = Path(__file__).parent
-PAGE = HERE.parent.parent / "docs/benchmarks.md"
-# Shape, seeds, epochs to time: ours, and another's of one seed.
-CASES = [
-    ({"layers": 1, "embed_dim": 20, "heads": 2}, 10, 60, 40),
-    ({"layers": 4, "embed_dim": 128, "heads": 4}, 1, 30, 20),
-    ({"layers": 24, "embed_dim": 768, "heads": 12}, 1, 1, 1),
-]
+NARROW = ({"layers": 1, "embed_dim": 20, "heads": 2}, 10)
+MIDDLE = ({"layers": 4, "embed_dim": 128, "heads": 4}, 1)
+PAPER = {"layers": 24, "embed_dim": 768, "heads": 12}
+# Shape and seeds; epochs to time: ours, and another's of one seed.
+CASES = {
+    "cpu": [(*NARROW, 60, 40), (*MIDDLE, 60, 40), (PAPER, 1, 2, 2)],
+    "cuda": [(*NARROW, 200, 40), (*MIDDLE, 200, 40), (PAPER, 10, 40, 20)],
+}
 
 
-def _json(script: str, shape: dict, epochs: int) -> float:
+def _json(script: str, shape: dict, epochs: int) -> dict:
     command = [sys.executable, str(HERE / script), json.dumps(shape), str(epochs)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return json.loads(done.stdout.splitlines()[-1])["seconds"]
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def _official(folder: Path, python: Path, shape: dict, epochs: int) -> float:
@@ -56,24 +47,29 @@ def _official(folder: Path, python: Path, shape: dict, epochs: int) -> float:
     return (run(1 + epochs) - run(1)) / epochs
 
 
-def _rows(official: tuple[Path, Path] | None, repeats: int) -> list[str]:
-    products, memory = product_rate(), memory_rate()
-    lines = [
-        f"Ceilings measured in the same call: {products / 1e9:.0f} GFLOP/s (float32 products), "
-        f"{memory / 1e9:.0f} GB/s (memory).",
+def lines(official: tuple[Path, Path] | None, repeats: int) -> list[str]:
+    """The section of the page. `official` is a checkout of its code and an interpreter for it."""
+    products = {precision: product_rate(precision) for precision in ("float32", "bfloat16")}
+    memory = memory_rate()
+    rates = ", ".join(f"{rate / 1e9:.0f} GFLOP/s ({name})" for name, rate in products.items())
+    table = [
+        f"Ceilings measured in the same call: {rates}, {memory / 1e9:.0f} GB/s (memory).",
         "",
-        "| layers, d, seeds | ours | official code | ratio | plain loop | ratio | floor |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
+        "| layers, d, seeds | ours | official code | ratio | plain loop | ratio | floor | of it |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
-    for shape, seeds, epochs, others in CASES:
+    notes = []
+    for shape, seeds, epochs, others in CASES[device().type]:
         times: dict[str, list[float]] = {"ours": [], "official": [], "plain": []}
         for _ in range(repeats):
-            times["ours"].append(_json("ours.py", {**shape, "seeds": seeds}, epochs))
-            times["plain"].append(seeds * _json("plain.py", shape, others))
+            own = _json("ours.py", {**shape, "seeds": seeds}, epochs)
+            times["ours"].append(own["seconds"])
+            times["plain"].append(seeds * _json("plain.py", shape, others)["seconds"])
             if official:
                 times["official"].append(seeds * _official(*official, shape, others))
         ours = statistics.median(times["ours"])
-        cells = [f"{shape['layers']}, {shape['embed_dim']}, {seeds}", _ms(ours)]
+        case = f"{shape['layers']}, {shape['embed_dim']}, {seeds}"
+        cells = [case, _ms(ours)]
         for name in ("official", "plain"):
             ratios = [b / a for a, b in zip(times["ours"], times[name], strict=False)]
             cells += (
@@ -81,50 +77,14 @@ def _rows(official: tuple[Path, Path] | None, repeats: int) -> list[str]:
                 if ratios
                 else ["-", "-"]
             )
-        floor = floor_seconds(shape["layers"], shape["embed_dim"], seeds, products, memory)
-        lines.append(f"| {' | '.join([*cells, _ms(floor)])} |")
-        print(lines[-1], flush=True)
-    return lines
+        rate = products[own["precision"]]
+        floor = floor_seconds(shape["layers"], shape["embed_dim"], seeds, rate, memory)
+        table.append(f"| {' | '.join([*cells, _ms(floor), f'{floor / ours:.0%}'])} |")
+        how = f"{own['precision']}, {'compiled' if own['compiled'] else 'not compiled'}"
+        notes.append(f"({case}): {how}, {own['first']:.0f} s for the first two epochs")
+        print(table[-1], notes[-1], flush=True)
+    return [*table, "", f"Ours: {'; '.join(notes)}."]
 
 
 def _ms(seconds: float) -> str:
     return f"{1000 * seconds:.0f} ms"
-
-
-def main() -> None:
-    """Measure, print and write the page."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--official", type=Path)
-    parser.add_argument("--official-python", type=Path)
-    parser.add_argument("--repeats", type=int, default=3)
-    options = parser.parse_args()
-    if bool(options.official) != bool(options.official_python):
-        parser.error("--official and --official-python go together")
-    official = (options.official, options.official_python) if options.official else None
-    torch.set_num_threads(threads())
-    page = [
-        "# Benchmarks",
-        "",
-        f"`make benchmark`, {date.today().isoformat()}: {_processor()}, {threads()} threads, no GPU"
-        f", PyTorch {torch.__version__}.",
-        "",
-        "An epoch of the reversal task: V = 800, batch 64, evaluated every epoch, metrics kept;",
-        f"median of {options.repeats}, measured in turn. The official code and the plain loop "
-        "(Hugging Face GPT-2,",
-        "`tests/benchmarks/plain.py`) train one seed at a time, so their time for several is a "
-        "multiple.",
-        "",
-        *_rows(official, options.repeats),
-    ]
-    PAGE.write_text("\n".join(page) + "\n", encoding="utf-8")
-
-
-def _processor() -> str:
-    """The processor as the system names it."""
-    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
-
-
-if __name__ == "__main__":
-    main()
