@@ -15,7 +15,7 @@ from functools import partial
 import polars as pl
 import torch
 from torch import nn
-from torch.func import functional_call, grad, vmap
+from torch.func import functional_call
 
 from reversal_curse.models.likelihood import answer_nll
 from reversal_curse.models.transformer import Part
@@ -117,18 +117,20 @@ def _fact_gradients(
 ) -> Gradient:
     """Gradients (S * facts, ...) of the mean losses of single facts.
 
-    `loss` maps inputs (S, B, ...) to the losses (S, B) of the sentences of one fact; it is given
-    `inputs` (S, facts, B, ...) fact by fact.
+    `loss` maps inputs (S, B, ...) to the losses (S, B) of the sentences of one fact; `inputs` are
+    (S, facts, B, ...). Each fact gets replicas of the models of its own, as seeds have them.
     """
+    facts = inputs[0].shape[1]
     total = _Total(learner.model, lambda *fact: _mean(loss(*fact)))
-    parameters = {n: p for n, p in total.named_parameters() if p.requires_grad}
-
-    def value(parameters: Gradient, *fact: torch.Tensor) -> torch.Tensor:
-        return functional_call(total, parameters, fact)
-
-    by_fact = vmap(grad(value), in_dims=(None, *[1] * len(inputs)), out_dims=1)
-    found = by_fact(parameters, *inputs)
-    return {n.removeprefix("model."): gradient.flatten(0, 1) for n, gradient in found.items()}
+    replicas = {
+        name: parameter.detach().repeat_interleave(facts, 0).requires_grad_(parameter.requires_grad)
+        for name, parameter in total.named_parameters()
+    }
+    with torch.enable_grad():
+        value = functional_call(total, replicas, tuple(part.flatten(0, 1) for part in inputs))
+        trained = {name: replica for name, replica in replicas.items() if replica.requires_grad}
+        found = torch.autograd.grad(value, trained.values())
+    return dict(zip((name.removeprefix("model.") for name in trained), found, strict=True))
 
 
 def _mean(nll: torch.Tensor) -> torch.Tensor:
