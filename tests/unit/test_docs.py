@@ -182,7 +182,7 @@ def test_the_readmes_masking_arm_masks(root):
     try:
         sentences = torch.zeros(1, 4, 5, dtype=torch.long)
         masking = masked_diffusion.Masking("not_subject", 1, seed_generators([0], "masking"))
-        masked, _ = masking(sentences)
+        masked, *_ = masking(sentences)
     finally:
         del registry.MASKINGS["not_subject"]
     assert masked[0, 0].tolist() == [False, True, True, True, True]

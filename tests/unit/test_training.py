@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from reversal_curse.errors import UserError
+from reversal_curse.models.likelihood import answer_nll
 from reversal_curse.randomness import seed_generators, stacked_permutations
 from reversal_curse.registry import FAMILIES, run_tables
 from reversal_curse.sweep import run_directory, settings_hash
@@ -17,7 +18,6 @@ from reversal_curse.tables import TABLES, write_table
 from reversal_curse.tasks.dataset import generate_dataset
 from reversal_curse.training.language_model import build_model
 from reversal_curse.training.loop import train
-from reversal_curse.training.metrics import answer_nll
 from reversal_curse.training.run import run_grid_point
 from reversal_curse.training.schedule import EvaluationSchedule
 

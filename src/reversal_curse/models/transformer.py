@@ -25,6 +25,8 @@ LAYER_NORM_EPS = 1e-5
 Noise = Callable[[torch.Tensor], torch.Tensor]
 Part = tuple[str, slice]
 """A parameter's name, and which of its last dimension."""
+Asked = int | torch.Tensor
+"""Of which tokens something is wanted: of the last so many of n, or of positions (S, B, n)."""
 
 
 # Which parameters of a group have names with these words; `qkv` is divided in the code.
@@ -76,14 +78,16 @@ class Attention(nn.Module):
         self.qkv = Linear(generators, d, 3 * d, INIT_STD)
         self.proj = Linear(generators, d, d, INIT_STD / math.sqrt(2 * settings.layers))
 
-    def forward(self, x: torch.Tensor, batch: int, last: int, noise: Noise) -> torch.Tensor:
-        """What is added at the `last` final tokens: (S, B * last, d)."""
-        scores, value = self.scores(x, batch, last)
-        mixed = weighted_sums(noise(scores.softmax(-1)), value)
-        return noise(self.proj(mixed.transpose(2, 3).reshape(len(x), batch * last, -1)))
+    def forward(self, x: torch.Tensor, batch: int, asked: Asked, noise: Noise) -> torch.Tensor:
+        """What is added at the n asked tokens: (S, B * n, d)."""
+        scores, value = self.scores(x, batch, asked)
+        mixed = weighted_sums(noise(scores.softmax(-1)), value)  # (S, B, heads, n, head_dim)
+        return noise(self.proj(mixed.transpose(2, 3).flatten(3).flatten(1, 2)))
 
-    def scores(self, x: torch.Tensor, batch: int, last: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Pre-softmax scores (S, B, heads, last, T) and values (S, B, heads, T, head_dim)."""
+    def scores(
+        self, x: torch.Tensor, batch: int, asked: Asked
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Pre-softmax scores (S, B, heads, n, T) and values (S, B, heads, T, head_dim)."""
         s, n, d = x.shape
         length, head_dim = n // batch, d // self.heads
         qkv = self.qkv(x).view(s, batch, length, 3, self.heads, head_dim)
@@ -91,13 +95,25 @@ class Attention(nn.Module):
         if self.pos_encoding == "rotary":
             angles = rotary_angles(length, self.rotated, x.device)
             query, key = apply_rotary(query, angles), apply_rotary(key, angles)
-        scores = inner_products(query[..., length - last :, :], key) / math.sqrt(head_dim)
+        if isinstance(asked, int):
+            query = query[..., length - asked :, :]
+        else:
+            index = asked[:, :, None, :, None].expand(-1, -1, self.heads, -1, head_dim)
+            query = query.gather(3, index)
+        scores = inner_products(query, key) / math.sqrt(head_dim)
         if self.pos_encoding == "alibi":
-            scores = scores + alibi_bias(length, self.heads, x.device)[:, length - last :]
-        if self.causal and last > 1:
-            future = torch.ones(length, length, dtype=torch.bool, device=x.device).triu(1)
-            scores = scores.masked_fill(future[length - last :], -math.inf)
+            scores = scores + _rows(alibi_bias(length, self.heads, x.device), asked)
+        if self.causal and (not isinstance(asked, int) or asked > 1):
+            future = torch.ones(1, length, length, dtype=torch.bool, device=x.device).triu(1)
+            scores = scores.masked_fill(_rows(future, asked), -math.inf)
         return scores, value
+
+
+def _rows(table: torch.Tensor, asked: Asked) -> torch.Tensor:
+    """The asked queries' rows of a table (heads, T, T): (heads, n, T) or (S, B, heads, n, T)."""
+    if isinstance(asked, int):
+        return table[:, table.shape[1] - asked :]
+    return table[:, asked].permute(1, 2, 0, 3, 4)
 
 
 # Up to so many inner products for one head and sentence, many products of tiny matrices are
@@ -135,21 +151,25 @@ class Block(nn.Module):
         self.fc = Linear(generators, d, 4 * d, INIT_STD)
         self.proj = Linear(generators, 4 * d, d, INIT_STD / math.sqrt(2 * settings.layers))
 
-    def forward(self, x: torch.Tensor, batch: int, last: int, noise: Noise) -> torch.Tensor:
-        """The residual stream (S, B * last, d) at the `last` final tokens, from all of it."""
-        attended = self.attention(self.ln_1(x), batch, last, noise)
-        x = final_tokens(x, batch, last) + attended
+    def forward(self, x: torch.Tensor, batch: int, asked: Asked, noise: Noise) -> torch.Tensor:
+        """The residual stream (S, B * n, d) at the n asked tokens, from all of it."""
+        attended = self.attention(self.ln_1(x), batch, asked, noise)
+        x = at_tokens(x, batch, asked) + attended
         hidden = F.gelu(self.fc(self.ln_2(x)), approximate="tanh")
         return x + noise(self.proj(hidden))
 
 
-def final_tokens(x: torch.Tensor, batch: int, last: int) -> torch.Tensor:
-    """The `last` final tokens of every sentence: (S, B * T, d) to (S, B * last, d)."""
-    s, n, d = x.shape
-    length = n // batch
-    if last == length:
+def at_tokens(x: torch.Tensor, batch: int, asked: Asked) -> torch.Tensor:
+    """The n asked tokens of every sentence: (S, B * T, d) to (S, B * n, d)."""
+    s, tokens, d = x.shape
+    length = tokens // batch
+    if not isinstance(asked, int):
+        first = torch.arange(0, tokens, length, device=x.device)  # of each sentence
+        place = (asked + first[:, None]).flatten(1)
+        return x.gather(1, place[..., None].expand(-1, -1, d))
+    if asked == length:
         return x
-    return x.view(s, batch, length, d)[:, :, length - last :].reshape(s, batch * last, d)
+    return x.view(s, batch, length, d)[:, :, length - asked :].reshape(s, batch * asked, d)
 
 
 class Transformer(nn.Module):
@@ -185,8 +205,10 @@ class Transformer(nn.Module):
             if self.wpe is not None:
                 self.wpe.requires_grad_(False)
 
-    def forward(self, tokens: torch.Tensor, last: int, noise: Noise = no_dropout) -> torch.Tensor:
-        """Logits (S, B, last, vocabulary) at the `last` final tokens of (S, B, T).
+    def forward(
+        self, tokens: torch.Tensor, asked: Asked, noise: Noise = no_dropout
+    ) -> torch.Tensor:
+        """Logits (S, B, n, vocabulary) at the n asked tokens of (S, B, T).
 
         They are computed in the precision of the weights under autocast too.
         """
@@ -194,10 +216,10 @@ class Transformer(nn.Module):
         x = noise(self.embed(tokens))
         for block in self.blocks[:-1]:
             x = block(x, batch, length, noise)
-        x = self.blocks[-1](x, batch, last, noise)
+        x = self.blocks[-1](x, batch, asked, noise)
         head = self.wte.transpose(1, 2) if self.head is None else self.head
         with torch.autocast(tokens.device.type, enabled=False):
-            return torch.bmm(self.ln_f(x), head).view(s, batch, last, -1)
+            return torch.bmm(self.ln_f(x), head).view(s, batch, -1, head.shape[-1])
 
     def embed(self, tokens: torch.Tensor) -> torch.Tensor:
         """Token and, where they are learned, position embeddings: (S, B * T, d)."""

@@ -145,7 +145,8 @@ def _forward_nll(learner: Learner, shown: torch.Tensor) -> torch.Tensor:
     k = learner.settings.entity_length
     query = shown.clone()
     query[:, :, :k] = learner.mask
-    logits = learner.model(query, shown.shape[-1])[:, :, :k, : learner.mask]
+    asked = torch.arange(k, device=shown.device).expand(*shown.shape[:2], -1)
+    logits = learner.model(query, asked)[..., : learner.mask]
     return answer_nll(logits, shown[:, :, :k]).sum(-1)
 
 

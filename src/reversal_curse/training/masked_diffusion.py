@@ -7,10 +7,12 @@ the tokens, and say whether the objective or the architecture lets a model answe
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from reversal_curse.models.likelihood import answer_nll
-from reversal_curse.models.transformer import Noise, Transformer
+from reversal_curse.models.transformer import Asked, Noise, Transformer
 from reversal_curse.probes.learner import Learner
 from reversal_curse.randomness import seed_generators, stacked_uniform
 from reversal_curse.registry import MASKINGS, TASKS
@@ -35,26 +37,45 @@ def build_model(settings: Settings, dataset: Dataset, device: torch.device) -> T
 class Masking:
     """Which tokens of a batch are masked, and how their losses are weighted.
 
-    Calling it with sentences (S, B, T) returns `masked` (S, B, T), bool, and `weights`
-    (S, B, T): the loss of a sentence is the sum of weight times -ln p over its tokens.
+    Calling it with sentences (S, B, T) returns `masked` (S, B, T), bool, `weights` (S, B, T):
+    the loss of a sentence is the sum of weight times -ln p over its tokens; and `asked`, which
+    tokens those with a weight are among: all, or positions (S, B, n) where every sentence has n.
     """
 
     def __init__(self, arm: str, entity_length: int, generators: list[torch.Generator]):
         self.chooses = MASKINGS[arm].chooses
         self.entity_length = entity_length
         self.generators = generators
+        self.sides: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}  # by length of sentences
 
-    def __call__(self, sentences: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def __call__(self, sentences: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, Asked]:
         length = sentences.shape[-1]
         rate = stacked_uniform(self.generators, (sentences.shape[1], 1))
         if self.chooses is None:
             rate = 1 - rate  # from (0, 1]: 1 / t stays finite
             masked = stacked_uniform(self.generators, sentences.shape[1:]) < rate
-            return masked, masked / (rate * length)
+            return masked, masked / (rate * length), length
         position = torch.arange(length, device=sentences.device)
         first, last = position < self.entity_length, position >= length - self.entity_length
-        masked = self.chooses(first, last, rate < 0.5).expand(sentences.shape)
-        return masked, masked / masked.sum(-1, keepdim=True)
+        coin = rate < 0.5
+        masked = self.chooses(first, last, coin).expand(sentences.shape)
+        weights = masked / masked.sum(-1, keepdim=True)
+        if length not in self.sides:
+            self.sides[length] = self._sides(length, sentences.device)
+        heads, tails = self.sides[length]
+        if len(heads) != len(tails):
+            return masked, weights, length
+        return masked, weights, torch.where(coin, heads, tails)
+
+    def _sides(self, length: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+        """Where the masked tokens stand, by the side on which the coin falls."""
+        position = torch.arange(length)
+        first, last = position < self.entity_length, position >= length - self.entity_length
+        heads, tails = (
+            self.chooses(first, last, torch.tensor(coin)).nonzero().flatten().to(device)
+            for coin in (True, False)
+        )
+        return heads, tails
 
 
 def diffusion_loss(
@@ -62,13 +83,17 @@ def diffusion_loss(
     sentences: torch.Tensor,
     hidden: torch.Tensor,
     weights: torch.Tensor,
+    asked: Asked,
     dropout: Noise,
 ) -> torch.Tensor:
     """The loss of each seed (S,) with the tokens of `hidden` shown for those of `sentences`.
 
-    Both are of shape (S, B, T), as are `weights`. Nats per token for the any-order arm.
+    Both are of shape (S, B, T), as are `weights`, which are 0 at tokens that are not `asked`.
+    Nats per token for the any-order arm.
     """
-    logits = model(hidden, sentences.shape[-1], dropout)
+    logits = model(hidden, asked, dropout)
+    if not isinstance(asked, int):
+        sentences, weights = sentences.gather(-1, asked), weights.gather(-1, asked)
     return (weights * answer_nll(logits, sentences)).sum(-1).mean(1)
 
 
@@ -85,13 +110,11 @@ def start(settings: Settings, dataset: Dataset, device: torch.device) -> Trainin
     masking = Masking(settings.masking, settings.entity_length, noise)
 
     def prepare(sentences: torch.Tensor) -> Inputs:
-        masked, weights = masking(sentences)
-        return sentences, sentences.masked_fill(masked, mask), weights
+        masked, weights, asked = masking(sentences)
+        return sentences, sentences.masked_fill(masked, mask), weights, asked
 
-    def loss(
-        sentences: torch.Tensor, hidden: torch.Tensor, weights: torch.Tensor, dropout: Noise
-    ) -> torch.Tensor:
-        return diffusion_loss(model, sentences, hidden, weights, dropout)
+    def loss(*inputs: Any) -> torch.Tensor:
+        return diffusion_loss(model, *inputs)
 
     def ask(sentences: torch.Tensor) -> torch.Tensor:
         query = sentences.clone()

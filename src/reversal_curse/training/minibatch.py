@@ -7,6 +7,7 @@ update, are those of training it alone.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import polars as pl
 import torch
@@ -24,7 +25,7 @@ from reversal_curse.training.adamw import AdamW
 from reversal_curse.training.execution import Machine, execution
 from reversal_curse.training.loop import Training
 
-Inputs = tuple[torch.Tensor, ...]
+Inputs = tuple[Any, ...]
 Prepare = Callable[[torch.Tensor], Inputs]
 """Maps the sentences (S, B, T) of a batch to what the loss needs, drawing what is random."""
 Loss = Callable[..., torch.Tensor]
@@ -50,7 +51,7 @@ def minibatches(learner: Learner, loss: Loss, prepare: Prepare = as_they_are) ->
     draw = _factors(loss, streams.get("dropout"), settings.dropout)
     sentences = learner.sentences(pl.col("split") == "train")
 
-    def total(factors: torch.Tensor | None, *inputs: torch.Tensor) -> torch.Tensor:
+    def total(factors: torch.Tensor | None, *inputs: Any) -> torch.Tensor:
         noise = no_dropout if factors is None else Masks(factors)
         return loss(*inputs, noise).sum()
 
