@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from reversal_curse.registry import TASKS
+from reversal_curse.registry import MASKINGS, TASKS
 from reversal_curse.settings import Settings
 
 
@@ -63,12 +63,21 @@ def work(settings: Settings) -> tuple[float, float, float, float]:
     steps = epochs * math.ceil(sentences / settings.batch_size)
     # An evaluation costs a third of training on the same sentences: it goes forward only.
     passes = epochs + epochs / settings.eval_every / 3
-    tokens = seeds * sentences * length * passes
-    answers_only = settings.family == "gpt" and settings.loss_on == "answer"
-    read_out = (
-        seeds * sentences * passes * (task.answer_length(settings) if answers_only else length)
-    )
+    asked = asked_tokens(settings)
+    # Of the last block only keys and values, a quarter of it, are needed at all tokens.
+    through = (settings.layers - 1) * length + length / 4 + asked * 3 / 4
+    tokens = seeds * sentences * passes * through
     block = 12 * d * d
-    products = 6 * (tokens * settings.layers * block + read_out * d * words)
+    products = 6 * (tokens * block + seeds * sentences * passes * asked * d * words)
     weights = steps * seeds * (settings.layers * block + 2 * words * d)
-    return steps * settings.layers, tokens * settings.layers, products, weights
+    return steps * settings.layers, tokens, products, weights
+
+
+def asked_tokens(settings: Settings) -> int:
+    """Tokens of a sentence whose prediction training needs, for the families of transformers."""
+    task = TASKS[settings.task]
+    length = task.length(settings)
+    if settings.family == "gpt":
+        return task.answer_length(settings) if settings.loss_on == "answer" else length
+    masked = MASKINGS[settings.masking].masked
+    return masked(length, settings.entity_length) if masked else length

@@ -73,6 +73,7 @@ def test_an_arm_masks_what_its_name_says(arm):
         assert asked == 5
     else:
         assert torch.equal(torch.zeros_like(masked).scatter(-1, asked, True), masked)
+        assert asked.shape[-1] == MASKINGS[arm].masked(5, 1)
     subject, relation, object_ = masked[..., 0], masked[..., 1:-1], masked[..., -1]
     assert not weights[~masked].any()
     if arm == "any_order":

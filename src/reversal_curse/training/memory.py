@@ -11,6 +11,7 @@ from contextlib import suppress
 import psutil
 import torch
 
+from reversal_curse.cost import asked_tokens
 from reversal_curse.errors import UserError
 from reversal_curse.registry import TASKS
 from reversal_curse.settings import Settings
@@ -53,8 +54,7 @@ def bytes_per_seed(settings: Settings) -> int:
     parameters = 12 * settings.layers * d**2 + 2 * words * d
     # Weights and two moments, and at the gradient probe three gradients: more than training's one.
     weights = 4 * 6 * parameters
-    answers_only = settings.family == "gpt" and settings.loss_on == "answer"
-    read_out = 4 * words * (task.answer_length(settings) if answers_only else length)
+    read_out = 4 * words * asked_tokens(settings)
     kept = 4 * length * d * 36 * settings.layers  # for the backward pass
     passing = 4 * length * d * 14
     training = min(settings.batch_size, sentences) * (kept + 4 * read_out)
