@@ -32,7 +32,7 @@ class Hardware:
 
 
 HARDWARE = {
-    "cpu": Hardware("one CPU core of 2026", 0.92, 0.0, 3.05e-6, 1.53e-11, 4.11e-9),
+    "cpu": Hardware("one CPU core of 2026", 0.95, 0.0, 2.82e-6, 1.46e-11, 4.16e-9),
     "gpu": Hardware("one H100 or H200, not calibrated", 3.0, 2e-4, 1e-9, 5e-14, 1.2e-11),
 }
 
