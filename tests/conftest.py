@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,8 @@ from reversal_curse.tables import TABLES, write_table
 from reversal_curse.tasks.dataset import Dataset, generate_dataset
 
 ROOT = Path(__file__).parent.parent
+# Where transformers copies the code of a checkpoint to; it asks when it is imported.
+os.environ["HF_MODULES_CACHE"] = f"{tempfile.gettempdir()}/reversal-curse-tests-{os.getuid()}"
 
 
 @pytest.fixture(scope="session")

@@ -21,6 +21,7 @@ from pydantic import (
 
 from reversal_curse.cost import HARDWARE
 from reversal_curse.errors import ConfigError
+from reversal_curse.pretrained.entry import PretrainedModel, check_entries
 from reversal_curse.registry import FAMILIES, FIGURES
 from reversal_curse.settings import AXES, FIXED, Name, Settings
 
@@ -108,6 +109,9 @@ class Config(BaseModel):
     figures: dict[Literal[tuple(FIGURES)], Name] = Field(
         {}, description="per figure, the sweep that it reads"
     )
+    pretrained: list[PretrainedModel] = Field(
+        [], description="pretrained models to probe (see below); none are downloaded by default"
+    )
     job_minutes: float = Field(
         1.0,
         description="small grid points share a training job until it takes this long by estimate; "
@@ -137,6 +141,7 @@ class Config(BaseModel):
         return cls.parse(read_yaml(path))
 
     def _check_names(self) -> None:
+        check_entries(self.pretrained)
         names = [sweep.name for sweep in self.sweeps]
         for index, name in enumerate(names):
             if name in names[:index]:
@@ -181,7 +186,8 @@ class Config(BaseModel):
             for variant in (_as_list(values.variant) if values.variant else [])
         }
         variants = {name: block for name, block in self.variants.items() if name in used}
-        return self.model_copy(update={"sweeps": chosen, "variants": variants, "figures": {}})
+        kept = {"sweeps": chosen, "variants": variants, "figures": {}, "pretrained": []}
+        return self.model_copy(update=kept)
 
     def to_json(self) -> str:
         """One line that `Config.parse` reads back: what results depend on, as far as given."""
@@ -249,6 +255,7 @@ _MODELS_BY_KEY = {
     "variants": FixedOverrides,
     "points": AxisOverrides,
     "sweeps": Sweep,
+    "pretrained": PretrainedModel,
 }
 
 
@@ -312,6 +319,10 @@ def _allowed(kind: str, context: dict) -> str:
         "less_than_equal": ("at most", "le"),
         "less_than": ("less than", "lt"),
     }
+    if kind == "string_pattern_mismatch" and "[0-9a-f]{40}" in context["pattern"]:
+        return "a full commit or SHA-1: 40 hexadecimal digits"
+    if kind == "string_pattern_mismatch" and "/" in context["pattern"]:
+        return "an id as on the hub, OWNER/NAME"
     if kind in fixed:
         return fixed[kind]
     if kind == "too_long":

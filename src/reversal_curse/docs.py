@@ -12,6 +12,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from reversal_curse.config import Config
+from reversal_curse.pretrained.entry import PretrainedModel
 from reversal_curse.registry import FAMILIES, FIGURES, MASKINGS, PROBES, TASKS
 from reversal_curse.settings import AXES, FIXED, Settings
 from reversal_curse.tables import AXIS_COLUMNS, TABLES, Column
@@ -76,6 +77,23 @@ def _keys(model: type[BaseModel]) -> str:
     return _table(("key", "meaning"), [(f"`{name}`", field.description) for name, field in fields])
 
 
+def _pretrained() -> str:
+    fields = PretrainedModel.model_fields.items()
+    rows = [
+        (
+            f"`{name}`",
+            field.description,
+            "needed"
+            if field.is_required()
+            else "–"
+            if field.default is None
+            else f"`{json.dumps(field.default)}`".replace('"', ""),
+        )
+        for name, field in fields
+    ]
+    return _table(("key", "meaning", "default"), rows)
+
+
 def _registry(entries: dict) -> str:
     return _table(
         ("name", "what it is"),
@@ -134,6 +152,7 @@ def generated_blocks() -> dict[Path, dict[str, str]]:
     return {
         Path("config/README.md"): {
             "keys": _keys(Config),
+            "pretrained": _pretrained(),
             "axes": _settings(AXES),
             "settings": _settings(FIXED),
             "tasks": _tasks(),

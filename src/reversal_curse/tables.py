@@ -13,7 +13,7 @@ import polars as pl
 
 from reversal_curse.atomic import replacing
 from reversal_curse.errors import UserError, first_line
-from reversal_curse.registry import PROBES
+from reversal_curse.registry import PRETRAINED_TABLES, PROBES
 from reversal_curse.schema import (
     DIRECTION,
     EPOCH,
@@ -92,7 +92,8 @@ CLAIMS_TABLE = Table(
     ),
 )
 _PROBE_TABLES = tuple(probe.table for probe in PROBES.values())
-TABLES = {t.name: t for t in (DATASET_TABLE, METRICS_TABLE, *_PROBE_TABLES, CLAIMS_TABLE)}
+_OTHERS = (*PRETRAINED_TABLES.values(), CLAIMS_TABLE)
+TABLES = {t.name: t for t in (DATASET_TABLE, METRICS_TABLE, *_PROBE_TABLES, *_OTHERS)}
 RUN_TABLES = ("metrics", *PROBES)
 
 

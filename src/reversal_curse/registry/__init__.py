@@ -8,6 +8,7 @@ matplotlib.
 from reversal_curse.registry.families import FAMILIES, Family
 from reversal_curse.registry.figures import FIGURES, FigureSpec
 from reversal_curse.registry.maskings import MASKINGS, MaskingArm
+from reversal_curse.registry.pretrained import PRETRAINED_TABLES
 from reversal_curse.registry.probes import PROBES, Probe, run_tables
 from reversal_curse.registry.tasks import TASK_AXES, TASKS, Task
 
@@ -15,6 +16,7 @@ __all__ = [
     "FAMILIES",
     "FIGURES",
     "MASKINGS",
+    "PRETRAINED_TABLES",
     "PROBES",
     "TASKS",
     "TASK_AXES",

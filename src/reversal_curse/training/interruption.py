@@ -86,8 +86,10 @@ class Interruption:
             return "the end of the job's time"
         return None
 
-    def error(self, reason: str, epoch: int, epochs: int, saved: bool) -> Interrupted:
+    def error(
+        self, reason: str, epoch: int, epochs: int, saved: bool, unit: str = "epoch"
+    ) -> Interrupted:
         """The error to leave with."""
         kept = "; what was reached is kept: run it again to go on" if saved else ""
         status = 128 + self._signal if self._signal else TIME_IS_UP
-        return Interrupted(f"stopped by {reason} after epoch {epoch} of {epochs}{kept}", status)
+        return Interrupted(f"stopped by {reason} after {unit} {epoch} of {epochs}{kept}", status)

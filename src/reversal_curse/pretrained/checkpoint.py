@@ -1,0 +1,191 @@
+"""A checkpoint in Hugging Face's format: where it is, and what must hold before it is loaded.
+
+Nothing here runs code from the checkpoint or reads its weights.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from reversal_curse.errors import UserError, first_line
+from reversal_curse.pretrained.entry import PretrainedModel
+
+INSTALL = (
+    "install the optional part of this package: pip install -c requirements.lock -e '.[pretrained]'"
+)
+BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+AUTO_CLASSES = {
+    "causal": ("AutoModelForCausalLM",),
+    "masked_lm": ("AutoModelForMaskedLM",),
+    "masked_diffusion": ("AutoModelForMaskedLM", "AutoModel"),
+}
+"""The classes of transformers that load a kind. AutoModel only with code of the checkpoint's own:
+there it is the model with its output layer (LLaDA, Dream)."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A folder that can be loaded, and how."""
+
+    folder: Path
+    auto_class: str
+    own_code: bool
+    """Whether the model's code comes with it."""
+    parameters: int
+    mask_token_id: int | None
+    """What `config.json` says of it."""
+
+
+def find_checkpoint(entry: PretrainedModel) -> Checkpoint:
+    """Find and check an entry's checkpoint; raises UserError where it cannot be loaded as said.
+
+    Only an entry of the hub touches the network: it is downloaded to the hub's own cache, the
+    small files first, so that a mistake is found before the weights come.
+    """
+    if entry.hub is None:
+        folder = Path(entry.path)
+        if not folder.is_dir():
+            raise UserError(f"{entry.name}: path {folder}: no such folder")
+    else:
+        folder = _download(entry, ["*.json", "*.py", "*.txt", "*.model"])
+    config = _read_config(entry, folder)
+    auto_class, own_code = _auto_class(entry, config)
+    _check_trust(entry, folder, own_code)
+    if entry.hub is not None:
+        folder = _download(entry, ["*.json", "*.py", "*.txt", "*.model", "*.safetensors"])
+    mask = config.get("mask_token_id")
+    return Checkpoint(folder, auto_class, own_code, count_parameters(entry.name, folder), mask)
+
+
+def _download(entry: PretrainedModel, patterns: list[str]) -> Path:
+    try:
+        from huggingface_hub import snapshot_download
+    except ImportError:
+        raise UserError(f"{entry.name}: {INSTALL}") from None
+    try:
+        return Path(snapshot_download(entry.hub, revision=entry.revision, allow_patterns=patterns))
+    except Exception as error:  # the library's own errors, and those of the network below it
+        where = f"hub {entry.hub} at {entry.revision}"
+        raise UserError(f"{entry.name}: {where}: not downloaded: {first_line(error)}") from None
+
+
+def _read_config(entry: PretrainedModel, folder: Path) -> dict:
+    path = folder / "config.json"
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(config, dict):
+            raise ValueError("no mapping")
+    except FileNotFoundError:
+        raise UserError(
+            f"{entry.name}: {folder}: no config.json: not a checkpoint in Hugging Face's format"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{entry.name}: {path}: not readable: {first_line(error)}") from None
+    return config
+
+
+def _auto_class(entry: PretrainedModel, config: dict) -> tuple[str, bool]:
+    """The class of transformers that loads it, and whether its code comes with it."""
+    own = config.get("auto_map") or {}
+    if "AutoConfig" in own:
+        found = [name for name in AUTO_CLASSES[entry.kind] if name in own]
+        if entry.causal and config.get("mask_token_id") is not None:
+            found = []
+        if not found:
+            has = ", ".join(sorted(own)) + (", a mask_token_id" if entry.causal else "")
+            raise UserError(
+                f"{entry.name}: kind {entry.kind} does not fit: its config.json names {has}"
+            )
+        return found[0], True
+    architecture = str((config.get("architectures") or ["nothing"])[0])
+    masked = architecture.endswith("ForMaskedLM")
+    causal = architecture.endswith(("ForCausalLM", "LMHeadModel")) and not masked
+    if not (causal if entry.causal else masked):
+        allowed = "causal" if causal else "masked_lm or masked_diffusion" if masked else "no kind"
+        raise UserError(
+            f"{entry.name}: kind {entry.kind} does not fit: its config.json says {architecture}; "
+            f"allowed for that: {allowed}"
+        )
+    return AUTO_CLASSES[entry.kind][0], False
+
+
+def _check_trust(entry: PretrainedModel, folder: Path, own_code: bool) -> None:
+    if own_code and not entry.trust_remote_code:
+        raise UserError(
+            f"{entry.name}: its code comes with the checkpoint ({folder}/*.py); read it, then say "
+            "trust_remote_code: true and pin the revision"
+        )
+    if entry.trust_remote_code and not own_code:
+        raise UserError(
+            f"{entry.name}: trust_remote_code: the checkpoint has no code of its own; leave it out"
+        )
+    if own_code and entry.hub is None and entry.revision != code_digest(folder):
+        raise UserError(
+            f"{entry.name}: revision: the code in {folder} is not the one that was pinned; read "
+            f"it, then say revision: {code_digest(folder)}"
+        )
+
+
+def code_digest(folder: Path) -> str:
+    """The SHA-1 of the names and contents of the .py files of a folder."""
+    digest = hashlib.sha1()
+    for path in sorted(Path(folder).rglob("*.py")):
+        digest.update(str(path.relative_to(folder)).encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def count_parameters(name: str, folder: Path) -> int:
+    """Numbers in the weights, from the headers of the files."""
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        raise UserError(f"{name}: {folder}: no *.safetensors; weights in other formats are refused")
+    try:
+        return sum(map(_count_in_file, files))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{name}: {folder}: damaged weights: {first_line(error)}") from None
+
+
+def _count_in_file(path: Path) -> int:
+    with open(path, "rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        if size > os.path.getsize(path):
+            raise ValueError(f"{path.name} ends before its header does")
+        header = json.loads(file.read(size))
+    tensors = [tensor for name, tensor in header.items() if name != "__metadata__"]
+    end = 8 + size + max((tensor["data_offsets"][1] for tensor in tensors), default=0)
+    if end != os.path.getsize(path):
+        raise ValueError(f"{path.name} is not as long as its header says")
+    return sum(math.prod(tensor["shape"]) for tensor in tensors)
+
+
+def needed_bytes(entry: PretrainedModel, parameters: int) -> int:
+    """Memory that probing takes, without activations.
+
+    The gradient probe holds the weights and one gradient. Fine-tuning all weights holds also
+    AdamW's two moments; adapters and theirs are small beside the weights.
+    """
+    copies = 4 if entry.method == "full" and entry.steps else 2
+    return copies * BYTES[entry.dtype] * parameters
+
+
+def check_memory(entry: PretrainedModel, parameters: int, free: int) -> None:
+    """Refuse a model that does not fit; `free` bytes are there for it."""
+    needed = needed_bytes(entry, parameters)
+    if needed <= free:
+        return
+    ways = []
+    if entry.method == "full" and entry.steps:
+        ways.append("method: lora")
+    if entry.dtype == "float32":
+        ways.append("dtype: bfloat16")
+    ways.append(f"gpus: {entry.gpus + 1} or more")
+    raise UserError(
+        f"{entry.name}: {parameters / 1e9:.3g} billion parameters in {entry.dtype}, method "
+        f"{entry.method}, need about {needed / 1e9:.3g} GB of memory and {free / 1e9:.3g} GB are "
+        f"there for it: say {', or '.join(ways)}"
+    )

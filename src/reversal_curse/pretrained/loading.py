@@ -1,0 +1,141 @@
+"""Load a checked checkpoint through transformers, and ask the model for logits."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from reversal_curse.errors import UserError, first_line
+from reversal_curse.pretrained.checkpoint import INSTALL, Checkpoint, check_memory
+from reversal_curse.pretrained.entry import PretrainedModel
+from reversal_curse.training.device import training_device
+from reversal_curse.training.memory import free_bytes
+
+
+@dataclass
+class Loaded:
+    """A model with its tokenizer."""
+
+    entry: PretrainedModel
+    model: torch.nn.Module
+    tokenizer: Any
+    mask: int | None
+    """Id of the mask token; None for a causal model."""
+    device: torch.device
+    """Where its inputs go."""
+
+    def logits(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Logits (B, T, V), float32, of the token at each position of `tokens` (B, T).
+
+        Where the model's output is about the next token (causal ones, Dream) they are moved by
+        one; what then stands at the first position means nothing. The mask is no answer.
+        """
+        logits = self.model(input_ids=tokens.to(self.device)).logits.float()
+        if self.entry.causal or self.entry.shifted:
+            logits = torch.cat([logits[:, :1], logits[:, :-1]], dim=1)
+        if self.mask is not None:
+            blocked = torch.tensor([self.mask], device=logits.device)
+            logits = logits.index_fill(-1, blocked, -torch.inf)
+        return logits
+
+    def words(self) -> int:
+        """How many tokens a guess would choose among."""
+        return len(self.tokenizer)
+
+
+def choose_device(entry: PretrainedModel) -> tuple[torch.device, int]:
+    """Where the model goes (its inputs, if on several GPUs), and the bytes that are free there."""
+    if entry.gpus == 1 or not torch.cuda.is_available():
+        device = training_device()
+        return device, free_bytes(device)
+    there = torch.cuda.device_count()
+    if there < entry.gpus:
+        raise UserError(f"{entry.name}: gpus: {entry.gpus} are asked for and {there} are there")
+    devices = [torch.device("cuda", index) for index in range(there)]
+    return devices[0], sum(map(free_bytes, devices))
+
+
+def load_tokenizer(entry: PretrainedModel, checkpoint: Checkpoint) -> Any:
+    """The tokenizer of a checkpoint."""
+    return _from_folder("AutoTokenizer", entry, checkpoint)
+
+
+def load(entry: PretrainedModel, checkpoint: Checkpoint, tokenizer: Any) -> Loaded:
+    """The model of an entry, in evaluation mode; raises UserError where it cannot be had."""
+    mask = None
+    if not entry.causal:
+        said = (entry.mask_token_id, tokenizer.mask_token_id, checkpoint.mask_token_id)
+        mask = next((token for token in said if token is not None), None)
+        if mask is None:
+            raise UserError(f"{entry.name}: the tokenizer has no mask token; say mask_token_id")
+    device, free = choose_device(entry)
+    check_memory(entry, checkpoint.parameters, free)
+    options: dict[str, Any] = {"dtype": getattr(torch, entry.dtype)}
+    if entry.gpus > 1 and device.type == "cuda":
+        options["device_map"] = "auto"
+    model = _from_folder(checkpoint.auto_class, entry, checkpoint, **options)
+    if "device_map" not in options:
+        model.to(device)
+    if hasattr(model.config, "use_cache"):
+        model.config.use_cache = False
+    size = model.get_input_embeddings().weight.shape[0]
+    if mask is not None and mask >= size:
+        raise UserError(f"{entry.name}: mask_token_id {mask}: the model has {size} tokens")
+    return Loaded(entry, model.eval(), tokenizer, mask, device)
+
+
+def _from_folder(
+    auto_class: str, entry: PretrainedModel, checkpoint: Checkpoint, **options: Any
+) -> Any:
+    """Load by a class of transformers, from the folder and nowhere else."""
+    # The folder is whole: whatever else is asked for on the network would be a surprise. It is
+    # read when the library is imported.
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    try:
+        import transformers
+    except ImportError:
+        raise UserError(f"{entry.name}: {INSTALL}") from None
+    transformers.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    options |= {"local_files_only": True, "trust_remote_code": entry.trust_remote_code}
+    try:
+        if checkpoint.own_code and auto_class != "AutoTokenizer":
+            options["config"] = _mend(transformers, auto_class, checkpoint)
+        return getattr(transformers, auto_class).from_pretrained(checkpoint.folder, **options)
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError, AttributeError) as error:
+        raise UserError(
+            f"{entry.name}: {checkpoint.folder}: {auto_class} of transformers "
+            f"{transformers.__version__} cannot load it: {first_line(error)}"
+        ) from None
+
+
+def _mend(transformers: Any, auto_class: str, checkpoint: Checkpoint) -> Any:
+    """Let code that was written for transformers 4 (LLaDA's) be loaded by 5; returns its config.
+
+    There a model need not call `post_init`, `tie_weights` takes no arguments, and every config
+    has `use_cache`.
+    """
+    from transformers.dynamic_module_utils import get_class_from_dynamic_module
+
+    folder = checkpoint.folder
+    config = transformers.AutoConfig.from_pretrained(
+        folder, trust_remote_code=True, local_files_only=True
+    )
+    if not hasattr(config, "use_cache"):
+        config.use_cache = False
+    written = get_class_from_dynamic_module(config.auto_map[auto_class], folder)
+    tie, start = written.tie_weights, written.__init__
+    if "missing_keys" not in inspect.signature(tie).parameters:
+        written.tie_weights = lambda self, *_, **__: tie(self)
+
+    def init(self: Any, *arguments: Any, **keywords: Any) -> None:
+        start(self, *arguments, **keywords)
+        if not hasattr(self, "all_tied_weights_keys"):
+            self.all_tied_weights_keys = {}
+
+    written.__init__ = init
+    return config

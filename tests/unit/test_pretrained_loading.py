@@ -1,0 +1,215 @@
+"""What is checked before a pretrained model is loaded: each mistake is one line."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+import torch
+
+from reversal_curse.config import Config
+from reversal_curse.errors import ConfigError, UserError
+from reversal_curse.pretrained.checkpoint import (
+    check_memory,
+    code_digest,
+    find_checkpoint,
+    needed_bytes,
+)
+from reversal_curse.pretrained.entry import PretrainedModel
+from reversal_curse.pretrained.loading import Loaded, load, load_tokenizer
+
+from .tiny_models import change_config, save_causal, save_masked, save_own_code
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+def entry(**keys) -> PretrainedModel:
+    given = PretrainedModel(**{"name": "tiny", "kind": "masked_lm", **keys})
+    given.check("pretrained[0]")
+    return given
+
+
+def loaded(given: PretrainedModel) -> Loaded:
+    checkpoint = find_checkpoint(given)
+    return load(given, checkpoint, load_tokenizer(given, checkpoint))
+
+
+ENTRIES = {
+    "unknown key": ({"step": 3}, "pretrained[0].step: unknown key; allowed: name, kind, path"),
+    "kind": ({"kind": "gpt"}, 'pretrained[0].kind: "gpt" is refused; allowed: masked_diffusion'),
+    "no kind": ({"kind": None}, "pretrained[0].kind: null is refused"),
+    "hostile name": ({"name": "../x"}, 'pretrained[0].name: "../x" is refused; allowed: a name'),
+    "no place": ({"path": ...}, "pretrained[0] (a): needs a place to load from; allowed: either"),
+    "two places": ({"hub": "a/b", "revision": COMMIT}, "needs a place to load from"),
+    "hub without revision": ({"path": ..., "hub": "a/b"}, "(a).revision: is missing; allowed: the"),
+    "a branch": ({"revision": "main"}, '"main" is refused; allowed: a full commit or SHA-1: 40'),
+    "hub id": ({"path": ..., "hub": "a"}, 'hub: "a" is refused; allowed: an id as on the hub'),
+    "trust without revision": ({"trust_remote_code": True}, "(a).revision: code that comes with"),
+    "mask of a causal model": ({"masking": "object"}, "(a).masking: is nothing that a causal"),
+    "rate": ({"learning_rate": 0}, "pretrained[0].learning_rate: 0 is refused; allowed: greater"),
+    "gpus": ({"gpus": 0}, "pretrained[0].gpus: 0 is refused; allowed: at least 1"),
+    "dtype": ({"dtype": "int8"}, 'dtype: "int8" is refused; allowed: float32, bfloat16'),
+}
+
+
+@pytest.mark.parametrize("case", ENTRIES)
+def test_a_mistake_in_an_entry_is_one_line_that_names_the_key(case):
+    changed, message = ENTRIES[case]
+    given = {"name": "a", "kind": "causal", "path": "x", **changed}
+    given = {key: value for key, value in given.items() if value is not ...}
+    with pytest.raises(ConfigError) as error:
+        Config.parse({"sweeps": [{"name": "s"}], "pretrained": [given]})
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_two_entries_cannot_share_a_name():
+    one = {"name": "a", "kind": "causal", "path": "x"}
+    with pytest.raises(ConfigError, match=r'pretrained\[1\].name: "a" is used twice'):
+        Config.parse({"sweeps": [{"name": "s"}], "pretrained": [one, one]})
+
+
+def test_a_missing_or_incomplete_checkpoint_is_one_line(tmp_path):
+    with pytest.raises(UserError, match=r"^tiny: path .*none: no such folder$"):
+        find_checkpoint(entry(path=str(tmp_path / "none")))
+    with pytest.raises(UserError, match=r"no config.json: not a checkpoint in Hugging Face"):
+        find_checkpoint(entry(path=str(tmp_path)))
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(UserError, match=r"config.json: not readable: Expecting property name"):
+        find_checkpoint(entry(path=str(tmp_path)))
+    folder = save_masked(tmp_path / "model")
+    weights = folder / "model.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-1])
+    with pytest.raises(UserError, match=r"damaged weights: model.safetensors is not as long as"):
+        find_checkpoint(entry(path=str(folder)))
+    weights.write_bytes(whole[:100])
+    with pytest.raises(UserError, match=r"damaged weights: model.safetensors ends before"):
+        find_checkpoint(entry(path=str(folder)))
+    weights.unlink()
+    (folder / "pytorch_model.bin").write_bytes(b"a pickle")
+    with pytest.raises(UserError, match=r"no \*.safetensors; weights in other formats are refused"):
+        find_checkpoint(entry(path=str(folder)))
+
+
+def test_a_wrong_kind_is_one_line_that_says_the_right_one(tmp_path):
+    masked, causal = save_masked(tmp_path / "masked"), save_causal(tmp_path / "causal")
+    with pytest.raises(UserError) as error:
+        find_checkpoint(entry(kind="causal", path=str(masked)))
+    assert "EuroBertForMaskedLM; allowed for that: masked_lm or masked_diff" in str(error.value)
+    for kind in ("masked_lm", "masked_diffusion"):
+        with pytest.raises(UserError, match=r"LlamaForCausalLM; allowed for that: causal"):
+            find_checkpoint(entry(kind=kind, path=str(causal)))
+    change_config(causal, architectures=["LlamaForSequenceClassification"])
+    with pytest.raises(UserError, match=r"allowed for that: no kind"):
+        find_checkpoint(entry(kind="causal", path=str(causal)))
+
+
+def test_code_of_the_checkpoint_runs_only_where_it_is_trusted_and_pinned(tmp_path):
+    folder = save_own_code(tmp_path / "own")
+    marker = folder / "was_run"
+    own = {"kind": "masked_diffusion", "path": str(folder)}
+    with pytest.raises(UserError, match=r"its code comes with the checkpoint .*read it, then say"):
+        find_checkpoint(entry(**own))
+    with pytest.raises(UserError) as error:
+        find_checkpoint(entry(**own, trust_remote_code=True, revision=COMMIT))
+    assert f"read it, then say revision: {code_digest(folder)}" in str(error.value)
+    assert not marker.exists()
+    given = entry(**own, trust_remote_code=True, revision=code_digest(folder))
+    assert type(loaded(given).model).__name__ == "OwnModel"
+    assert marker.exists()
+    with open(folder / "modeling_own.py", "a") as file:
+        file.write("# changed\n")
+    with pytest.raises(UserError, match=r"is not the one that was pinned"):
+        find_checkpoint(given)
+
+
+def test_trust_where_there_is_no_code_is_refused(tmp_path):
+    folder = save_masked(tmp_path / "masked")
+    with pytest.raises(
+        UserError, match=r"trust_remote_code: the checkpoint has no code of its own"
+    ):
+        find_checkpoint(entry(path=str(folder), trust_remote_code=True, revision=COMMIT))
+
+
+def test_own_code_of_another_kind_is_refused(tmp_path):
+    folder = save_own_code(tmp_path / "own")
+    with pytest.raises(
+        UserError, match=r"kind causal does not fit: its config.json names AutoConf"
+    ):
+        find_checkpoint(entry(kind="causal", path=str(folder)))
+
+
+def test_a_model_too_big_for_the_memory_is_refused_with_what_to_do():
+    eight_billion = 8_015_581_184
+    whole = entry(kind="causal", path="x")
+    assert needed_bytes(whole, eight_billion) == 16 * eight_billion
+    with pytest.raises(UserError) as error:
+        check_memory(whole, eight_billion, int(64e9))
+    assert str(error.value) == (
+        "tiny: 8.02 billion parameters in float32, method full, need about 128 GB of memory and "
+        "64 GB are there for it: say method: lora, or dtype: bfloat16, or gpus: 2 or more"
+    )
+    check_memory(entry(kind="causal", path="x", method="lora"), eight_billion, int(65e9))
+    check_memory(entry(kind="causal", path="x", steps=0), eight_billion, int(65e9))
+
+
+def test_parameters_are_counted_without_reading_the_weights(tmp_path):
+    given = entry(path=str(save_masked(tmp_path / "masked")))
+    model = loaded(given).model
+    assert find_checkpoint(given).parameters == sum(p.numel() for p in model.parameters())
+
+
+def test_the_mask_token_comes_from_the_entry_the_tokenizer_or_the_config(tmp_path):
+    folder = save_masked(tmp_path / "masked")
+    assert loaded(entry(path=str(folder))).mask == 41
+    assert loaded(entry(path=str(folder), mask_token_id=3)).mask == 3
+    with pytest.raises(UserError, match=r"mask_token_id 99: the model has 43 tokens"):
+        loaded(entry(path=str(folder), mask_token_id=99))
+    tokenizer = folder / "tokenizer_config.json"
+    said = json.loads(tokenizer.read_text())
+    del said["mask_token"]
+    tokenizer.write_text(json.dumps(said))
+    assert loaded(entry(path=str(folder))).mask == 41
+    change_config(folder, mask_token_id=None)
+    with pytest.raises(UserError, match=r"the tokenizer has no mask token; say mask_token_id"):
+        loaded(entry(path=str(folder)))
+
+
+def test_a_missing_tokenizer_is_one_line(tmp_path):
+    folder = save_masked(tmp_path / "masked")
+    for file in folder.glob("tokenizer*"):
+        file.unlink()
+    with pytest.raises(UserError, match=r"AutoTokenizer of transformers .* cannot load it"):
+        loaded(entry(path=str(folder)))
+
+
+def test_a_model_of_the_hub_that_cannot_be_had_is_one_line(monkeypatch, tmp_path):
+    import huggingface_hub
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(UserError) as error:
+        find_checkpoint(entry(hub="nobody/nothing", revision=COMMIT))
+    assert f"tiny: hub nobody/nothing at {COMMIT}: not downloaded: " in str(error.value)
+
+
+def test_a_model_of_the_hub_is_loaded_from_its_cache(monkeypatch, tmp_path):
+    import huggingface_hub
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    snapshot = tmp_path / f"hub/models--some--model/snapshots/{COMMIT}"
+    shutil.copytree(save_causal(tmp_path / "causal"), snapshot)
+    found = find_checkpoint(entry(kind="causal", hub="some/model", revision=COMMIT))
+    assert found.folder == snapshot
+
+
+def test_more_gpus_than_there_are_is_one_line(tmp_path):
+    given = entry(path=str(save_masked(tmp_path / "masked")), gpus=99)
+    if torch.cuda.is_available():
+        with pytest.raises(UserError, match=r"gpus: 99 are asked for and"):
+            loaded(given)
+    else:
+        assert loaded(given).device.type == "cpu"  # as training: without a GPU on the CPU
