@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from reversal_curse.config import Config
 from reversal_curse.cost import HARDWARE
 from reversal_curse.errors import UserError
+from reversal_curse.pretrained.entry import MEASURED, PretrainedModel
 from reversal_curse.registry import FIGURES
 from reversal_curse.settings import Settings
 from reversal_curse.sweep import canonical, check_trainable
@@ -68,6 +69,22 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument(
         "--attempts-left", type=int, default=0, help="0: write the report even if a point failed"
     )
+
+    verb = _verb(
+        verbs, "probe-pretrained", _probe_pretrained, "measure and fine-tune a pretrained model"
+    )
+    verb.add_argument("--entry", required=True, help="JSON: an entry of the config's `pretrained`")
+    verb.add_argument("--output", type=Path, required=True, help="directory for its tables")
+    verb.add_argument("--threads", type=_positive, default=1, help="CPU threads")
+    verb.add_argument("--checkpoints", type=Path, help="directory to keep what was reached in")
+    verb.add_argument("--checkpoint-minutes", type=_minutes, default=10.0)
+
+    verb = _verb(
+        verbs, "gather-pretrained", _gather_pretrained, "gather a table over pretrained models"
+    )
+    verb.add_argument("--table", choices=MEASURED, required=True)
+    verb.add_argument("--models", type=Path, nargs="+", required=True, help="their directories")
+    verb.add_argument("--output", type=Path, required=True, help="Parquet file to write")
 
     verb = _verb(verbs, "aggregate", _aggregate, "gather a table over the grid points of a config")
     verb.add_argument("--config", required=True, help="YAML file, or the config itself as JSON")
@@ -169,14 +186,36 @@ def _train_pack(options: argparse.Namespace) -> None:
     )
 
 
+def _probe_pretrained(options: argparse.Namespace) -> None:
+    try:
+        entry = PretrainedModel.model_validate_json(options.entry)
+    except ValidationError as error:
+        raise UserError(f"--entry: {_problem(error)}") from None
+    entry.check("--entry")
+    from reversal_curse.pretrained.probe import probe_pretrained
+
+    seconds = 60 * options.checkpoint_minutes
+    probe_pretrained(entry, options.output, options.threads, options.checkpoints, seconds)
+
+
+def _gather_pretrained(options: argparse.Namespace) -> None:
+    from reversal_curse.pretrained.gather import gather
+
+    rows = gather(options.models, options.table, options.output)
+    print(f"{options.output}: {rows} rows")
+
+
+def _problem(error: ValidationError) -> str:
+    problem = error.errors(include_url=False)[0]
+    return f"{'.'.join(map(str, problem['loc'])) or '(top level)'}: {problem['msg']}"
+
+
 def _settings(text: str, where: str) -> Settings:
     """Checked settings from JSON, with what the family lacks at its canonical value."""
     try:
         settings = Settings.model_validate_json(text)
     except ValidationError as error:
-        problem = error.errors(include_url=False)[0]
-        key = ".".join(map(str, problem["loc"])) or "(top level)"
-        raise UserError(f"{where}: {key}: {problem['msg']}") from None
+        raise UserError(f"{where}: {_problem(error)}") from None
     settings = canonical(settings.model_dump())
     check_trainable(settings, where)
     return settings

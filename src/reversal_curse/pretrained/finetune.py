@@ -24,7 +24,7 @@ from reversal_curse.training.checkpoint import Checkpoints
 from reversal_curse.training.interruption import Interruption
 
 
-def with_adapters(loaded: Loaded) -> Loaded:
+def with_adapters(loaded: Loaded, seed: int = 0) -> Loaded:
     """The model with LoRA adapters on every linear layer but the output; they start as nothing."""
     try:
         from peft import LoraConfig, get_peft_model
@@ -39,7 +39,7 @@ def with_adapters(loaded: Loaded) -> Loaded:
     rank = loaded.entry.lora_rank
     config = LoraConfig(r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules=names)
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derived_seed(0, "adapters"))
+        torch.manual_seed(derived_seed(seed, "adapters"))
         loaded.model = get_peft_model(loaded.model, config)
     return loaded
 

@@ -1,0 +1,289 @@
+"""Attention scores and gradients of pretrained models, and all measures of one by the command."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+import transformers
+from transformers.models.eurobert.modeling_eurobert import apply_rotary_pos_emb
+
+from reversal_curse.cli import main
+from reversal_curse.pretrained.answers import Questions
+from reversal_curse.pretrained.attention import measure_scores
+from reversal_curse.pretrained.checkpoint import code_digest, find_checkpoint
+from reversal_curse.pretrained.entry import MEASURED, PretrainedModel
+from reversal_curse.pretrained.facts import read_facts
+from reversal_curse.pretrained.finetune import finetune, with_adapters
+from reversal_curse.pretrained.gradients import measure_gradients, parameter_group
+from reversal_curse.pretrained.loading import load, load_tokenizer
+from reversal_curse.registry import PRETRAINED_TABLES
+from reversal_curse.tables import read_table
+
+from .tiny_models import save_causal, save_masked, save_own_code, write_facts
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    """A tiny model of some kind, loaded, with its facts as questions."""
+
+    def make(kind: str = "masked_diffusion", save=save_masked, count: int = 12, **keys):
+        folder = save(tmp_path / f"model{len(list(tmp_path.iterdir()))}")
+        keys = {"steps": 0, "learning_rate": 3e-3, **keys}
+        if "trust_remote_code" in keys:
+            keys["revision"] = code_digest(folder)
+        path = write_facts(tmp_path, count)
+        entry = PretrainedModel(name="tiny", kind=kind, path=str(folder), facts=path, **keys)
+        checkpoint = find_checkpoint(entry)
+        tokenizer = load_tokenizer(entry, checkpoint)
+        questions = Questions.of(read_facts(entry.facts), tokenizer)
+        return load(entry, checkpoint, tokenizer), questions
+
+    return make
+
+
+@torch.no_grad()
+def test_scores_are_those_of_the_models_own_weights_rotary_included(tiny):
+    loaded, questions = tiny(save=lambda folder: save_masked(folder, layers=2, heads=2))
+    table = measure_scores(loaded, questions)
+    assert table.height == 12 * 2 * 2
+    model = loaded.model.model
+    block = model.layers[0]
+    for direction, sign in (("forward", 1), ("reverse", -1)):
+        for layout in questions.right[direction]:
+            tokens = torch.tensor([layout.tokens])
+            tokens[0, slice(*layout.subject)] = loaded.mask
+            x = model.embed_tokens(tokens)
+            cos, sin = model.rotary_emb(x, torch.arange(3)[None])
+            x = block.input_layernorm(x)
+            q, k = (
+                projection(x).view(1, 3, 2, -1).transpose(1, 2)
+                for projection in (block.self_attn.q_proj, block.self_attn.k_proj)
+            )
+            q, k = apply_rotary_pos_emb(q, k, cos, sin)
+            at, of = layout.subject[0], layout.object[0]
+            direct = (q[0, :, at] * k[0, :, of]).sum(-1) / q.shape[-1] ** 0.5
+            of_fact = table.filter(pl.col("fact") == layout.fact, pl.col("layer") == 0)
+            assert of_fact["head"].to_list() == [0, 1]
+            assert of_fact[f"score_{direction}"].to_list() == pytest.approx(
+                direct.tolist(), abs=1e-6
+            )
+            assert of_fact[f"displacement_{direction}"].to_list() == [2 * sign] * 2
+            assert of - at == 2 * sign
+
+
+def test_scores_of_a_model_with_its_own_code_are_read_too(tiny):
+    loaded, questions = tiny(save=save_own_code, trust_remote_code=True)
+    assert type(loaded.model).__name__ == "OwnModel"
+    table = measure_scores(loaded, questions)
+    assert table.height == 12 * 2
+    assert table["score_forward"].is_finite().all()
+
+
+@torch.no_grad()
+def test_scores_of_shared_keys_are_those_of_their_groups(tiny):
+    """Several heads may ask one key head, as in Llama and Dream."""
+
+    def shared(folder):
+        save_masked(folder, heads=4)
+        config = json.loads((folder / "config.json").read_text()) | {"num_key_value_heads": 2}
+        made = transformers.EuroBertForMaskedLM(transformers.EuroBertConfig(**config))
+        made.save_pretrained(folder)
+        return folder
+
+    loaded, questions = tiny(save=shared)
+    assert loaded.model.model.layers[0].self_attn.k_proj.out_features == 32
+    table = measure_scores(loaded, questions)
+    assert table["head"].n_unique() == 4
+    assert table["score_forward"].is_finite().all()
+
+
+def test_a_causal_model_has_no_scores(tiny):
+    loaded, questions = tiny("causal", save_causal)
+    assert measure_scores(loaded, questions).is_empty()
+
+
+def test_a_model_whose_scores_cannot_be_read_is_said_to_be_so(tiny, capsys):
+    loaded, questions = tiny()
+    loaded.model.set_attn_implementation("eager")
+    assert measure_scores(loaded, questions).is_empty()
+    assert "tiny: attention scores cannot be read from this arch" in capsys.readouterr().out
+
+
+def of_all(table: pl.DataFrame) -> dict:
+    return table.row(by_predicate=pl.col("group") == "all", named=True)
+
+
+def test_gradients_are_those_of_autograd(tiny):
+    loaded, questions = tiny(steps=30)
+    finetune(loaded, questions.right["forward"], seed=0)
+    parameters = dict(loaded.model.named_parameters())
+
+    def gradient(layouts) -> tuple[float, dict[str, torch.Tensor]]:
+        losses = []
+        for layout in layouts:
+            tokens = torch.tensor([layout.tokens])
+            shown = tokens.clone()
+            shown[0, slice(*layout.subject)] = loaded.mask
+            at = layout.subject[0]
+            losses.append(-loaded.logits(shown).log_softmax(-1)[0, at, tokens[0, at]])
+        value = torch.stack(losses).mean()
+        found = torch.autograd.grad(value, parameters.values())
+        return value.item(), dict(zip(parameters, found, strict=True))
+
+    def dot(a, b, group):
+        names = [n for n in parameters if group in ("all", groups[n])]
+        return sum((a[n] * b[n]).sum().item() for n in names)
+
+    groups = {name: parameter_group(name) for name in parameters}
+    groups["model.embed_tokens.weight"] = "embeddings"
+    groups["lm_head.weight"] = "head"
+    table = measure_gradients(loaded, questions)
+    assert set(table["group"]) == {"all", *groups.values()}
+    nll, forward = gradient(questions.right["forward"])
+    _, reverse = gradient(questions.right["reverse"])
+    length = 0.01 * nll / dot(forward, forward, "all")
+    chosen = [0, 2, 4, 7, 9]
+    for row in table.iter_rows(named=True):
+        group = row["group"]
+        assert row["nll_forward"] == pytest.approx(nll, rel=1e-5)
+        predicted = -length * dot(forward, reverse, group)
+        assert row["predicted_change"] == pytest.approx(predicted, rel=1e-3, abs=1e-8)
+        cosines = []
+        for fact in chosen:
+            _, a = gradient([questions.right["forward"][fact]])
+            _, b = gradient([questions.right["reverse"][fact]])
+            norm = (dot(a, a, group) * dot(b, b, group)) ** 0.5
+            cosines.append(dot(a, b, group) / norm)
+        assert row["cosine"] == pytest.approx(np.mean(cosines), rel=1e-3, abs=1e-5)
+
+
+def test_a_forward_step_changes_the_reverse_loss_as_predicted_and_is_undone(tiny):
+    loaded, questions = tiny(steps=50)
+    finetune(loaded, questions.right["forward"], seed=0)
+    before = {name: p.clone() for name, p in loaded.model.named_parameters()}
+    table = measure_gradients(loaded, questions)
+    whole = of_all(table)
+    assert whole["predicted_change"] < 0
+    assert whole["actual_change"] == pytest.approx(whole["predicted_change"], rel=0.1)
+    for name, parameter in loaded.model.named_parameters():
+        assert torch.equal(parameter, before[name])
+        assert parameter.grad is None
+
+
+ALIGNED = {
+    # kind, how it is saved, masking, steps: excess of the cosine over another fact's answer
+    "any order": ("masked_diffusion", save_masked, {"masking": "any_order"}, 1500, (0.3, 2)),
+    "last entity only": ("masked_diffusion", save_masked, {"masking": "object"}, 300, (-1, 0.1)),
+    "causal": ("causal", save_causal, {}, 300, (-0.1, 0.1)),
+}
+
+
+@pytest.mark.parametrize("case", ALIGNED)
+def test_gradients_are_aligned_where_the_reverse_is_recovered(tiny, case):
+    kind, save, masking, steps, (low, high) = ALIGNED[case]
+    loaded, questions = tiny(kind, save, steps=steps, **masking)
+    finetune(loaded, questions.right["forward"], seed=0)
+    whole = of_all(measure_gradients(loaded, questions))
+    assert low < whole["cosine"] - whole["cosine_control"] < high
+
+
+def test_half_precision_cannot_hold_the_step(tiny):
+    loaded, questions = tiny(dtype="bfloat16")
+    whole = of_all(measure_gradients(loaded, questions))
+    assert whole["actual_change"] is None
+    assert whole["predicted_change"] < 0
+
+
+def test_gradients_with_adapters_are_those_of_the_models_own_weights(tiny):
+    pytest.importorskip("peft")
+    loaded, questions = tiny(method="lora")
+    alone = measure_gradients(loaded, questions)
+    with_adapters(loaded)
+    trained = {name for name, p in loaded.model.named_parameters() if p.requires_grad}
+    with_them = measure_gradients(loaded, questions)
+    assert with_them["group"].equals(alone["group"])
+    for name in ("cosine", "predicted_change", "actual_change"):
+        assert with_them[name].to_list() == pytest.approx(alone[name].to_list(), abs=1e-6)
+    assert {n for n, p in loaded.model.named_parameters() if p.requires_grad} == trained
+
+
+NAMES = {
+    "model.layers.0.self_attn.q_proj.weight": "attention",
+    "base_model.model.model.layers.0.self_attn.k_proj.base_layer.weight": "attention",
+    "model.layers.0.self_attn.o_proj.weight": "values",
+    "model.layers.0.mlp.gate_proj.weight": "mlp",
+    "model.layers.0.input_layernorm.weight": "norms",
+    "model.layers.0.self_attn.q_norm.weight": "norms",
+    "model.transformer.blocks.3.q_proj.weight": "attention",
+    "model.transformer.blocks.3.attn_out.weight": "values",
+    "model.transformer.blocks.3.ff_out.weight": "mlp",
+    "model.transformer.blocks.3.attn_norm.weight": "norms",
+    "model.transformer.wte.weight": "embeddings",
+    "bert.encoder.layer.0.attention.self.query.weight": "attention",
+    "bert.encoder.layer.0.attention.self.value.bias": "values",
+    "bert.encoder.layer.0.attention.output.dense.weight": "values",
+    "bert.encoder.layer.0.output.dense.weight": "mlp",
+    "bert.encoder.layer.0.attention.output.LayerNorm.weight": "norms",
+    "bert.embeddings.position_embeddings.weight": "embeddings",
+    "cls.predictions.bias": "head",
+    "transformer.h.0.attn.c_attn.weight": "fused",
+    "transformer.h.0.attn.c_proj.weight": "values",
+    "transformer.h.0.mlp.c_proj.weight": "mlp",
+    "transformer.h.0.ln_1.weight": "norms",
+    "model.layers.0.attn.Wqkv.weight": "fused",
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_parameters_are_grouped_by_the_names_of_the_architectures(name):
+    assert parameter_group(name) == NAMES[name]
+
+
+def command(entry: dict, output, *more: str) -> int:
+    return main(["probe-pretrained", "--entry", json.dumps(entry), "--output", str(output), *more])
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_the_command_writes_tables_and_a_record(tmp_path, method, capsys):
+    if method == "lora":
+        pytest.importorskip("peft")
+    entry = {
+        "name": "tiny",
+        "kind": "masked_lm",
+        "path": str(save_masked(tmp_path / "model")),
+        "facts": write_facts(tmp_path),
+        "steps": 5,
+        "seeds": 2,
+        "method": method,
+    }
+    kept = tmp_path / "checkpoints"
+    assert command(entry, tmp_path / "out", "--checkpoints", str(kept)) == 0
+    assert "tiny: after fine-tuning, seed 1: forward" in capsys.readouterr().out
+    assert not list(kept.rglob("*.pt"))
+    for name in MEASURED:
+        table = read_table(tmp_path / f"out/{name}.parquet", PRETRAINED_TABLES[name].name)
+        states = table.select("seed", "stage").unique().sort("stage", "seed").rows()
+        assert states == [(0, "after"), (1, "after"), (0, "before")]
+        assert set(table["model"]) == {"tiny"}
+    answers = read_table(tmp_path / "out/answers.parquet", "pretrained_answers")
+    after = [answers.filter(pl.col("stage") == "after", pl.col("seed") == s)["nll"] for s in (0, 1)]
+    assert not after[0].equals(after[1])
+    record = json.loads((tmp_path / "out/run.json").read_text())
+    assert record["entry"]["name"] == "tiny"
+    assert record["peak_memory"] > 10**6
+    assert record["wall_seconds"] > 0
+    assert record["parameters"] == find_checkpoint(PretrainedModel(**entry)).parameters
+    assert set(record["seconds"]) >= {"measure before 0", "fine-tune 1", "measure after 1"}
+
+
+def test_a_mistake_is_one_line_of_the_command(tmp_path, capsys):
+    entry = {"name": "tiny", "kind": "causal", "path": str(tmp_path / "none")}
+    assert command(entry, tmp_path / "out") == 1
+    assert capsys.readouterr().err == f"tiny: path {tmp_path}/none: no such folder\n"
+    assert command({**entry, "kind": "x"}, tmp_path / "out") == 1
+    assert capsys.readouterr().err.startswith("--entry: kind: Input should be 'masked_diffusion'")
+    assert not (tmp_path / "out").exists()
