@@ -19,6 +19,7 @@ localrules:
     all,
     data,
     metrics,
+    pretrained,
     figures,
     claims,
     plan,
@@ -35,6 +36,7 @@ rule all:
 
 include: "workflow/rules/data.smk"  # sentences: one file per task and size
 include: "workflow/rules/train.smk"  # one job per grid point, all seeds in it
+include: "workflow/rules/pretrained.smk"  # models of others, before and after fine-tuning
 include: "workflow/rules/aggregate.smk"  # one table per sweep, and one of everything
 include: "workflow/rules/figures.smk"  # PDF and PNG
 include: "workflow/rules/claims.smk"  # the ledger: what holds of what the papers say

@@ -17,7 +17,7 @@ from reversal_curse.config import Config
 from reversal_curse.cost import HARDWARE
 from reversal_curse.errors import UserError
 from reversal_curse.pretrained.entry import MEASURED, PretrainedModel
-from reversal_curse.registry import FIGURES
+from reversal_curse.registry import ALL_FIGURES
 from reversal_curse.settings import Settings
 from reversal_curse.sweep import canonical, check_trainable
 from reversal_curse.tables import RUN_TABLES, TABLES, write_table
@@ -93,7 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--output", type=Path, required=True, help="Parquet file to write")
 
     verb = _verb(verbs, "figure", _figure, "render one figure from aggregated tables")
-    verb.add_argument("name", choices=FIGURES, metavar="NAME", help=", ".join(FIGURES))
+    verb.add_argument("name", choices=ALL_FIGURES, metavar="NAME", help=", ".join(ALL_FIGURES))
     verb.add_argument(
         "--tables", type=Path, nargs="+", required=True, help="as the figure lists them"
     )
@@ -102,7 +102,7 @@ def _parser() -> argparse.ArgumentParser:
 
     verb = _verb(verbs, "claims", _claims, "judge the papers' claims on aggregated tables")
     verb.add_argument("--config", required=True, help="YAML file, or the config itself as JSON")
-    verb.add_argument("--sweeps", type=Path, required=True, help="directory of aggregated tables")
+    verb.add_argument("--results", type=Path, required=True, help="directory of all results")
     verb.add_argument("--table", type=Path, required=True, help="Parquet file to write")
     verb.add_argument("--page", type=Path, required=True, help="Markdown file to write")
 
@@ -247,7 +247,7 @@ def _labels(text: str) -> dict[str, str]:
 def _claims(options: argparse.Namespace) -> None:
     from reversal_curse.claims.ledger import write_ledger
 
-    table = write_ledger(_config(options.config), options.sweeps, options.table, options.page)
+    table = write_ledger(_config(options.config), options.results, options.table, options.page)
     for verdict, count in table.group_by("verdict", maintain_order=True).len().iter_rows():
         print(f"{count:3} {verdict}")
 

@@ -109,3 +109,72 @@ def gradients(
         for group in GROUPS
     ]
     return _table("gradients", rows)
+
+
+PRETRAINED = (("diffusion", "masked_diffusion"), ("causal", "causal"))
+
+
+def _pretrained(name: str, rows: list[dict]) -> pl.DataFrame:
+    table = TABLES[f"pretrained_{name}"]
+    return table.conform(pl.DataFrame(rows, schema_overrides=table.schema))
+
+
+def _states(seeds: int) -> list[dict]:
+    return [
+        {"model": model, "kind": kind, "seed": seed, "stage": stage}
+        for model, kind in PRETRAINED
+        for stage, runs in (("before", 1), ("after", seeds))
+        for seed in range(runs)
+    ]
+
+
+def answers(reverses: dict[str, bool], reverse_nll: float = 0.5, seeds: int = 3) -> pl.DataFrame:
+    """Forward facts are learned; `reverses` says by kind whether the reverse is known."""
+    rows = []
+    for state in _states(seeds):
+        after = state["stage"] == "after"
+        for direction in ("forward", "reverse"):
+            known = after and (direction == "forward" or reverses[state["kind"]])
+            right = (0.1 if direction == "forward" else reverse_nll) if known else 10.0
+            rows += [
+                {**state, "direction": direction, "fact": fact, "relation": fact % 2, "tokens": 2}
+                | {"nll": right + 0.01 * state["seed"], "exact": known, "chance": 11.0}
+                | {"nll_shuffled": 10.0 + 0.01 * state["seed"]}
+                for fact in range(8)
+            ]
+    return _pretrained("answers", rows)
+
+
+def scores(correlated: bool, seeds: int = 3) -> pl.DataFrame:
+    """Scores of 24 facts in two relations, which differ in their means."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for state in _states(seeds):
+        if state["kind"] == "causal":
+            continue
+        for layer in range(2):
+            for head in range(2):
+                forward, other = rng.normal(size=(2, 24))
+                reverse = forward + 0.1 * other if correlated else other
+                rows += [
+                    {**state, "layer": layer, "head": head, "fact": fact, "relation": fact % 2}
+                    | {"displacement_forward": 4, "displacement_reverse": -4}
+                    | {"score_forward": forward[fact] + 9 * (fact % 2)}
+                    | {"score_reverse": reverse[fact] + 9 * (fact % 2)}
+                    for fact in range(24)
+                ]
+    return _pretrained("scores", rows)
+
+
+def pretrained_gradients(
+    aligned: dict[str, bool], error: float = 0.0, seeds: int = 3
+) -> pl.DataFrame:
+    """Cosines by kind; the actual change is the predicted one times 1 + `error`."""
+    rows = [
+        {**state, "group": group, "cosine": 0.8 if aligned[state["kind"]] else 0.0}
+        | {"cosine_control": 0.0, "nll_forward": 1.0, "nll_reverse": 5.0}
+        | {"predicted_change": -0.1, "actual_change": -0.1 * (1 + error)}
+        for state in _states(seeds)
+        for group in GROUPS
+    ]
+    return _pretrained("gradients", rows)

@@ -21,6 +21,8 @@ from reversal_curse.claims.claim import (
 from reversal_curse.claims.ledger import CLAIMS, claim_tables, evaluate, page, write_ledger
 from reversal_curse.config import Config
 from reversal_curse.errors import UserError
+from reversal_curse.pretrained.entry import MEASURED
+from reversal_curse.registry import PRETRAINED_FIGURES
 from reversal_curse.tables import TABLES, aggregated, write_table
 
 from . import synthetic
@@ -265,6 +267,48 @@ CASES |= {
 }
 
 
+def pretrained(diffusion: bool, causal: bool, **values) -> dict:
+    reverses = {"masked_diffusion": diffusion, "causal": causal}
+    return {"answers": synthetic.answers(reverses, seeds=SEEDS, **values)}
+
+
+def pretrained_gradients(diffusion: bool, causal: bool, error: float = 0.0) -> dict:
+    aligned = {"masked_diffusion": diffusion, "causal": causal}
+    return {"gradients": synthetic.pretrained_gradients(aligned, error, seeds=SEEDS)}
+
+
+def pretrained_scores(correlated: bool) -> dict:
+    return {"scores": synthetic.scores(correlated, seeds=SEEDS)}
+
+
+CASES |= {
+    "pretrained_diffusion_reverses": (pretrained(True, False), pretrained(False, True)),
+    "pretrained_causal_does_not": (pretrained(True, False), pretrained(False, True)),
+    "pretrained_diffusion_ahead": (pretrained(True, False), pretrained(False, True)),
+    "pretrained_reverse_below": (
+        pretrained(True, False),
+        pretrained(True, False, reverse_nll=0.05),
+    ),
+    "pretrained_scores_correlated": (pretrained_scores(True), pretrained_scores(False)),
+    "pretrained_gradients_aligned": (
+        pretrained_gradients(True, False),
+        {
+            "gradients": pretrained_gradients(True, False)["gradients"].with_columns(
+                cosine_control=pl.lit(0.9, pl.Float32)
+            )
+        },
+    ),
+    "pretrained_gradients_not_causal": (
+        pretrained_gradients(True, False),
+        pretrained_gradients(True, True),
+    ),
+    "pretrained_first_order": (
+        pretrained_gradients(True, False, error=0.02),
+        pretrained_gradients(True, False, error=0.5),
+    ),
+}
+
+
 def case(claim: str) -> tuple[dict, dict]:
     return CASES.get(claim, CURSE)
 
@@ -319,7 +363,10 @@ OF_ANY_POINT = {"reversal_learned", "reversal_curse", "reversal_logits_seen"} | 
 }
 
 
-@pytest.mark.parametrize("claim", [claim for claim in CLAIMS if claim not in OF_ANY_POINT])
+OF_A_SWEEP = [name for name, claim in CLAIMS.items() if claim.figure not in PRETRAINED_FIGURES]
+
+
+@pytest.mark.parametrize("claim", [name for name in OF_A_SWEEP if name not in OF_ANY_POINT])
 def test_a_claim_on_grid_points_of_another_kind_is_not_tested(claim):
     other = {
         name: pl.lit("other").alias(name)
@@ -353,6 +400,25 @@ def test_a_claim_on_grid_points_of_another_kind_is_not_tested(claim):
 def test_a_claim_on_a_probe_whose_grid_points_were_not_run_is_not_tested(claim, table):
     (name,) = CLAIMS[claim].tables
     assert judge(CLAIMS[claim], {name: table}).verdict == NOT_TESTED
+
+
+@pytest.mark.parametrize("claim", [name for name in CLAIMS if name not in OF_A_SWEEP])
+def test_a_claim_on_pretrained_models_of_another_kind_is_not_tested(claim):
+    other = pl.lit("masked_lm").alias("kind")
+    tables = {name: table.with_columns(other) for name, table in case(claim)[0].items()}
+    assert judge(CLAIMS[claim], tables).verdict == NOT_TESTED
+
+
+def test_a_pretrained_model_that_did_not_learn_the_forward_facts_shows_no_curse():
+    table = pretrained(True, False)["answers"].with_columns(exact=pl.lit(False))
+    for claim in ("pretrained_diffusion_reverses", "pretrained_causal_does_not"):
+        assert judge(CLAIMS[claim], {"answers": table}).verdict == NOT_TESTED
+
+
+def test_a_step_that_was_not_measured_tests_nothing():
+    table = pretrained_gradients(True, False)["gradients"]
+    table = table.with_columns(actual_change=pl.lit(None, pl.Float64))
+    assert judge(CLAIMS["pretrained_first_order"], {"gradients": table}).verdict == NOT_TESTED
 
 
 @pytest.mark.parametrize("claim", [claim for claim in CLAIMS if case(claim) is CURSE])
@@ -440,10 +506,10 @@ CONFIG = {
 
 def test_the_ledger_is_written_from_tables_and_says_what_differs_from_the_paper(tmp_path):
     config = Config.parse(CONFIG)
-    assert claim_tables(config) == ["a/metrics.parquet"]
+    assert claim_tables(config) == ["sweeps/a/metrics.parquet"]
     path = tmp_path / "sweeps/a/metrics.parquet"
     write_table(path, metrics(TWO, LEARNED, CURSED), aggregated(TABLES["metrics"]))
-    table = write_ledger(config, tmp_path / "sweeps", tmp_path / "c.parquet", tmp_path / "c.md")
+    table = write_ledger(config, tmp_path, tmp_path / "c.parquet", tmp_path / "c.md")
     assert pl.read_parquet(tmp_path / "c.parquet").equals(table)
     verdicts = dict(table.select("id", "verdict").iter_rows())
     assert verdicts["reversal_curse"] == verdicts["reversal_vocab"] == SUPPORTED
@@ -455,6 +521,23 @@ def test_the_ledger_is_written_from_tables_and_says_what_differs_from_the_paper(
     assert "[reversal_curve](figures/reversal_curve.pdf)" in text
     assert "a: 2 grid points; layers 1, 2" in text
     assert all(claim.statement in text for claim in CLAIMS.values())
+
+
+def test_the_ledger_reads_pretrained_models_where_the_config_has_some(tmp_path):
+    models = [{"name": name, "kind": kind, "path": "unread"} for name, kind in synthetic.PRETRAINED]
+    config = Config.parse({"sweeps": [{"name": "a"}], "pretrained": models})
+    assert claim_tables(config) == [f"pretrained/{name}.parquet" for name in sorted(MEASURED)]
+    for tables in (pretrained(True, False), pretrained_scores(True)):
+        for name, table in tables.items():
+            path = tmp_path / f"pretrained/{name}.parquet"
+            write_table(path, table, TABLES[f"pretrained_{name}"])
+    table = pretrained_gradients(True, False)["gradients"]
+    write_table(tmp_path / "pretrained/gradients.parquet", table, TABLES["pretrained_gradients"])
+    found = write_ledger(config, tmp_path, tmp_path / "c.parquet", tmp_path / "c.md")
+    of_pretrained = found.filter(pl.col("figure").str.starts_with("pretrained"))
+    assert of_pretrained["verdict"].to_list() == [SUPPORTED] * 8
+    assert set(of_pretrained["grid"]) == {"pretrained: diffusion, causal"}
+    assert "## Pretrained models" in (tmp_path / "c.md").read_text()
 
 
 def test_a_note_stands_under_a_claim_that_is_not_borne_out():

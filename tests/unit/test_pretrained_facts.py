@@ -10,8 +10,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 from reversal_curse.errors import UserError
 from reversal_curse.pretrained.facts import SHIPPED, Fact, facts_version, read_facts
 from reversal_curse.pretrained.layout import DIRECTIONS, lay_out
-
-from .tiny_models import TEMPLATES, write_facts
+from tiny_models import TEMPLATES, write_facts
 
 
 def test_the_shipped_facts_are_200_in_several_relations_with_a_word_before_every_entity():

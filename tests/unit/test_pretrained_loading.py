@@ -18,8 +18,7 @@ from reversal_curse.pretrained.checkpoint import (
 )
 from reversal_curse.pretrained.entry import PretrainedModel
 from reversal_curse.pretrained.loading import Loaded, load, load_tokenizer
-
-from .tiny_models import change_config, save_causal, save_masked, save_own_code
+from tiny_models import change_config, save_causal, save_masked, save_own_code
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 

@@ -7,7 +7,7 @@ import re
 import pytest
 import yaml
 
-from reversal_curse.registry import FAMILIES, FIGURES
+from reversal_curse.registry import ALL_FIGURES, FAMILIES, FIGURES
 
 from .conftest import TINY_POINTS
 
@@ -16,7 +16,9 @@ from .conftest import TINY_POINTS
 def test_the_configs_that_come_with_the_project_dry_run(workflow, root, name):
     jobs = workflow.jobs("--configfile", str(root / "config" / name))
     figures = [rule for rule in jobs if rule.startswith("figure_")]
-    assert len(figures) == len(FIGURES)
+    pretrained = jobs.get("probe_pretrained", 0)
+    assert pretrained == (4 if name == "paper.yaml" else 0)  # those would be downloaded
+    assert len(figures) == len(ALL_FIGURES if pretrained else FIGURES)
     assert jobs["collect_gpt"] > 20
     assert jobs["collect_bilinear"] > 5
     assert jobs["collect_masked_diffusion"] > 10
@@ -55,11 +57,12 @@ def test_targets_that_people_ask_for_exist_with_a_docstring(workflow):
 def test_the_slurm_profile_gives_every_training_job_a_gpu_memory_and_time(root):
     profile = yaml.safe_load((root / "profiles/slurm/config.yaml").read_text())
     assert profile["executor"] == "slurm"
-    for family in FAMILIES:
-        resources = profile["set-resources"][f"train_{family}"]
+    for rule in [*(f"train_{family}" for family in FAMILIES), "probe_pretrained"]:
+        resources = profile["set-resources"][rule]
         assert "attempt" in resources["mem_mb"]
         assert "attempt" in resources["runtime"]
     assert "gpu=1" in (root / "workflow/rules/train.smk").read_text()
+    assert "gpu=lambda" in (root / "workflow/rules/pretrained.smk").read_text()
 
 
 def test_the_slurm_profile_is_accepted(workflow, root):

@@ -10,7 +10,7 @@ rule claims:
 
 rule judge_claims:
     input:
-        [f"results/sweeps/{table}" for table in claim_tables(CONFIG)],
+        [f"results/{table}" for table in claim_tables(CONFIG)],
     output:
         table="results/claims.parquet",
         page=report("results/claims.md", caption="../report/claims.rst", category="claims"),
@@ -25,5 +25,5 @@ rule judge_claims:
     message:
         "judge the claims"
     shell:
-        "python -m reversal_curse claims --config {params.config:q} --sweeps results/sweeps "
+        "python -m reversal_curse claims --config {params.config:q} --results results "
         "--table {output.table:q} --page {output.page:q} > {log:q} 2>&1"

@@ -14,7 +14,9 @@ from reversal_curse.config import Config, read_yaml
 from reversal_curse.errors import ConfigError
 from reversal_curse.gpus import count_gpus
 from reversal_curse.packing import packs
-from reversal_curse.registry import FAMILIES, FIGURES, run_tables
+from reversal_curse.pretrained.entry import MEASURED
+from reversal_curse.pretrained.facts import facts_version
+from reversal_curse.registry import ALL_FIGURES, FAMILIES, PRETRAINED_FIGURES, run_tables
 from reversal_curse.runs import is_trained
 from reversal_curse.sweep import (
     check_figures,
@@ -25,7 +27,7 @@ from reversal_curse.sweep import (
     variant_labels,
 )
 from reversal_curse.tables import RUN_TABLES
-from reversal_curse.versions import DATA_VERSION, TRAINING_VERSION
+from reversal_curse.versions import DATA_VERSION, PRETRAINED_VERSION, TRAINING_VERSION
 
 DEFAULT_CONFIG = f"{workflow.basedir}/config/config.yaml"
 
@@ -75,12 +77,20 @@ LOCAL = workflow.resource_settings.nodes is None and not workflow.remote_exec
 if LOCAL and "gpu" not in workflow.global_resources and (gpus := count_gpus()):
     workflow.register_resource("gpu", gpus)
 
+PRETRAINED = {model.name: model for model in CONFIG.pretrained}
+# Where the tables of a figure are, below results/.
+FIGURE_SOURCES = {name: f"sweeps/{sweep}" for name, sweep in CONFIG.figures.items()}
+if PRETRAINED:
+    FIGURE_SOURCES |= dict.fromkeys(PRETRAINED_FIGURES, "pretrained")
+
 DATASETS = {dataset_directory(settings): settings for settings in POINTS.values()}
 
 
 wildcard_constraints:
     sweep="|".join(SWEEPS),
     table="|".join(RUN_TABLES),
+    model="|".join(PRETRAINED),
+    measured="|".join(MEASURED),
 
 
 def find(kind, directory, known):
@@ -141,13 +151,14 @@ def files_of_sweep(sweep, table):
     ]
 
 
-def labels_of_variants(sweep):
+def labels_of_variants(source):
     """How figures call the variants of a sweep, as JSON."""
-    return json.dumps(variant_labels(CONFIG, SWEEPS[sweep].values()))
+    points = SWEEPS.get(source.removeprefix("sweeps/"), {})
+    return json.dumps(variant_labels(CONFIG, points.values()))
 
 
 def figure_files():
     """The files of every figure of the config."""
     return [
-        f"results/figures/{name}.{suffix}" for name in CONFIG.figures for suffix in ("pdf", "png")
+        f"results/figures/{name}.{suffix}" for name in FIGURE_SOURCES for suffix in ("pdf", "png")
     ]

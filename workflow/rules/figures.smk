@@ -7,21 +7,22 @@ rule figures:
         figure_files(),
 
 
-for figure, sweep in CONFIG.figures.items():
+# Figures of sweeps, and of pretrained models where the config has some.
+for figure, source in FIGURE_SOURCES.items():
 
     rule:
-        f"The figure {figure}: {FIGURES[figure].title}."
+        f"The figure {figure}: {ALL_FIGURES[figure].title}."
         name:
             f"figure_{figure}"
         input:
-            [f"results/sweeps/{sweep}/{table}.parquet" for table in FIGURES[figure].tables],
+            [f"results/{source}/{table}.parquet" for table in ALL_FIGURES[figure].tables],
         output:
             f"results/figures/{figure}.pdf",
             report(
                 f"results/figures/{figure}.png",
                 caption=f"../report/{figure}.rst",
-                category=FIGURES[figure].group,
-                labels={"figure": FIGURES[figure].title},
+                category=ALL_FIGURES[figure].group,
+                labels={"figure": ALL_FIGURES[figure].title},
             ),
         log:
             f"results/logs/figures/{figure}.log",
@@ -30,8 +31,8 @@ for figure, sweep in CONFIG.figures.items():
             "../envs/reversal_curse.yaml"
         params:
             figure=figure,
-            sweep=sweep,
-            variants=labels_of_variants(sweep),
+            source=source,
+            variants=labels_of_variants(source),
             version=figure_version(figure),
         message:
             "render {params.figure}"

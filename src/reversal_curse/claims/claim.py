@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from reversal_curse.registry import FIGURES
+from reversal_curse.config import Config
+from reversal_curse.registry import ALL_FIGURES, PRETRAINED_FIGURES
 
 SUPPORTED, CONTRADICTED = "supported", "contradicted"
 INCONCLUSIVE, NOT_TESTED = "inconclusive", "not tested at this scale"
@@ -32,7 +33,7 @@ class Claim:
     """`P1` (Zhu et al. 2024) or `P2` (Jeon et al. 2026), and the section."""
     statement: str
     figure: str
-    """The figure that shows it; the claim reads the same sweep."""
+    """The figure that shows it; the claim reads the same sweep, or the same pretrained models."""
     measures: str
     """The effect in words, with its unit."""
     effect: Callable[[Tables], pl.DataFrame]
@@ -47,7 +48,14 @@ class Claim:
     @property
     def tables(self) -> tuple[str, ...]:
         """Run tables that the effect is computed from."""
-        return FIGURES[self.figure].tables
+        return ALL_FIGURES[self.figure].tables
+
+    def source(self, config: Config) -> str | None:
+        """Where its tables are, below `results/`; None where the config has nothing of it."""
+        if self.figure in PRETRAINED_FIGURES:
+            return "pretrained" if config.pretrained else None
+        sweep = config.figures.get(self.figure)
+        return f"sweeps/{sweep}" if sweep else None
 
 
 @dataclass(frozen=True)

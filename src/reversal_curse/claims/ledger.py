@@ -9,13 +9,22 @@ from pathlib import Path
 import polars as pl
 
 from reversal_curse.atomic import replacing
-from reversal_curse.claims import chain, diffusion, mechanism, one_layer, reversal, theory
+from reversal_curse.claims import (
+    chain,
+    diffusion,
+    mechanism,
+    one_layer,
+    pretrained,
+    reversal,
+    theory,
+)
 from reversal_curse.claims.claim import Claim, Tables, judge
 from reversal_curse.config import Config
 from reversal_curse.provenance import commit
+from reversal_curse.registry import PRETRAINED_TABLES
 from reversal_curse.settings import AXES, Settings
 from reversal_curse.sweep import sweep_points, uses
-from reversal_curse.tables import TABLES, read_aggregated, write_table
+from reversal_curse.tables import TABLES, read_aggregated, read_table, write_table
 
 GROUPS = {
     "Reversal": reversal.CLAIMS,
@@ -24,6 +33,7 @@ GROUPS = {
     "Theory: the one-layer transformer": one_layer.CLAIMS,
     "Masked diffusion": diffusion.CLAIMS,
     "Masked diffusion: the mechanism": mechanism.CLAIMS,
+    "Pretrained models": pretrained.CLAIMS,
 }
 CLAIMS: dict[str, Claim] = {claim.id: claim for group in GROUPS.values() for claim in group}
 _BUILT_IN = Settings()
@@ -31,36 +41,39 @@ MARKS = {"supported": "✓", "contradicted": "✗", "inconclusive": "?"}
 
 
 def claim_tables(config: Config) -> list[str]:
-    """Aggregated tables (below `results/sweeps`) that the claims of a config read."""
+    """Aggregated tables (below `results`) that the claims of a config read."""
     needed = {
-        f"{config.figures[claim.figure]}/{table}.parquet"
+        f"{source}/{table}.parquet"
         for claim in CLAIMS.values()
-        if claim.figure in config.figures
+        if (source := claim.source(config))
         for table in claim.tables
     }
     return sorted(needed)
 
 
-def evaluate(config: Config, sweeps: Path) -> pl.DataFrame:
+def evaluate(config: Config, results: Path) -> pl.DataFrame:
     """The `claims` table: every claim judged; raises UserError where a table is missing."""
     rows = []
 
     @cache
-    def read(sweep: str, table: str) -> pl.DataFrame:
-        return read_aggregated(sweeps / sweep / f"{table}.parquet", table)
+    def read(source: str, table: str) -> pl.DataFrame:
+        path = results / source / f"{table}.parquet"
+        if source == "pretrained":
+            return read_table(path, PRETRAINED_TABLES[table].name)
+        return read_aggregated(path, table)
 
     for claim in CLAIMS.values():
-        sweep = config.figures.get(claim.figure)
+        source = claim.source(config)
         tables: Tables | None = None
-        if sweep is not None:
-            tables = {table: read(sweep, table) for table in claim.tables}
+        if source is not None:
+            tables = {table: read(source, table) for table in claim.tables}
         result = judge(claim, tables)
         rows.append(
             {
                 "id": claim.id,
                 "paper": claim.paper,
                 "statement": claim.statement,
-                "grid": _grid(config, sweep) if sweep else "",
+                "grid": _grid(config, source) if source else "",
                 "figure": claim.figure,
                 "measures": claim.measures,
                 "threshold": claim.threshold,
@@ -70,8 +83,14 @@ def evaluate(config: Config, sweeps: Path) -> pl.DataFrame:
     return TABLES["claims"].conform(pl.DataFrame(rows, infer_schema_length=None))
 
 
-def _grid(config: Config, name: str) -> str:
-    """A sweep in words: its name, its size, and its axes where they vary or are no default."""
+def _grid(config: Config, source: str) -> str:
+    """A sweep in words: its name, its size, and its axes where they vary or are no default.
+
+    Of pretrained models their names.
+    """
+    if source == "pretrained":
+        return f"pretrained: {', '.join(model.name for model in config.pretrained)}"
+    name = source.removeprefix("sweeps/")
     sweep = next(sweep for sweep in config.sweeps if sweep.name == name)
     points = list(sweep_points(config, sweep).values())
     parts = []
@@ -158,9 +177,9 @@ def _differences(config: Config) -> list[str]:
     return found or ["None."]
 
 
-def write_ledger(config: Config, sweeps: Path, table_path: Path, page_path: Path) -> pl.DataFrame:
+def write_ledger(config: Config, results: Path, table_path: Path, page_path: Path) -> pl.DataFrame:
     """Judge every claim; write the table and the page; returns the table."""
-    table = evaluate(config, sweeps)
+    table = evaluate(config, results)
     text = page(config, table)
     write_table(table_path, table, TABLES["claims"])
     with replacing(page_path) as partial:

@@ -83,12 +83,12 @@ def finetune(
 
     while step < entry.steps:
         chosen = []
-        for _ in range(min(entry.batch_size, len(layouts))):
+        for _ in range(entry.batch_size):  # a few facts stand in it more than once
             order = order or torch.randperm(len(layouts), generator=generator).tolist()
             chosen.append(layouts[order.pop()])
         optimizer.zero_grad(set_to_none=True)
         for batch in batches(chosen, entry.batch_size):  # by length: nothing is padded
-            loss = _loss(loaded, batch, generator).sum() / len(chosen)
+            loss = _loss(loaded, batch, generator).sum() / entry.batch_size
             loss.backward()
         optimizer.step()
         step += 1

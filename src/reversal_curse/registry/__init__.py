@@ -6,16 +6,23 @@ matplotlib.
 """
 
 from reversal_curse.registry.families import FAMILIES, Family
-from reversal_curse.registry.figures import FIGURES, FigureSpec
+from reversal_curse.registry.figures import (
+    ALL_FIGURES,
+    FIGURES,
+    PRETRAINED_FIGURES,
+    FigureSpec,
+)
 from reversal_curse.registry.maskings import MASKINGS, MaskingArm
 from reversal_curse.registry.pretrained import PRETRAINED_TABLES
 from reversal_curse.registry.probes import PROBES, Probe, run_tables
 from reversal_curse.registry.tasks import TASK_AXES, TASKS, Task
 
 __all__ = [
+    "ALL_FIGURES",
     "FAMILIES",
     "FIGURES",
     "MASKINGS",
+    "PRETRAINED_FIGURES",
     "PRETRAINED_TABLES",
     "PROBES",
     "TASKS",

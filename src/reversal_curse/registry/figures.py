@@ -24,6 +24,8 @@ class FigureSpec:
     """By axis, the only values that its sweep may have."""
     varies: tuple[str, ...] | None = None
     """The only axes that its sweep may vary, or None for any."""
+    may_be_empty: bool = False
+    """Whether it draws a table without rows, to say why there are none."""
 
     def load(self) -> ModuleType:
         return import_module(f"reversal_curse.figures.{self.module}")
@@ -177,3 +179,28 @@ FIGURES = {
         "The reversal gap over the grid", "overview", module="sweep_overview", max_points=1000
     ),
 }
+
+PRETRAINED_FIGURES = {
+    "pretrained_reversal": FigureSpec(
+        "Pretrained models: forward and reverse questions",
+        "pretrained models",
+        tables=("answers",),
+        module="pretrained_reversal",
+    ),
+    "pretrained_attention": FigureSpec(
+        "Pretrained models: forward and reverse attention scores",
+        "pretrained models",
+        tables=("scores",),
+        module="pretrained_attention",
+        may_be_empty=True,
+    ),
+    "pretrained_gradients": FigureSpec(
+        "Pretrained models: forward and reverse gradients",
+        "pretrained models",
+        tables=("gradients",),
+        module="pretrained_gradients",
+    ),
+}
+"""Figures of the config's `pretrained` models, in place of a sweep: they are drawn wherever it has
+some."""
+ALL_FIGURES = FIGURES | PRETRAINED_FIGURES

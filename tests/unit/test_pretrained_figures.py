@@ -1,0 +1,100 @@
+"""Figures of pretrained models, and what they and claims read off the tables."""
+
+from __future__ import annotations
+
+import matplotlib
+import numpy as np
+import polars as pl
+import pytest
+
+from reversal_curse.errors import UserError
+from reversal_curse.figures.render import draw, render
+from reversal_curse.pretrained.analysis import answer_means, head_correlations, learned
+from reversal_curse.registry import PRETRAINED_FIGURES
+from reversal_curse.tables import TABLES, write_table
+
+from . import synthetic
+
+REVERSES = {"masked_diffusion": True, "causal": False}
+MAKERS = {
+    "answers": lambda seeds: synthetic.answers(REVERSES, seeds=seeds),
+    "scores": lambda seeds: synthetic.scores(True, seeds=seeds),
+    "gradients": lambda seeds: synthetic.pretrained_gradients(REVERSES, seeds=seeds),
+}
+
+
+def tables(name: str, seeds: int = 3) -> dict[str, pl.DataFrame]:
+    return {table: MAKERS[table](seeds) for table in PRETRAINED_FIGURES[name].tables}
+
+
+@pytest.mark.parametrize("seeds", [0, 1, 3])
+@pytest.mark.parametrize("name", PRETRAINED_FIGURES)
+def test_every_figure_draws_also_without_fine_tuning(name, seeds):
+    figure = draw(name, tables(name, seeds))
+    figure.canvas.draw()
+    assert figure.axes
+
+
+@pytest.mark.parametrize("name", PRETRAINED_FIGURES)
+def test_figures_are_rendered_from_gathered_tables(name, tmp_path):
+    (table,) = PRETRAINED_FIGURES[name].tables
+    write_table(tmp_path / "t.parquet", MAKERS[table](2), TABLES[f"pretrained_{table}"])
+    render(name, [tmp_path / "t.parquet"], [tmp_path / "figure.pdf", tmp_path / "figure.png"])
+    assert (tmp_path / "figure.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_models_without_scores_are_said_to_have_none():
+    figure = draw("pretrained_attention", {"scores": synthetic.scores(True).clear()})
+    found = [text.get_text() for text in figure.findobj(matplotlib.text.Text)]
+    assert any(text.startswith("None of these models") for text in found)
+    with pytest.raises(UserError, match="no rows"):
+        draw("pretrained_reversal", {"answers": MAKERS["answers"](1).clear()})
+
+
+def test_steps_that_were_not_measured_are_left_out():
+    table = MAKERS["gradients"](2).with_columns(actual_change=pl.lit(None, pl.Float64))
+    draw("pretrained_gradients", {"gradients": table}).canvas.draw()
+
+
+def test_the_margin_is_what_another_facts_answer_costs_more():
+    answers = synthetic.answers(REVERSES, seeds=2)
+    means = answer_means(answers).filter(pl.col("seed") == 0, pl.col("stage") == "after")
+    margins = {(row["kind"], row["direction"]): row["margin"] for row in means.to_dicts()}
+    assert margins["masked_diffusion", "reverse"] == pytest.approx(9.5)
+    assert margins["causal", "reverse"] == pytest.approx(0, abs=1e-6)
+    assert margins["causal", "forward"] == pytest.approx(9.9)
+    assert learned(answers).height == 4
+    assert learned(answers.filter(pl.col("stage") == "before")).is_empty()
+
+
+def test_correlations_are_those_within_relations():
+    found = head_correlations(synthetic.scores(True))
+    assert found.height == 4 * 4  # before, and three runs
+    assert found["correlation"].min() > 0.95
+    none = head_correlations(synthetic.scores(False))
+    # The means of the relations alone would correlate with nearly 1.
+    assert none["correlation"].abs().max() < 0.7
+    outside = (none["correlation"] > none["null_high"]) | (none["correlation"] < none["null_low"])
+    assert outside.mean() < 0.3
+
+
+def test_the_correlation_is_pearsons_and_the_null_is_centred():
+    table = synthetic.scores(False).filter(pl.col("relation") == 0)
+    found = head_correlations(table)
+    first = table.filter(pl.col("stage") == "before", pl.col("layer") == 0, pl.col("head") == 0)
+    direct = np.corrcoef(first["score_forward"], first["score_reverse"])[0, 1]
+    assert found["correlation"][0] == pytest.approx(direct)
+    middle = (found["null_low"] + found["null_high"]).mean() / 2
+    assert middle == pytest.approx(0, abs=0.05)
+    # 95 % of the correlations of 12 shuffled facts
+    assert found["null_high"].mean() == pytest.approx(0.576, abs=0.06)
+
+
+def test_a_fact_that_is_alone_in_its_relation_does_not_count():
+    table = synthetic.scores(True)
+    alone = table.filter(pl.col("fact") < 9).with_columns(
+        relation=pl.when(pl.col("fact") == 8).then(7).otherwise(0).cast(pl.Int32)
+    )
+    without = alone.filter(pl.col("fact") < 8)
+    assert head_correlations(alone).equals(head_correlations(without))
+    assert head_correlations(alone.filter(pl.col("fact") == 8)).is_empty()

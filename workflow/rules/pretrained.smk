@@ -1,0 +1,50 @@
+"""Pretrained models: measured, fine-tuned on forward statements, measured again."""
+
+
+rule pretrained:
+    "Every pretrained model of the config."
+    input:
+        [f"results/pretrained/{table}.parquet" for table in MEASURED if PRETRAINED],
+
+
+rule probe_pretrained:
+    output:
+        [f"results/pretrained/model={{model}}/{table}.parquet" for table in MEASURED],
+        "results/pretrained/model={model}/run.json",
+    log:
+        "results/logs/pretrained/{model}.log",
+    retries: RETRIES
+    conda:
+        "../envs/reversal_curse.yaml"
+    resources:
+        gpu=lambda wildcards: PRETRAINED[wildcards.model].gpus,
+    params:
+        entry=lambda wildcards: PRETRAINED[wildcards.model].to_json(),
+        facts=lambda wildcards: facts_version(PRETRAINED[wildcards.model].facts),
+        version=PRETRAINED_VERSION,
+        directory="results/pretrained/model={model}",
+    message:
+        "probe the pretrained model {wildcards.model}"
+    shell:
+        "python -m reversal_curse probe-pretrained --entry {params.entry:q} "
+        "--output {params.directory:q} --checkpoints results/checkpoints/pretrained "
+        "--threads {threads} > {log:q} 2>&1"
+
+
+rule gather_pretrained:
+    input:
+        [f"results/pretrained/model={model}/{{measured}}.parquet" for model in PRETRAINED],
+    output:
+        "results/pretrained/{measured}.parquet",
+    log:
+        "results/logs/pretrained/gather_{measured}.log",
+    localrule: True
+    conda:
+        "../envs/reversal_curse.yaml"
+    params:
+        models=[f"results/pretrained/model={model}" for model in PRETRAINED],
+    message:
+        "gather {wildcards.measured} of pretrained models"
+    shell:
+        "python -m reversal_curse gather-pretrained --table {wildcards.measured} "
+        "--models {params.models:q} --output {output:q} > {log:q} 2>&1"
