@@ -90,6 +90,7 @@ import torch
 from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import MaskedLMOutput
+from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 Path({marker!r}).touch()
 
@@ -97,8 +98,9 @@ Path({marker!r}).touch()
 class OwnConfig(PretrainedConfig):
     model_type = "own"
 
-    def __init__(self, vocab_size=43, width=64, heads=2, **rest):
+    def __init__(self, vocab_size=43, width=64, heads=2, rope_theta=10000.0, **rest):
         self.vocab_size, self.width, self.heads = vocab_size, width, heads
+        self.hidden_size, self.num_attention_heads, self.rope_theta = width, heads, rope_theta
         super().__init__(**rest)
 
 
@@ -112,6 +114,8 @@ class OwnModel(PreTrainedModel):
         self.q_proj, self.k_proj, self.v_proj, self.attn_out = (nn.Linear(d, d) for _ in range(4))
         self.ff_proj, self.ff_out = nn.Linear(d, 2 * d), nn.Linear(2 * d, d)
         self.lm_head = nn.Linear(d, config.vocab_size, bias=False)
+        rates, _ = ROPE_INIT_FUNCTIONS["default"](config)  # version 5 has none of this name
+        self.register_buffer("rates", rates, persistent=False)
 
     def get_input_embeddings(self):
         return self.wte
@@ -124,8 +128,7 @@ class OwnModel(PreTrainedModel):
 
     def rotate(self, x):
         half = x.shape[-1] // 2
-        rates = 10000.0 ** (-torch.arange(half, device=x.device) / half)
-        angles = torch.arange(x.shape[-2], device=x.device)[:, None] * rates
+        angles = torch.arange(x.shape[-2], device=x.device)[:, None] * self.rates
         a, b = x[..., :half], x[..., half:]
         cos, sin = angles.cos(), angles.sin()
         return torch.cat([a * cos - b * sin, b * cos + a * sin], -1)

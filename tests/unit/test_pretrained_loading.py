@@ -7,6 +7,7 @@ import shutil
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from reversal_curse.config import Config
 from reversal_curse.errors import ConfigError, UserError
@@ -122,6 +123,47 @@ def test_code_of_the_checkpoint_runs_only_where_it_is_trusted_and_pinned(tmp_pat
         file.write("# changed\n")
     with pytest.raises(UserError, match=r"is not the one that was pinned"):
         find_checkpoint(given)
+
+
+def test_code_for_an_older_transformers_keeps_the_numbers_that_its_constructor_computes(tmp_path):
+    """Dream's rotary frequencies are in no file; `from_pretrained` of version 5 loses them."""
+    folder = save_own_code(tmp_path / "own")
+    own = {"kind": "masked_diffusion", "path": str(folder), "trust_remote_code": True}
+    model = loaded(entry(**own, revision=code_digest(folder))).model
+    expected = 10000.0 ** (-torch.arange(16) / 16)
+    assert torch.allclose(model.rates, expected)
+    half = loaded(entry(**own, revision=code_digest(folder), dtype="bfloat16")).model
+    assert half.wte.weight.dtype == torch.bfloat16
+    assert half.rates.dtype == torch.float32
+    assert torch.allclose(half.rates, expected)
+    assert torch.equal(half.wte.weight, model.wte.weight.bfloat16())
+
+
+def test_weights_that_do_not_fit_the_code_are_one_line(tmp_path):
+    folder = save_own_code(tmp_path / "own")
+    own = {"kind": "masked_diffusion", "path": str(folder), "trust_remote_code": True}
+    given = entry(**own, revision=code_digest(folder))
+    weights = load_file(folder / "model.safetensors")
+    save_file({**weights, "extra": torch.zeros(2)}, folder / "model.safetensors")
+    with pytest.raises(UserError, match=r"cannot load it: model.safetensors has extra, its code"):
+        loaded(given)
+    del weights["wte.weight"]
+    save_file(weights, folder / "model.safetensors")
+    with pytest.raises(UserError, match=r"cannot load it: its weights lack wte.weight"):
+        loaded(given)
+    own_config = {"AutoConfig": "modeling_own.OwnConfig", "AutoModel": "modeling_own.No"}
+    change_config(folder, auto_map=own_config)
+    with pytest.raises(UserError, match=r"AutoModel of transformers .* cannot load it: "):
+        loaded(given)
+
+
+def test_a_tokenizer_with_code_of_its_own_is_trusted_or_refused_too(tmp_path):
+    folder = save_masked(tmp_path / "masked")
+    said = json.loads((folder / "tokenizer_config.json").read_text())
+    said["auto_map"] = {"AutoTokenizer": ["tokenization_own.OwnTokenizer", None]}
+    (folder / "tokenizer_config.json").write_text(json.dumps(said))
+    with pytest.raises(UserError, match=r"its code comes with the checkpoint"):
+        find_checkpoint(entry(path=str(folder)))
 
 
 def test_trust_where_there_is_no_code_is_refused(tmp_path):

@@ -55,7 +55,7 @@ def find_checkpoint(entry: PretrainedModel) -> Checkpoint:
         folder = _download(entry, ["*.json", "*.py", "*.txt", "*.model"])
     config = _read_config(entry, folder)
     auto_class, own_code = _auto_class(entry, config)
-    _check_trust(entry, folder, own_code)
+    _check_trust(entry, folder, own_code or _own_tokenizer(folder))
     if entry.hub is not None:
         folder = _download(entry, ["*.json", "*.py", "*.txt", "*.model", "*.safetensors"])
     mask = config.get("mask_token_id")
@@ -112,6 +112,15 @@ def _auto_class(entry: PretrainedModel, config: dict) -> tuple[str, bool]:
             f"allowed for that: {allowed}"
         )
     return AUTO_CLASSES[entry.kind][0], False
+
+
+def _own_tokenizer(folder: Path) -> bool:
+    """Whether the code of the tokenizer comes with the checkpoint (Dream's does)."""
+    try:
+        said = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(said, dict) and "auto_map" in said
 
 
 def _check_trust(entry: PretrainedModel, folder: Path, own_code: bool) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +11,7 @@ import torch
 from reversal_curse.errors import UserError, first_line
 from reversal_curse.pretrained.checkpoint import INSTALL, Checkpoint, check_memory
 from reversal_curse.pretrained.entry import PretrainedModel
+from reversal_curse.pretrained.own_code import load_own_code
 from reversal_curse.training.device import training_device
 from reversal_curse.training.memory import free_bytes
 
@@ -75,11 +75,9 @@ def load(entry: PretrainedModel, checkpoint: Checkpoint, tokenizer: Any) -> Load
     device, free = choose_device(entry)
     check_memory(entry, checkpoint.parameters, free)
     options: dict[str, Any] = {"dtype": getattr(torch, entry.dtype)}
-    if entry.gpus > 1 and device.type == "cuda":
-        options["device_map"] = "auto"
+    if device.type == "cuda":  # with the weights going there as they are read
+        options["device_map"] = "auto" if entry.gpus > 1 else {"": device}
     model = _from_folder(checkpoint.auto_class, entry, checkpoint, **options)
-    if "device_map" not in options:
-        model.to(device)
     if hasattr(model.config, "use_cache"):
         model.config.use_cache = False
     size = model.get_input_embeddings().weight.shape[0]
@@ -101,41 +99,17 @@ def _from_folder(
         raise UserError(f"{entry.name}: {INSTALL}") from None
     transformers.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
-    options |= {"local_files_only": True, "trust_remote_code": entry.trust_remote_code}
     try:
         if checkpoint.own_code and auto_class != "AutoTokenizer":
-            options["config"] = _mend(transformers, auto_class, checkpoint)
-        return getattr(transformers, auto_class).from_pretrained(checkpoint.folder, **options)
-    except (OSError, ValueError, KeyError, RuntimeError, ImportError, AttributeError) as error:
+            return load_own_code(checkpoint, **options)
+        return getattr(transformers, auto_class).from_pretrained(
+            checkpoint.folder,
+            local_files_only=True,
+            trust_remote_code=entry.trust_remote_code,
+            **options,
+        )
+    except Exception as error:  # whatever code and files of others raise
         raise UserError(
             f"{entry.name}: {checkpoint.folder}: {auto_class} of transformers "
             f"{transformers.__version__} cannot load it: {first_line(error)}"
         ) from None
-
-
-def _mend(transformers: Any, auto_class: str, checkpoint: Checkpoint) -> Any:
-    """Let code that was written for transformers 4 (LLaDA's) be loaded by 5; returns its config.
-
-    There a model need not call `post_init`, `tie_weights` takes no arguments, and every config
-    has `use_cache`.
-    """
-    from transformers.dynamic_module_utils import get_class_from_dynamic_module
-
-    folder = checkpoint.folder
-    config = transformers.AutoConfig.from_pretrained(
-        folder, trust_remote_code=True, local_files_only=True
-    )
-    if not hasattr(config, "use_cache"):
-        config.use_cache = False
-    written = get_class_from_dynamic_module(config.auto_map[auto_class], folder)
-    tie, start = written.tie_weights, written.__init__
-    if "missing_keys" not in inspect.signature(tie).parameters:
-        written.tie_weights = lambda self, *_, **__: tie(self)
-
-    def init(self: Any, *arguments: Any, **keywords: Any) -> None:
-        start(self, *arguments, **keywords)
-        if not hasattr(self, "all_tied_weights_keys"):
-            self.all_tied_weights_keys = {}
-
-    written.__init__ = init
-    return config
