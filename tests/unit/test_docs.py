@@ -204,17 +204,17 @@ def test_the_readmes_figure_draws(root):
 
 def test_every_direct_dependency_is_pinned_in_the_lock_at_the_same_version(root):
     project = tomllib.loads((root / "pyproject.toml").read_text())
-    wanted = (
-        project["project"]["dependencies"] + project["project"]["optional-dependencies"]["test"]
-    )
+    optional = project["project"]["optional-dependencies"]
+    wanted = project["project"]["dependencies"] + optional["test"] + optional["pretrained"]
     lock = _pins((root / "requirements.lock").read_text())
     for requirement in [*wanted, *project["build-system"]["requires"]]:
         name, _, version = requirement.partition("==")
         assert lock[_normal(name)] == version, requirement
 
 
-def test_the_conda_environment_has_the_same_pins(root):
-    environment = yaml.safe_load((root / "workflow/envs/reversal_curse.yaml").read_text())
+@pytest.mark.parametrize("name", ["reversal_curse", "pretrained"])
+def test_the_conda_environment_has_the_same_pins(root, name):
+    environment = yaml.safe_load((root / f"workflow/envs/{name}.yaml").read_text())
     lock = _pins((root / "requirements.lock").read_text())
     for requirement in environment["dependencies"][-1]["pip"]:
         name, _, version = requirement.partition("==")

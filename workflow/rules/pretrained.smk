@@ -15,7 +15,7 @@ rule probe_pretrained:
         "results/logs/pretrained/{model}.log",
     retries: RETRIES
     conda:
-        "../envs/reversal_curse.yaml"
+        "../envs/pretrained.yaml"
     resources:
         gpu=lambda wildcards: PRETRAINED[wildcards.model].gpus,
     params:
