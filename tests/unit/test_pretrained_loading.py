@@ -157,6 +157,15 @@ def test_weights_that_do_not_fit_the_code_are_one_line(tmp_path):
         loaded(given)
 
 
+def test_code_in_another_repository_is_never_run(tmp_path):
+    folder = save_own_code(tmp_path / "own")
+    elsewhere = {"AutoConfig": "modeling_own.OwnConfig", "AutoModel": "some/body--code.Model"}
+    change_config(folder, auto_map=elsewhere)
+    own = {"kind": "masked_diffusion", "path": str(folder), "trust_remote_code": True}
+    with pytest.raises(UserError, match=r"some/body--code.Model\) is in another repository"):
+        find_checkpoint(entry(**own, revision=code_digest(folder)))
+
+
 def test_a_tokenizer_with_code_of_its_own_is_trusted_or_refused_too(tmp_path):
     folder = save_masked(tmp_path / "masked")
     said = json.loads((folder / "tokenizer_config.json").read_text())

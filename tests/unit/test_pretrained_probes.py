@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import time
 
 import numpy as np
 import polars as pl
@@ -277,6 +280,44 @@ def test_the_command_writes_tables_and_a_record(tmp_path, method, capsys):
     assert record["wall_seconds"] > 0
     assert record["parameters"] == find_checkpoint(PretrainedModel(**entry)).parameters
     assert set(record["seconds"]) >= {"measure before 0", "fine-tune 1", "measure after 1"}
+
+
+def test_a_probe_that_is_stopped_goes_on_from_what_was_reached(tmp_path):
+    entry = {
+        "name": "tiny",
+        "kind": "masked_lm",
+        "path": str(save_masked(tmp_path / "model")),
+        "facts": write_facts(tmp_path),
+        "steps": 100_000,
+        "seeds": 1,
+    }
+    kept = tmp_path / "checkpoints"
+    arguments = ["--entry", json.dumps(entry), "--output", str(tmp_path / "out")]
+    arguments += ["--checkpoints", str(kept), "--checkpoint-minutes", "0.01"]
+    program = [sys.executable, "-m", "reversal_curse", "probe-pretrained", *arguments]
+
+    def run_until_kept(more_than: int) -> tuple[int, str]:
+        with subprocess.Popen(program, text=True, stdout=-1, stderr=subprocess.STDOUT) as process:
+            while process.poll() is None and newest(kept) <= more_than:
+                time.sleep(0.05)
+            process.terminate()
+            output, _ = process.communicate()
+        return process.returncode, output
+
+    status, output = run_until_kept(0)
+    assert status == 143
+    assert "stopped by SIGTERM after step" in output.splitlines()[-1]
+    reached = newest(kept)
+    status, output = run_until_kept(reached)
+    assert status == 143
+    assert f"seed 0: going on after step {reached} of 100000" in output
+    assert newest(kept) > reached
+    assert not (tmp_path / "out").exists()
+
+
+def newest(kept) -> int:
+    """The step of the newest state that was kept."""
+    return max((int(path.name.split(".")[0]) for path in kept.rglob("[0-9]*.pt")), default=0)
 
 
 def test_a_mistake_is_one_line_of_the_command(tmp_path, capsys):

@@ -12,11 +12,14 @@ import polars as pl
 import pytest
 import torch
 
+from reversal_curse.pretrained.entry import PretrainedModel
+from reversal_curse.pretrained.probe import probe_pretrained
 from reversal_curse.registry import FAMILIES
 from reversal_curse.settings import Settings
 from reversal_curse.tasks.dataset import generate_dataset
 from reversal_curse.training.loop import train
-from reversal_curse.versions import DATA_VERSION, TRAINING_VERSION
+from reversal_curse.versions import DATA_VERSION, PRETRAINED_VERSION, TRAINING_VERSION
+from tiny_models import save_causal, save_masked, write_facts
 
 DATA = {1: "32169b9e0bbd0c1b"}
 TRAINING = {
@@ -24,6 +27,11 @@ TRAINING = {
     ("masked_diffusion", 3): [2.4198, 4.0313, 2.4838, 3.2063, 2.453, 3.2266],
     ("one_layer", 3): [2.9019, 3.091, 2.9019, 3.091, 2.9019, 3.091],
     ("bilinear", 3): [3.0609, 3.0702, 3.051, 3.0856, 3.0683, 3.0926],
+}
+# After a few steps: forward and reverse loss, cosine of the gradients, mean forward score.
+PRETRAINED = {
+    ("masked_diffusion", 1): [3.4614, 2.8091, 0.9577, 0.2867],
+    ("causal", 1): [0.6777, 4.7957, 0.0261],
 }
 
 
@@ -39,3 +47,19 @@ def test_training_of_this_version_ends_here(small_settings, make_dataset, family
     metrics = train(settings, make_dataset(settings), torch.device("cpu"))["metrics"]
     last = metrics.filter(pl.col("epoch") == 20).sort("seed", "split")["nll_token"]
     assert TRAINING.get((family, TRAINING_VERSION)) == pytest.approx(last.to_list(), abs=2e-3)
+
+
+@pytest.mark.parametrize("kind", ["masked_diffusion", "causal"])
+def test_a_pretrained_model_is_measured_by_this_version_so(tmp_path, kind):
+    folder = (save_causal if kind == "causal" else save_masked)(tmp_path / "model")
+    given = {"facts": write_facts(tmp_path), "steps": 20, "seeds": 1, "learning_rate": 0.003}
+    entry = PretrainedModel(name="tiny", kind=kind, path=str(folder), **given)
+    probe_pretrained(entry, tmp_path / "out", threads=1)
+    answers, scores, gradients = (
+        pl.read_parquet(tmp_path / f"out/{name}.parquet").filter(pl.col("stage") == "after")
+        for name in ("answers", "scores", "gradients")
+    )
+    found = answers.group_by("direction", maintain_order=True).agg(pl.col("nll").mean())
+    numbers = found["nll"].to_list() + gradients.filter(group="all")["cosine"].to_list()
+    numbers += [] if scores.is_empty() else [scores["score_forward"].mean()]
+    assert PRETRAINED.get((kind, PRETRAINED_VERSION)) == pytest.approx(numbers, abs=2e-3)

@@ -55,7 +55,8 @@ def find_checkpoint(entry: PretrainedModel) -> Checkpoint:
         folder = _download(entry, ["*.json", "*.py", "*.txt", "*.model"])
     config = _read_config(entry, folder)
     auto_class, own_code = _auto_class(entry, config)
-    _check_trust(entry, folder, own_code or _own_tokenizer(folder))
+    code = [*_named_code(config), *_named_code(_tokenizer_config(folder))]
+    _check_trust(entry, folder, code)
     if entry.hub is not None:
         folder = _download(entry, ["*.json", "*.py", "*.txt", "*.model", "*.safetensors"])
     mask = config.get("mask_token_id")
@@ -114,16 +115,31 @@ def _auto_class(entry: PretrainedModel, config: dict) -> tuple[str, bool]:
     return AUTO_CLASSES[entry.kind][0], False
 
 
-def _own_tokenizer(folder: Path) -> bool:
-    """Whether the code of the tokenizer comes with the checkpoint (Dream's does)."""
+def _tokenizer_config(folder: Path) -> dict:
+    """What is said of the tokenizer, which may have code of its own, too (Dream's does)."""
     try:
         said = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return False
-    return isinstance(said, dict) and "auto_map" in said
+        return {}
+    return said if isinstance(said, dict) else {}
 
 
-def _check_trust(entry: PretrainedModel, folder: Path, own_code: bool) -> None:
+def _named_code(config: dict) -> list[str]:
+    """The classes that `auto_map` names, as MODULE.CLASS or REPOSITORY--MODULE.CLASS."""
+    named = config.get("auto_map") or {}
+    values = named.values() if isinstance(named, dict) else named
+    lists = [value if isinstance(value, list) else [value] for value in values]
+    return [str(name) for names in lists for name in names if name]
+
+
+def _check_trust(entry: PretrainedModel, folder: Path, code: list[str]) -> None:
+    own_code = bool(code)
+    elsewhere = next((name for name in code if "--" in name), None)
+    if elsewhere:
+        raise UserError(
+            f"{entry.name}: its code ({elsewhere}) is in another repository, which no revision "
+            "pins; use a checkpoint that comes with its code"
+        )
     if own_code and not entry.trust_remote_code:
         raise UserError(
             f"{entry.name}: its code comes with the checkpoint ({folder}/*.py); read it, then say "
