@@ -38,6 +38,10 @@ VALID = {
         {"name": "c", "points": [{"layers": 1}, {"layers": 4, "pos_encoding": "rotary"}]},
     ],
     "figures": {"reversal_curve": "a", "sweep_overview": "b"},
+    "pretrained": [
+        {"name": "m", "kind": "masked_lm", "path": "model", "facts": "facts.csv", "steps": 5},
+        {"name": "n", "kind": "causal", "hub": "a/b", "revision": "0" * 40, "method": "lora"},
+    ],
 }
 
 scalars = st.one_of(
