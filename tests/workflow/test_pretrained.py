@@ -7,7 +7,7 @@ import json
 import polars as pl
 import pytest
 
-from reversal_curse.pretrained.entry import MEASURED
+from reversal_curse.pretrained.checkpoint import code_digest
 from reversal_curse.registry import PRETRAINED_FIGURES
 from tiny_models import save_causal, save_masked, save_own_code, write_facts
 
@@ -27,19 +27,64 @@ def models(workflow, tiny) -> list[dict]:
     return entries
 
 
-def test_figures_tables_and_claims_of_pretrained_models_are_made(workflow, models):
+@pytest.fixture
+def four(workflow, tiny) -> None:
+    """Four models: learning in any order, the last entity only, left to right, and not at all."""
+    folder = workflow.directory / "checkpoints_of_others"
+    folder.mkdir()
+    common = {"facts": write_facts(folder), "seeds": 1, "batch_size": 64, "learning_rate": 0.003}
+    own = save_own_code(folder / "own")
+    entries = [
+        {"name": "any_order", "kind": "masked_diffusion", "steps": 800}
+        | {"path": str(save_masked(folder / "a"))},
+        {"name": "last_only", "kind": "masked_lm", "steps": 300, "masking": "object"}
+        | {"path": str(save_masked(folder / "b"))},
+        {"name": "causal", "kind": "causal", "steps": 300, "path": str(save_causal(folder / "c"))},
+        {"name": "untrained", "kind": "masked_diffusion", "steps": 0, "path": str(own)}
+        | {"trust_remote_code": True, "revision": code_digest(own)},
+    ]
+    entries = [entry | common for entry in entries]
+    workflow.write_config(
+        {"defaults": tiny["defaults"], "sweeps": [{"name": "base"}], "pretrained": entries}
+    )
+
+
+def test_an_effect_is_seen_where_there_is_one_and_nowhere_else(workflow, four):
     figures = [f"results/figures/{name}.png" for name in PRETRAINED_FIGURES]
-    workflow.snakemake(*figures)
+    workflow.snakemake(*figures, "results/claims.md")
     results = workflow.directory / "results"
     for figure in figures:
         assert (workflow.directory / figure).stat().st_size > 1000
-    for table in MEASURED:
-        gathered = pl.read_parquet(results / f"pretrained/{table}.parquet")
-        expected = {"masked"} if table == "scores" else {"masked", "causal"}
-        assert set(gathered["model"]) == expected
-    record = json.loads((results / "pretrained/model=causal/run.json").read_text())
-    assert record["architecture"] == "LlamaForCausalLM"
     assert workflow.jobs(*figures) == {}
+    last = pl.col("stage") == pl.when(pl.col("model") == "untrained").then(
+        pl.lit("before")
+    ).otherwise(pl.lit("after"))
+    answers = pl.read_parquet(results / "pretrained/answers.parquet").filter(last)
+    found = {
+        (row["model"], row["direction"]): row
+        for row in answers.group_by("model", "direction")
+        .agg(pl.col("nll", "nll_shuffled", "exact", "chance").mean())
+        .to_dicts()
+    }
+    for model in ("any_order", "last_only", "causal"):
+        assert found[model, "forward"]["exact"] == 1
+    assert found["any_order", "reverse"]["exact"] == 1
+    for model in ("last_only", "causal", "untrained"):
+        row = found[model, "reverse"]
+        assert row["exact"] < 0.2
+        assert row["nll_shuffled"] == pytest.approx(row["nll"], abs=0.5)
+    for direction in ("forward", "reverse"):
+        row = found["untrained", direction]
+        assert row["nll"] == pytest.approx(row["chance"], abs=0.25)
+    claims = pl.read_parquet(results / "claims.parquet")
+    verdicts = dict(claims.select("id", "verdict").iter_rows())
+    for claim in ("diffusion_reverses", "causal_does_not", "diffusion_ahead", "gradients_aligned"):
+        assert verdicts[f"pretrained_{claim}"] == "supported"
+    assert verdicts["pretrained_gradients_not_causal"] == "supported"
+    scores = pl.read_parquet(results / "pretrained/scores.parquet")
+    assert set(scores["model"]) == {"any_order", "last_only", "untrained"}
+    record = json.loads((results / "pretrained/model=untrained/run.json").read_text())
+    assert record["architecture"] == "OwnModel"
 
 
 def test_the_ledger_asks_for_pretrained_models_only_where_there_are_some(workflow, models, tiny):

@@ -150,7 +150,7 @@ def _fill_in(
         surest = probability.masked_fill(~hidden, -torch.inf).argmax(1)
         given = (tokens if truth else best)[rows, surest]
         open_ = hidden[rows, surest]  # false in sentences that are done
-        picked = log_p.cpu()[rows, surest].gather(1, given[:, None]).squeeze(1)
+        picked = log_p[rows.to(log_p.device), surest.to(log_p.device), given.to(log_p.device)].cpu()
         nll += torch.where(open_, -picked, 0.0)
         shown[rows, surest] = torch.where(open_, given, shown[rows, surest])
         hidden[rows, surest] = False
