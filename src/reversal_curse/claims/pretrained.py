@@ -58,6 +58,17 @@ def _gradients(value: pl.Expr, where: pl.Expr) -> Callable[[Tables], pl.DataFram
     return effect
 
 
+def _first_order(tables: Tables) -> pl.DataFrame:
+    """0.1 minus the relative error of the summed prediction, the smallest over models, per seed."""
+    rows = tables["gradients"].filter(DIFFUSION, pl.col("group") == "all")
+    rows = rows.drop_nulls("actual_change")
+    both = rows.filter(AFTER).join(rows.filter(~AFTER), on="model", suffix="_before")
+    actual = pl.col("actual_change") + pl.col("actual_change_before")
+    predicted = pl.col("predicted_change") + pl.col("predicted_change_before")
+    both = both.with_columns(left=0.1 - (actual / predicted - 1).abs())
+    return both.group_by("seed").agg(effect=smallest("left"))
+
+
 CLAIMS = (
     Claim(
         id="pretrained_diffusion_reverses",
@@ -137,10 +148,9 @@ CLAIMS = (
         statement="A forward step changes the reverse loss as the inner product of both gradients "
         "predicts.",
         figure="pretrained_gradients",
-        measures=f"0.1 minus the relative error of the prediction, masked diffusion, {WORST}",
-        effect=_gradients(
-            0.1 - (pl.col("actual_change") / pl.col("predicted_change") - 1).abs(), DIFFUSION
-        ),
+        measures="0.1 minus the relative error of the predicted change, summed over before and "
+        "after fine-tuning, masked diffusion, worst model",
+        effect=_first_order,
         threshold=0.0,
         because="within a tenth, for steps that lower the forward loss by one percent",
     ),
