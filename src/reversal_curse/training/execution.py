@@ -22,8 +22,9 @@ from reversal_curse.settings import Settings
 
 WIDE = {"cpu": 128, "cuda": 256}
 """Widths from which products in bfloat16 save more than the conversions cost."""
-LONG = {"cpu": 300.0, "cuda": 120.0}
-"""Estimated seconds of a run from which compiling it, half a minute or more, is won back."""
+LONG = 120.0
+"""Estimated seconds of a run from which compiling it is won back: it takes half a minute or more,
+and saves a quarter of the rest."""
 
 
 @dataclass(frozen=True)
@@ -107,16 +108,15 @@ def _precision(settings: Settings, machine: Machine) -> tuple[str, str]:
 
 def _compile(settings: Settings, machine: Machine) -> tuple[bool, str]:
     estimate = seconds(settings, "gpu" if machine.device == "cuda" else "cpu")
-    long = LONG[machine.device]
     if settings.compile == "never":
         return False, "as asked"
-    if settings.compile == "auto" and estimate < long:
-        return False, f"about {estimate:.0f} s of training, it pays from {long:.0f} s"
+    if settings.compile == "auto" and estimate < LONG:
+        return False, f"about {estimate:.0f} s of training, it pays from {LONG:.0f} s"
     if machine.missing:
         return False, f"torch.compile lacks {machine.missing}"
     if settings.compile == "always":
         return True, "as asked"
-    return True, f"about {estimate:.0f} s of training, it pays from {long:.0f} s"
+    return True, f"about {estimate:.0f} s of training, it pays from {LONG:.0f} s"
 
 
 def _compiled(function: Callable[..., Any], device: torch.device) -> Callable[..., Any]:
