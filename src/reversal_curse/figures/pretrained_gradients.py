@@ -29,11 +29,11 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
     models = models_of(gradients)
     figure = Figure(figsize=(4.4 * PANEL_WIDTH, 1.4 * PANEL_HEIGHT + 0.9), layout="constrained")
     *by_stage, change = figure.subplots(1, 3, width_ratios=(1.3, 1.3, 1))
+    by_stage[1].sharey(by_stage[0])  # before anything is drawn: later it takes the limits as well
     for ax, stage in zip(by_stage, STAGES, strict=True):
         _draw_groups(ax, gradients.filter(pl.col("stage") == stage), models)
         ax.set_title(f"{stage} fine-tuning")
     by_stage[0].set_ylabel("cosine of forward and reverse gradient")
-    by_stage[1].sharey(by_stage[0])
     _draw_change(change, models)
     label_panels([*by_stage, change])
     handles = [
