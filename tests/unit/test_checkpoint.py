@@ -21,20 +21,9 @@ from reversal_curse.training.interruption import (
     job_end,
 )
 from reversal_curse.training.loop import train
+from stopping import StopAfter
 
 CPU = torch.device("cpu")
-
-
-class StopAfter(Interruption):
-    """Asks to stop after some epochs."""
-
-    def __init__(self, epochs: int):
-        super().__init__()
-        self.left = epochs
-
-    def reason(self) -> str | None:
-        self.left -= 1
-        return "the test" if self.left == 0 else None
 
 
 def table_bytes(tables, folder) -> dict[str, bytes]:

@@ -9,25 +9,14 @@ import torch
 from reversal_curse.errors import UserError
 from reversal_curse.settings import Settings
 from reversal_curse.training.checkpoint import Checkpoints
-from reversal_curse.training.interruption import Interrupted, Interruption
+from reversal_curse.training.interruption import Interrupted
 from reversal_curse.training.loop import train
 from reversal_curse.training.memory import bytes_per_seed, free_bytes, seed_groups
+from stopping import StopAfter
 
 CPU = torch.device("cpu")
 GPU_80 = 80 * 10**9 // 5 * 4
 """What is used of a GPU of 80 GB."""
-
-
-class StopAfter(Interruption):
-    """Asks to stop after some epochs, those of earlier groups included."""
-
-    def __init__(self, epochs: int):
-        super().__init__()
-        self.left = epochs
-
-    def reason(self) -> str | None:
-        self.left -= 1
-        return "the test" if self.left == 0 else None
 
 
 def test_ten_seeds_of_the_papers_default_fit_a_gpu_of_80_gb():

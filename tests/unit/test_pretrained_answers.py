@@ -22,6 +22,7 @@ from reversal_curse.pretrained.layout import Layout
 from reversal_curse.pretrained.loading import load, load_tokenizer
 from reversal_curse.training.checkpoint import Checkpoints
 from reversal_curse.training.interruption import Interrupted
+from stopping import StopAfter
 from tiny_models import save_causal, save_masked, write_facts
 
 
@@ -163,20 +164,6 @@ def test_adapters_start_as_nothing_and_leave_the_weights_alone(tiny):
     assert all(torch.equal(value, parameters[name]) for name, value in base.items())
 
 
-class StopsAfter:
-    """Asks to stop once it was asked so often, as a signal would."""
-
-    def __init__(self, steps: int):
-        self.left = steps
-
-    def reason(self) -> str | None:
-        self.left -= 1
-        return None if self.left else "SIGTERM"
-
-    def error(self, reason, epoch, epochs, saved, unit) -> Interrupted:
-        return Interrupted(f"stopped by {reason} after {unit} {epoch} of {epochs}", 143)
-
-
 @pytest.mark.parametrize("method", ["full", "lora"])
 def test_a_run_that_was_stopped_goes_on_to_the_same_weights(tiny, tmp_path, method):
     if method == "lora":
@@ -191,7 +178,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_weights(tiny, tmp_path, meth
     kept = Checkpoints(tmp_path / "kept", 1000.0)
     stopped, _ = start()
     with pytest.raises(Interrupted, match=r"after step 7 of 20"):
-        finetune(stopped, layouts, 1, kept, StopsAfter(7))
+        finetune(stopped, layouts, 1, kept, StopAfter(7))
     going_on, _ = start()
     finetune(going_on, layouts, 1, kept)
     for a, b in zip(whole.model.parameters(), going_on.model.parameters(), strict=True):
