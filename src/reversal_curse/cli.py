@@ -110,6 +110,12 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--config", required=True, help="YAML file, or the config itself as JSON")
     verb.add_argument("--runs", type=Path, required=True, help="directory of the runs")
     verb.add_argument("--hardware", choices=HARDWARE, help="in place of the config's")
+    verb.add_argument(
+        "--pretrained",
+        type=Path,
+        default=Path("results/pretrained"),
+        help="directory of the probed pretrained models",
+    )
 
     verb = _verb(verbs, "docs", _docs, "regenerate the schema and the tables of the READMEs")
     verb.add_argument("--root", type=Path, default=Path(), help="root of the checkout")
@@ -256,7 +262,7 @@ def _plan(options: argparse.Namespace) -> None:
     from reversal_curse.plan import plan
 
     config = _config(options.config)
-    print(plan(config, options.runs, options.hardware or config.hardware))
+    print(plan(config, options.runs, options.hardware or config.hardware, options.pretrained))
 
 
 def _docs(options: argparse.Namespace) -> None:

@@ -25,11 +25,11 @@ class Point:
     trained: bool
 
 
-def plan(config: Config, runs: Path, hardware: str) -> str:
+def plan(config: Config, runs: Path, hardware: str, pretrained: Path) -> str:
     """A table by family and by sweep: grid points trained and waiting, and the time they will take.
 
     The estimates of `cost.py` are corrected by the runs below `runs` that were measured on the
-    same kind of hardware.
+    same kind of hardware. Pretrained models, probed into `pretrained`, are counted below it.
     """
     sweeps = {sweep.name: sweep_points(config, sweep) for sweep in config.sweeps}
     points = {
@@ -60,6 +60,10 @@ def plan(config: Config, runs: Path, hardware: str) -> str:
             f"{duration(left):>10}"
         )
     lines.append(_footnote(hardware, len(ratios), correction))
+    if config.pretrained:
+        probed = sum((pretrained / f"model={m.name}/run.json").exists() for m in config.pretrained)
+        count = f"{probed} of {len(config.pretrained)} probed"
+        lines.append(f"pretrained models: {count}; their time is not estimated")
     return "\n".join(lines)
 
 

@@ -80,8 +80,8 @@ def test_plan_estimates_what_is_left_and_corrects_it_by_what_was_measured(tmp_pa
     (first, settings), (_, other) = grid_points(config).items()
     estimate = seconds(other, "gpu")
     total = estimate + seconds(settings, "gpu")
-    assert plan(config, tmp_path, "gpu").splitlines()[-2].endswith(duration(total))
-    assert "by estimate" in plan(config, tmp_path, "gpu")
+    assert plan(config, tmp_path, "gpu", tmp_path).splitlines()[-2].endswith(duration(total))
+    assert "by estimate" in plan(config, tmp_path, "gpu", tmp_path)
     for name in run_files(settings):
         (tmp_path / first / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / first / name).touch()
@@ -91,13 +91,26 @@ def test_plan_estimates_what_is_left_and_corrects_it_by_what_was_measured(tmp_pa
         "wall_seconds": 3 * seconds(settings, "gpu"),
     }
     (tmp_path / first / "run.json").write_text(json.dumps(record))
-    text = plan(config, tmp_path, "gpu")
+    text = plan(config, tmp_path, "gpu", tmp_path)
     assert "corrected by 1 measured run (x 3)" in text
     assert text.splitlines()[-2].endswith(f"1  {duration(3 * estimate):>10}")
-    assert "corrected" not in plan(config, tmp_path, "cpu")  # it was another kind of hardware
+    elsewhere = plan(config, tmp_path, "cpu", tmp_path)  # measured on another kind of hardware
+    assert "corrected" not in elsewhere
     record["wall_seconds"] = "long"
     (tmp_path / first / "run.json").write_text(json.dumps(record))
-    assert "corrected" not in plan(config, tmp_path, "gpu")
+    assert "corrected" not in plan(config, tmp_path, "gpu", tmp_path)
+
+
+def test_plan_counts_probed_models_only_where_there_are_some(tmp_path):
+    config = {"sweeps": [{"name": "a"}], "figures": {}}
+    assert "pretrained" not in plan(Config.parse(config), tmp_path, "gpu", tmp_path)
+    config["pretrained"] = [
+        {"name": name, "kind": "causal", "path": "x"} for name in ("probed", "waiting")
+    ]
+    (tmp_path / "model=probed").mkdir()
+    (tmp_path / "model=probed/run.json").touch()
+    text = plan(Config.parse(config), tmp_path, "gpu", tmp_path)
+    assert "pretrained models: 1 of 2 probed" in text
 
 
 def test_durations_read_as_a_person_says_them():

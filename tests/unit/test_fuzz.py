@@ -39,7 +39,8 @@ VALID = {
     "figures": {"reversal_curve": "a", "sweep_overview": "b"},
     "pretrained": [
         {"name": "m", "kind": "masked_lm", "path": "model", "facts": "facts.csv", "steps": 5},
-        {"name": "n", "kind": "causal", "hub": "a/b", "revision": "0" * 40, "method": "lora"},
+        {"name": "n", "kind": "causal", "hub": "a/b", "revision": "0" * 40}
+        | {"billion_parameters": 8.0, "method": "lora"},
     ],
 }
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+from types import SimpleNamespace
 
+import psutil
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -14,11 +16,14 @@ from reversal_curse.errors import ConfigError, UserError
 from reversal_curse.pretrained.checkpoint import (
     check_memory,
     code_digest,
+    count_parameters,
     find_checkpoint,
+    memory_to_ask_for,
     needed_bytes,
 )
 from reversal_curse.pretrained.entry import PretrainedModel
 from reversal_curse.pretrained.loading import Loaded, load, load_tokenizer
+from reversal_curse.training.memory import free_bytes
 from tiny_models import change_config, save_causal, save_masked, save_own_code
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -42,6 +47,10 @@ ENTRIES = {
     "hostile name": ({"name": "../x"}, 'pretrained[0].name: "../x" is refused; allowed: a name'),
     "no place": ({"path": ...}, "pretrained[0] (a): needs a place to load from; allowed: either"),
     "two places": ({"hub": "a/b", "revision": COMMIT}, "needs a place to load from"),
+    "hub without size": (
+        {"path": ..., "hub": "a/b", "revision": COMMIT},
+        "(a).billion_parameters: is missing; allowed: the size of the model on the hub",
+    ),
     "hub without revision": ({"path": ..., "hub": "a/b"}, "(a).revision: is missing; allowed: the"),
     "a branch": ({"revision": "main"}, '"main" is refused; allowed: a full commit or SHA-1: 40'),
     "hub id": ({"path": ..., "hub": "a"}, 'hub: "a" is refused; allowed: an id as on the hub'),
@@ -205,6 +214,29 @@ def test_a_model_too_big_for_the_memory_is_refused_with_what_to_do():
     check_memory(entry(kind="causal", path="x", steps=0), eight_billion, int(65e9))
 
 
+def test_memory_is_asked_for_by_the_size_of_the_model(tmp_path):
+    here = entry(path=str(save_masked(tmp_path / "masked")))
+    assert memory_to_ask_for(here) == 8001  # less than a megabyte, beside what any process needs
+    assert memory_to_ask_for(entry(path=str(tmp_path / "nowhere"))) == 8000
+    eight_billion = {"hub": "a/b", "revision": COMMIT, "billion_parameters": 8.0}
+    assert memory_to_ask_for(entry(**eight_billion)) == 8000 + 4 * 4 * 10_000
+    assert memory_to_ask_for(entry(**eight_billion, method="lora")) == 8000 + 2 * 4 * 10_000
+    assert memory_to_ask_for(entry(**eight_billion, dtype="bfloat16")) == 8000 + 4 * 2 * 10_000
+
+
+def test_a_job_with_the_memory_that_is_asked_for_does_not_refuse_its_model(monkeypatch):
+    given = entry(hub="a/b", revision=COMMIT, billion_parameters=8.0)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=10**15))
+    monkeypatch.setenv("SLURM_MEM_PER_NODE", str(memory_to_ask_for(given)))
+    check_memory(given, 8_000_000_000, free_bytes(torch.device("cpu")))
+
+
+def test_a_size_that_is_not_the_checkpoints_is_refused(tmp_path):
+    folder = save_masked(tmp_path / "masked")
+    with pytest.raises(UserError, match=r"^tiny: billion_parameters 7: the checkpoint has \S+$"):
+        find_checkpoint(entry(path=str(folder), billion_parameters=7.0))
+
+
 def test_parameters_are_counted_without_reading_the_weights(tmp_path):
     given = entry(path=str(save_masked(tmp_path / "masked")))
     model = loaded(given).model
@@ -241,7 +273,7 @@ def test_a_model_of_the_hub_that_cannot_be_had_is_one_line(monkeypatch, tmp_path
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(UserError) as error:
-        find_checkpoint(entry(hub="nobody/nothing", revision=COMMIT))
+        find_checkpoint(entry(hub="nobody/nothing", revision=COMMIT, billion_parameters=1.0))
     assert f"tiny: hub nobody/nothing at {COMMIT}: not downloaded: " in str(error.value)
 
 
@@ -252,7 +284,9 @@ def test_a_model_of_the_hub_is_loaded_from_its_cache(monkeypatch, tmp_path):
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     snapshot = tmp_path / f"hub/models--some--model/snapshots/{COMMIT}"
     shutil.copytree(save_causal(tmp_path / "causal"), snapshot)
-    found = find_checkpoint(entry(kind="causal", hub="some/model", revision=COMMIT))
+    size = count_parameters("tiny", snapshot) / 1e9
+    hub = {"kind": "causal", "hub": "some/model", "revision": COMMIT}
+    found = find_checkpoint(entry(**hub, billion_parameters=size))
     assert found.folder == snapshot
 
 

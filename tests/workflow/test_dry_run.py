@@ -57,12 +57,11 @@ def test_targets_that_people_ask_for_exist_with_a_docstring(workflow):
 def test_the_slurm_profile_gives_every_training_job_a_gpu_memory_and_time(root):
     profile = yaml.safe_load((root / "profiles/slurm/config.yaml").read_text())
     assert profile["executor"] == "slurm"
-    for rule in [*(f"train_{family}" for family in FAMILIES), "probe_pretrained"]:
+    for rule in (f"train_{family}" for family in FAMILIES):
         resources = profile["set-resources"][rule]
         assert "attempt" in resources["mem_mb"]
         assert "attempt" in resources["runtime"]
     assert "gpu=1" in (root / "workflow/rules/train.smk").read_text()
-    assert "gpu=lambda" in (root / "workflow/rules/pretrained.smk").read_text()
 
 
 def test_the_slurm_profile_is_accepted(workflow, root):

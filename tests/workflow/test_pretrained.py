@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import polars as pl
 import pytest
@@ -117,3 +118,24 @@ def test_what_cannot_be_loaded_is_one_line_in_the_log(workflow, models, tiny):
     assert "its code comes with the checkpoint" in log
     assert log.count("\n") == 1
     assert not (folder / "was_run").exists()
+
+
+def test_slurm_is_asked_for_the_gpus_and_the_memory_of_each_model(workflow, root, models, tiny):
+    commit = {"revision": "0" * 40, "method": "lora"}
+    models += [
+        {"name": "large", "kind": "causal", "hub": "a/large", "billion_parameters": 8.0} | commit,
+        {"name": "huge", "kind": "causal", "hub": "a/huge", "billion_parameters": 70.0, "gpus": 8}
+        | commit,
+    ]
+    workflow.write_config(
+        {"defaults": tiny["defaults"], "sweeps": [{"name": "base"}], "pretrained": models}
+    )
+    profile = str(root / "profiles/slurm")
+    output = workflow.snakemake("pretrained", "--dry-run", "--profile", profile)
+    asked = re.findall(r"model (\w+) \(GPUs: (\d), memory: (\d+) MB\)", output)
+    assert sorted(asked) == [
+        ("causal", "1", "8001"),
+        ("huge", "8", "708000"),
+        ("large", "1", "88000"),
+        ("masked", "1", "8001"),
+    ]

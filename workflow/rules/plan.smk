@@ -14,4 +14,4 @@ rule plan:
         "grid points of this config"
     shell:
         "python -m reversal_curse plan --config {params.config:q} --runs results/trained "
-        "--hardware {params.hardware} 2> {log:q}"
+        "--hardware {params.hardware} --pretrained results/pretrained 2> {log:q}"

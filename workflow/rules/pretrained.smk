@@ -18,13 +18,15 @@ rule probe_pretrained:
         "../envs/pretrained.yaml"
     resources:
         gpu=lambda wildcards: PRETRAINED[wildcards.model].gpus,
+        mem_mb=lambda wildcards, attempt: attempt * MEMORY_OF_MODEL[wildcards.model],
     params:
         entry=lambda wildcards: PRETRAINED[wildcards.model].to_json(),
         facts=lambda wildcards: facts_version(PRETRAINED[wildcards.model].facts),
         version=PRETRAINED_VERSION,
         directory="results/pretrained/model={model}",
     message:
-        "probe the pretrained model {wildcards.model}"
+        "probe the pretrained model {wildcards.model} "
+        "(GPUs: {resources.gpu}, memory: {resources.mem_mb} MB)"
     shell:
         "python -m reversal_curse probe-pretrained --entry {params.entry:q} "
         "--output {params.directory:q} --checkpoints results/checkpoints/pretrained "

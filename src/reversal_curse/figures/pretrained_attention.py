@@ -56,6 +56,10 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
 
 
 def _draw_panel(ax: Axes, table: pl.DataFrame, colour: str) -> None:
+    if table.is_empty():
+        ax.text(0.5, 0.5, "not fine-tuned", transform=ax.transAxes, ha="center", color=REFERENCE)
+        ax.set_xticks([])
+        return
     over_runs = [name for name in STATE if name != "seed"]
     heads = table.group_by(*over_runs, "layer", "head").agg(
         pl.col("correlation", "null_low", "null_high").mean()

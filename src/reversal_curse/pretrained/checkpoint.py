@@ -19,6 +19,8 @@ INSTALL = (
     "install the optional part of this package: pip install -c requirements.lock -e '.[pretrained]'"
 )
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+OVERHEAD = 8e9
+"""Bytes of memory beside the model: Python, its libraries, activations."""
 AUTO_CLASSES = {
     "causal": ("AutoModelForCausalLM",),
     "masked_lm": ("AutoModelForMaskedLM",),
@@ -59,8 +61,13 @@ def find_checkpoint(entry: PretrainedModel) -> Checkpoint:
     _check_trust(entry, folder, code)
     if entry.hub is not None:
         folder = _download(entry, ["*.json", "*.py", "*.txt", "*.model", "*.safetensors"])
-    mask = config.get("mask_token_id")
-    return Checkpoint(folder, auto_class, own_code, count_parameters(entry.name, folder), mask)
+    parameters = count_parameters(entry.name, folder)
+    said = entry.billion_parameters
+    if said and not 0.9 < said / (parameters / 1e9) < 1.1:
+        raise UserError(
+            f"{entry.name}: billion_parameters {said:g}: the checkpoint has {parameters / 1e9:.3g}"
+        )
+    return Checkpoint(folder, auto_class, own_code, parameters, config.get("mask_token_id"))
 
 
 def _download(entry: PretrainedModel, patterns: list[str]) -> Path:
@@ -188,7 +195,7 @@ def _count_in_file(path: Path) -> int:
     return sum(math.prod(tensor["shape"]) for tensor in tensors)
 
 
-def needed_bytes(entry: PretrainedModel, parameters: int) -> int:
+def needed_bytes(entry: PretrainedModel, parameters: float) -> float:
     """Memory that probing takes, without activations.
 
     The gradient probe holds the weights and one gradient. Fine-tuning all weights holds also
@@ -196,6 +203,22 @@ def needed_bytes(entry: PretrainedModel, parameters: int) -> int:
     """
     copies = 4 if entry.method == "full" and entry.steps else 2
     return copies * BYTES[entry.dtype] * parameters
+
+
+def memory_to_ask_for(entry: PretrainedModel) -> int:
+    """Megabytes of the machine's memory that a job needs, before anything is downloaded.
+
+    What probing takes on a CPU is four fifths of it (`training.memory.free_bytes`); beside a GPU
+    it is enough too, since weights pass through the machine's memory and are put aside there.
+    Without files to read (the job will say so) it is what any process needs.
+    """
+    parameters = 1e9 * (entry.billion_parameters or 0)
+    if not parameters:
+        try:
+            parameters = count_parameters(entry.name, Path(entry.path))
+        except UserError:
+            parameters = 0
+    return math.ceil((needed_bytes(entry, parameters) * 5 / 4 + OVERHEAD) / 1e6)
 
 
 def check_memory(entry: PretrainedModel, parameters: int, free: int) -> None:

@@ -37,6 +37,11 @@ class PretrainedModel(BaseModel):
         description="`hub`: the commit, in full. `path` with code of its own: the SHA-1 of that "
         "code, which the error says",
     )
+    billion_parameters: Annotated[float, Field(gt=0, lt=1e6)] = Field(
+        None,
+        description="its size, by which memory is asked for; needed with `hub`, whose files are "
+        "not there yet; `path`: read from the files",
+    )
     trust_remote_code: bool = Field(
         False, description="run the code that comes with the checkpoint (LLaDA, Dream); pin it"
     )
@@ -72,6 +77,10 @@ class PretrainedModel(BaseModel):
         if self.hub and self.revision is None:
             raise ConfigError(
                 f"{key}.revision", "is missing", "the full commit of the model on the hub"
+            )
+        if self.hub and self.billion_parameters is None:
+            raise ConfigError(
+                f"{key}.billion_parameters", "is missing", "the size of the model on the hub"
             )
         if self.trust_remote_code and self.revision is None:
             raise ConfigError(
