@@ -46,9 +46,11 @@ class OnSlurm:
     directory: Path
     cluster: Cluster
 
-    def write_config(self, sweeps=BASE["sweeps"], figures=BASE["figures"], **defaults) -> None:
+    def write_config(
+        self, sweeps=BASE["sweeps"], figures=BASE["figures"], pretrained=(), **defaults
+    ) -> None:
         config = {"defaults": {**BASE["defaults"], **defaults}, "sweeps": sweeps}
-        config["figures"] = figures
+        config |= {"figures": figures, "pretrained": list(pretrained)}
         (self.directory / "config.yaml").write_text(yaml.safe_dump(config))
 
     def start(self, *targets: str) -> subprocess.Popen:

@@ -7,6 +7,8 @@ import signal
 import time
 from pathlib import Path
 
+from tiny_models import save_causal, write_facts
+
 from .jobs import known, new_jobs, running, wait_for
 
 ACCOUNTING = True
@@ -133,6 +135,19 @@ def test_a_grid_point_that_fails_is_tried_again_and_its_neighbours_are_kept(work
     os.utime(dataset, ns=(times, times))
     workflow.finish(workflow.start("metrics"))
     assert len(list(workflow.directory.glob("results/runs/**/run.json"))) == 2
+
+
+def test_a_pretrained_model_is_probed_with_a_gpu_and_the_memory_of_its_size(workflow):
+    entry = {"name": "tiny", "kind": "causal", "facts": write_facts(workflow.directory)}
+    entry |= {"path": str(save_causal(workflow.directory / "model")), "steps": 2, "seeds": 1}
+    workflow.write_config(pretrained=[entry])
+    before = known(workflow.cluster)
+    workflow.finish(workflow.start("pretrained"))
+    (job,) = new_jobs(workflow.cluster, "probe_pretrained", before)
+    assert job["TresPerJob"] == "gres:gpu:1"
+    assert "mem=8001M" in job["TRES"]
+    assert job["TimeLimit"] == "12:00:00"
+    assert len(list(workflow.directory.glob("results/pretrained/*.parquet"))) == 3
 
 
 def test_a_drained_node_delays_the_sweep_and_no_more(workflow):
