@@ -24,24 +24,27 @@ def main(arguments: list[str] | None = None) -> int:
     """Link the files of a run; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trained", type=Path, required=True, help="directory of finished runs")
+    parser.add_argument("--runs", type=Path, required=True, help="directory to put it in")
+    parser.add_argument("--tables", nargs="+", required=True, help="tables that it has")
+    parser.add_argument("--logs", type=Path, required=True, help="directory of training logs")
     parser.add_argument("--point", required=True, help="run directory, relative")
     parser.add_argument("--report", type=Path, nargs="?", help="what became of its training job")
-    parser.add_argument("--log", type=Path, required=True, help="log of its training")
-    parser.add_argument("--output", type=Path, nargs="+", required=True, help="the files")
     options = parser.parse_args(arguments)
     outcome = _outcome(options.report, options.point) if options.report else TRAINED
-    sources = [options.trained / options.point / path.name for path in options.output]
-    if outcome == TRAINED and all(source.exists() for source in sources):
-        for source, path in zip(sources, options.output, strict=True):
-            _link(source, path)
+    source, target = options.trained / options.point, options.runs / options.point
+    names = [*(f"{table}.parquet" for table in options.tables), "run.json"]
+    if outcome == TRAINED and all((source / name).exists() for name in names):
+        for name in names:
+            _link(source / name, target / name)
         if options.report:
             _forget_older(options.report.with_suffix(AGAIN), options.report)
         return 0
     if options.report:
         # An input of the training job that is newer than its report: the next call trains again.
         options.report.with_suffix(AGAIN).touch()
-    if options.log.exists():
-        print("\n".join(options.log.read_text(encoding="utf-8").splitlines()[-20:]))
+    log = options.logs / f"{options.point}.log"
+    if log.exists():
+        print("\n".join(log.read_text(encoding="utf-8").splitlines()[-20:]))
     reason = "its files are missing" if outcome == TRAINED else outcome
     print(f"{options.point}: {reason}; the same command tries it again", file=sys.stderr)
     return 1

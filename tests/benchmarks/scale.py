@@ -2,6 +2,9 @@
 
     python tests/benchmarks/scale.py 2000 20000
 
+Through the profile of a cluster many grid points share a job; on a machine without one most of
+these, estimated at more than a minute each, have their own.
+
 Run files are real tables of made-up numbers: ten seeds, evaluated before training and after each
 of 299 epochs, so 6,000 rows for each grid point.
 """
@@ -116,8 +119,14 @@ def costs(points: int) -> dict[str, tuple[float, float]]:
         config_file.write_text(json.dumps(content), encoding="utf-8")
         for part in ("Snakefile", "workflow", "config", "profiles"):
             (folder / part).symlink_to(ROOT / part)
-        snakemake = [sys.executable, "-m", "snakemake", "--configfile", str(config_file), "-n"]
-        found = {"dry run": measured([*snakemake, "metrics"], folder)}
+        snakemake = [sys.executable, "-m", "snakemake", "-n", "metrics"]
+        snakemake += ["--configfile", str(config_file)]
+        found = {
+            "dry run, `--profile slurm`": measured(
+                [*snakemake, "--profile", str(ROOT / "profiles/slurm")], folder
+            ),
+            "dry run, this machine": measured(snakemake, folder),
+        }
         make_tree(folder / "runs", Config.model_validate(content))
         python = [sys.executable, "-m", "reversal_curse"]
         every, curves = folder / "metrics.parquet", folder / "curves.parquet"

@@ -25,9 +25,8 @@ def folder(tmp_path, monkeypatch) -> Path:
 
 
 def collect(*more: str) -> int:
-    outputs = [f"runs/{POINT}/metrics.parquet", f"runs/{POINT}/run.json"]
-    options = ["--trained", "trained", "--point", POINT, "--log", "train.log", *more]
-    return main([*options, "--output", *outputs])
+    places = ["--trained", "trained", "--runs", "runs", "--logs", "logs"]
+    return main([*places, "--tables", "metrics", "--point", POINT, *more])
 
 
 def write_report(outcome: str) -> None:
@@ -63,7 +62,9 @@ def test_what_stood_there_before_is_replaced():
 @pytest.mark.usefixtures("folder")
 def test_old_files_of_a_run_that_failed_are_not_taken_for_its_result(capsys):
     write_report("failed: no memory")
-    Path("train.log").write_text("the last words\n")
+    log = Path(f"logs/{POINT}.log")
+    log.parent.mkdir(parents=True)
+    log.write_text("the last words\n")
     assert collect("--report", "pack.json") == 1
     output = capsys.readouterr()
     assert "the last words" in output.out

@@ -9,8 +9,7 @@ for family in FAMILIES:
         name:
             f"train_{family}"
         input:
-            lambda wildcards: datasets_of_pack(wildcards),
-            lambda wildcards: call_for_another_try(wildcards),
+            lambda wildcards: inputs_of_pack(wildcards),
         output:
             temp("results/packs/{pack}.json"),
         log:
@@ -22,7 +21,7 @@ for family in FAMILIES:
             "../envs/reversal_curse.yaml"
         resources:
             gpu=1,
-            attempts_left=lambda wildcards, attempt: CONFIG.retries + 1 - attempt,
+            attempts_left=ATTEMPTS_LEFT,
         params:
             points=lambda wildcards: pack(wildcards).to_json(),
             title=lambda wildcards: title_of_pack(wildcards),
@@ -50,12 +49,16 @@ for family in FAMILIES:
         localrule: True
         conda:
             "../envs/reversal_curse.yaml"
+        resources:
+            **TINY,
         params:
             settings=lambda wildcards: settings_json(point_settings(wildcards)),
             version=TRAINING_VERSION,
-            training_log="results/logs/runs/{point}.log",
+            tables=" ".join(run_tables(family)),
         message:
             "{wildcards.point}"
         shell:
-            "python -m reversal_curse.collect --trained results/trained --point {wildcards.point:q} "
-            "--report {input.report:q} --log {params.training_log:q} --output {output:q} > {log:q} 2>&1"
+            # As few fields as will do: Snakemake fills them in thrice, for every grid point.
+            "python -m reversal_curse.collect --trained results/trained --runs results/runs "
+            "--logs results/logs/runs --tables {params.tables} --point {wildcards.point:q} "
+            "--report {input.report:q} > {log:q} 2>&1"
