@@ -179,6 +179,21 @@ def test_the_command_line_reads_configs_without_loading_torch():
     assert done.stdout.strip() == "[]"
 
 
+def test_a_short_training_loads_neither_a_compiler_nor_pandas(tmp_path):
+    """They take longer to load than such a run trains."""
+    settings = {"layers": 1, "heads": 1, "embed_dim": 4, "vocab_size": 20, "seeds": 1, "epochs": 1}
+    dataset, given = str(tmp_path / "dataset.parquet"), json.dumps(settings)
+    assert main(["dataset", "--settings", given, "--output", dataset]) == 0
+    code = (
+        "import sys; from reversal_curse.cli import main; status = main(sys.argv[1:]);"
+        "print(status, [m for m in ('torch._dynamo', 'pandas') if m in sys.modules])"
+    )
+    command = [sys.executable, "-c", code, "train", "--settings", given, "--dataset", dataset]
+    command += ["--output", str(tmp_path / "run")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "0 []"
+
+
 def test_an_unknown_verb_is_refused(capsys):
     with pytest.raises(SystemExit) as caught:
         main(["bake"])
