@@ -8,4 +8,4 @@ when results move and the number does not.
 
 DATA_VERSION = 1
 TRAINING_VERSION = 3
-PRETRAINED_VERSION = 1
+PRETRAINED_VERSION = 2

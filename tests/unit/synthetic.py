@@ -158,7 +158,7 @@ def scores(correlated: bool, seeds: int = 3) -> pl.DataFrame:
                 reverse = forward + 0.1 * other if correlated else other
                 rows += [
                     {**state, "layer": layer, "head": head, "fact": fact, "relation": fact % 2}
-                    | {"displacement_forward": 4, "displacement_reverse": -4}
+                    | {"tokens": 2, "displacement_forward": 4, "displacement_reverse": -4}
                     | {"score_forward": forward[fact] + 9 * (fact % 2)}
                     | {"score_reverse": reverse[fact] + 9 * (fact % 2)}
                     for fact in range(24)

@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 import torch
 
+from reversal_curse.errors import UserError
 from reversal_curse.pretrained.answers import (
     Questions,
     answer_nll,
@@ -17,7 +18,7 @@ from reversal_curse.pretrained.answers import (
 from reversal_curse.pretrained.checkpoint import find_checkpoint
 from reversal_curse.pretrained.entry import PretrainedModel
 from reversal_curse.pretrained.facts import read_facts
-from reversal_curse.pretrained.finetune import finetune, with_adapters
+from reversal_curse.pretrained.finetune import finetune, mask, with_adapters
 from reversal_curse.pretrained.layout import Layout
 from reversal_curse.pretrained.loading import load, load_tokenizer
 from reversal_curse.training.checkpoint import Checkpoints
@@ -103,6 +104,16 @@ def test_shifted_output_is_read_one_position_earlier(tiny):
     shifted, _ = tiny("masked_diffusion", shifted=True)
     tokens = torch.tensor([LONG.tokens])
     assert torch.equal(shifted.logits(tokens)[:, 1:], plain.logits(tokens)[:, :-1])
+
+
+def test_a_shifted_model_is_not_asked_for_first_tokens(tiny):
+    loaded, questions = tiny("masked_diffusion", shifted=True)
+    with pytest.raises(UserError, match=r"^tiny: fact 1: a model that is shifted says nothing of"):
+        questions.check_first_tokens("tiny")
+    generator = torch.Generator().manual_seed(0)
+    masked = [mask(loaded, questions.right["forward"], generator)[0] for _ in range(20)]
+    assert not torch.stack(masked)[..., 0].any()
+    assert torch.stack(masked)[..., 1:].any()
 
 
 def means(answers: pl.DataFrame, direction: str) -> dict:

@@ -78,6 +78,16 @@ def test_correlations_are_those_within_relations():
     assert outside.mean() < 0.3
 
 
+def test_what_the_length_of_the_subject_does_to_both_scores_does_not_count():
+    long = pl.col("fact") % 3
+    table = synthetic.scores(False).with_columns(
+        (pl.col(name) + 9 * long).cast(pl.Float32) for name in ("score_forward", "score_reverse")
+    )
+    apart = head_correlations(table.with_columns(tokens=(1 + long).cast(pl.Int32)))
+    assert head_correlations(table)["correlation"].min() > 0.9
+    assert apart["correlation"].abs().max() < 0.7
+
+
 def test_the_correlation_is_pearsons_and_the_null_is_centred():
     table = synthetic.scores(False).filter(pl.col("relation") == 0)
     found = head_correlations(table)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+from dataclasses import replace
 from types import SimpleNamespace
 
 import psutil
@@ -13,6 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from reversal_curse.config import Config
 from reversal_curse.errors import ConfigError, UserError
+from reversal_curse.pretrained import loading
 from reversal_curse.pretrained.checkpoint import (
     check_memory,
     code_digest,
@@ -20,13 +23,17 @@ from reversal_curse.pretrained.checkpoint import (
     find_checkpoint,
     memory_to_ask_for,
     needed_bytes,
+    weights_version,
+    with_weights,
 )
 from reversal_curse.pretrained.entry import PretrainedModel
-from reversal_curse.pretrained.loading import Loaded, load, load_tokenizer
+from reversal_curse.pretrained.loading import Loaded, check_loadable, load, load_tokenizer
+from reversal_curse.pretrained.own_code import spread
 from reversal_curse.training.memory import free_bytes
 from tiny_models import change_config, save_causal, save_masked, save_own_code
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
+EIGHT_BILLION = {"hub": "a/b", "revision": COMMIT, "billion_parameters": 8.0}
 
 
 def entry(**keys) -> PretrainedModel:
@@ -57,6 +64,7 @@ ENTRIES = {
     "trust without revision": ({"trust_remote_code": True}, "(a).revision: code that comes with"),
     "mask of a causal model": ({"masking": "object"}, "(a).masking: is nothing that a causal"),
     "rate": ({"learning_rate": 0}, "pretrained[0].learning_rate: 0 is refused; allowed: greater"),
+    "half precision": ({"dtype": "float16"}, "(a).dtype: AdamW's smallest number is 0 in float16"),
     "gpus": ({"gpus": 0}, "pretrained[0].gpus: 0 is refused; allowed: at least 1"),
     "dtype": ({"dtype": "int8"}, 'dtype: "int8" is refused; allowed: float32, bfloat16'),
 }
@@ -203,32 +211,106 @@ def test_own_code_of_another_kind_is_refused(tmp_path):
 def test_a_model_too_big_for_the_memory_is_refused_with_what_to_do():
     eight_billion = 8_015_581_184
     whole = entry(kind="causal", path="x")
-    assert needed_bytes(whole, eight_billion) == 16 * eight_billion
+    assert needed_bytes(whole, eight_billion, "cpu") == 16 * eight_billion
     with pytest.raises(UserError) as error:
-        check_memory(whole, eight_billion, int(64e9))
+        check_memory(whole, eight_billion, int(64e9), "cuda")
     assert str(error.value) == (
         "tiny: 8.02 billion parameters in float32, method full, need about 128 GB of memory and "
         "64 GB are there for it: say method: lora, or dtype: bfloat16, or gpus: 2 or more"
     )
-    check_memory(entry(kind="causal", path="x", method="lora"), eight_billion, int(65e9))
-    check_memory(entry(kind="causal", path="x", steps=0), eight_billion, int(65e9))
+    for changed in ({"method": "lora"}, {"steps": 0}):
+        small = entry(kind="causal", path="x", **changed)
+        check_memory(small, eight_billion, int(65e9), "cuda")
+        with pytest.raises(UserError, match="need about 96"):  # the third: weights put aside
+            check_memory(small, eight_billion, int(65e9), "cpu")
 
 
 def test_memory_is_asked_for_by_the_size_of_the_model(tmp_path):
     here = entry(path=str(save_masked(tmp_path / "masked")))
-    assert memory_to_ask_for(here) == 8001  # less than a megabyte, beside what any process needs
-    assert memory_to_ask_for(entry(path=str(tmp_path / "nowhere"))) == 8000
-    eight_billion = {"hub": "a/b", "revision": COMMIT, "billion_parameters": 8.0}
-    assert memory_to_ask_for(entry(**eight_billion)) == 8000 + 4 * 4 * 10_000
-    assert memory_to_ask_for(entry(**eight_billion, method="lora")) == 8000 + 2 * 4 * 10_000
-    assert memory_to_ask_for(entry(**eight_billion, dtype="bfloat16")) == 8000 + 4 * 2 * 10_000
+    # Less than a megabyte, beside what any process needs.
+    assert memory_to_ask_for(here, "cuda") == 8001
+    assert memory_to_ask_for(entry(path=str(tmp_path / "nowhere")), "cuda") == 8000
+    whole = entry(**EIGHT_BILLION)
+    lora = entry(**EIGHT_BILLION, method="lora")
+    short = entry(**EIGHT_BILLION, dtype="bfloat16")
+    assert memory_to_ask_for(whole, "cuda") == 8000 + 4 * 4 * 10_000
+    assert memory_to_ask_for(lora, "cuda") == 8000 + 2 * 4 * 10_000
+    assert memory_to_ask_for(lora, "cpu") == 8000 + 3 * 4 * 10_000
+    assert memory_to_ask_for(short, "cuda") == 8000 + 4 * 2 * 10_000
 
 
-def test_a_job_with_the_memory_that_is_asked_for_does_not_refuse_its_model(monkeypatch):
-    given = entry(hub="a/b", revision=COMMIT, billion_parameters=8.0)
+@pytest.mark.parametrize("method", ["full", "lora"])
+def test_a_job_with_the_memory_that_is_asked_for_does_not_refuse_its_model(monkeypatch, method):
+    given = entry(**EIGHT_BILLION, method=method)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=10**15))
-    monkeypatch.setenv("SLURM_MEM_PER_NODE", str(memory_to_ask_for(given)))
-    check_memory(given, 8_000_000_000, free_bytes(torch.device("cpu")))
+    monkeypatch.setenv("SLURM_MEM_PER_NODE", str(memory_to_ask_for(given, "cpu")))
+    check_memory(given, 8_000_000_000, free_bytes(torch.device("cpu")), "cpu")
+
+
+def test_other_weights_in_the_same_folder_are_another_version(tmp_path):
+    given = entry(path=str(save_masked(tmp_path / "masked")))
+    before = weights_version(given)
+    assert weights_version(given) == before
+    weights = tmp_path / "masked/model.safetensors"
+    os.utime(weights, ns=(0, 0))
+    assert weights_version(given) != before
+    assert weights_version(entry(**EIGHT_BILLION)) == COMMIT
+
+
+def test_weights_beside_those_of_the_index_are_not_counted(tmp_path):
+    folder = save_masked(tmp_path / "masked")
+    parameters = count_parameters("tiny", folder)
+    shutil.copy(folder / "model.safetensors", folder / "consolidated.safetensors")
+    index = {"weight_map": {"any": "model.safetensors"}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    assert count_parameters("tiny", folder) == parameters
+    (folder / "model.safetensors.index.json").write_text("[]")
+    with pytest.raises(UserError, match="damaged weights"):
+        count_parameters("tiny", folder)
+
+
+def test_weights_that_lack_a_part_of_the_model_are_refused(tmp_path):
+    """Else the part would be made up, and measured."""
+    folder = save_masked(tmp_path / "masked")
+    weights = load_file(folder / "model.safetensors")
+    lost = sorted(weights)[0]
+    del weights[lost]
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(UserError, match=f"its weights lack {lost}"):
+        loaded(entry(path=str(folder)))
+
+
+def test_what_would_fail_is_refused_before_weights_are_read(tmp_path, monkeypatch):
+    folder = str(save_masked(tmp_path / "masked"))
+
+    def check(**keys) -> None:
+        given = entry(path=folder, **keys)
+        checkpoint = find_checkpoint(given)
+        check_loadable(given, checkpoint, load_tokenizer(given, checkpoint))
+
+    check(method="lora")
+    with pytest.raises(UserError, match=r"^tiny: mask_token_id 99: the model has 43 tokens$"):
+        check(mask_token_id=99)
+    monkeypatch.setattr(loading, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"^tiny: method lora: install the optional part"):
+        check(method="lora")
+    monkeypatch.setattr(loading, "free_bytes", lambda device: 10)
+    with pytest.raises(
+        UserError, match=r"^tiny: 4\.\S+ billion parameters in float32, method full"
+    ):
+        check()
+
+
+def test_several_gpus_share_a_model_evenly(tmp_path):
+    folder = save_own_code(tmp_path / "own")
+    own = {"kind": "masked_diffusion", "path": str(folder), "trust_remote_code": True}
+    model = loaded(entry(**own, revision=code_digest(folder))).model
+    found = spread(model, {0: 10**9, 1: 10**9})
+    sizes = {0: 0, 1: 0}
+    for name, parameter in model.named_parameters():
+        part = next(p for p in found if name == p or name.startswith(f"{p}."))
+        sizes[found[part]] += parameter.numel()
+    assert min(sizes.values()) > 0.3 * sum(sizes.values())
 
 
 def test_a_size_that_is_not_the_checkpoints_is_refused(tmp_path):
@@ -286,8 +368,14 @@ def test_a_model_of_the_hub_is_loaded_from_its_cache(monkeypatch, tmp_path):
     shutil.copytree(save_causal(tmp_path / "causal"), snapshot)
     size = count_parameters("tiny", snapshot) / 1e9
     hub = {"kind": "causal", "hub": "some/model", "revision": COMMIT}
-    found = find_checkpoint(entry(**hub, billion_parameters=size))
+    given = entry(**hub, billion_parameters=size)
+    found = find_checkpoint(given)
     assert found.folder == snapshot
+    assert with_weights(given, found) == replace(found, parameters=round(1e9 * size))
+    (snapshot / "model.safetensors").unlink()
+    assert find_checkpoint(given) == found  # the weights come last
+    with pytest.raises(UserError, match=r"no \*.safetensors"):
+        with_weights(given, found)
 
 
 def test_more_gpus_than_there_are_is_one_line(tmp_path):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 
 import polars as pl
 import pytest
 
+from reversal_curse.pretrained.analysis import head_correlations
 from reversal_curse.pretrained.checkpoint import code_digest
 from reversal_curse.registry import PRETRAINED_FIGURES
 from tiny_models import save_causal, save_masked, save_own_code, write_facts
@@ -81,9 +83,12 @@ def test_an_effect_is_seen_where_there_is_one_and_nowhere_else(workflow, four):
     verdicts = dict(claims.select("id", "verdict").iter_rows())
     for claim in ("diffusion_reverses", "causal_does_not", "diffusion_ahead", "gradients_aligned"):
         assert verdicts[f"pretrained_{claim}"] == "supported"
-    assert verdicts["pretrained_gradients_not_causal"] == "supported"
+    for claim in ("gradients_not_causal", "first_order"):
+        assert verdicts[f"pretrained_{claim}"] == "supported"
     scores = pl.read_parquet(results / "pretrained/scores.parquet")
     assert set(scores["model"]) == {"any_order", "last_only", "untrained"}
+    recovered = head_correlations(scores).filter(model="any_order", stage="after")
+    assert recovered["correlation"].min() > 0.3
     record = json.loads((results / "pretrained/model=untrained/run.json").read_text())
     assert record["architecture"] == "OwnModel"
 
@@ -139,3 +144,11 @@ def test_slurm_is_asked_for_the_gpus_and_the_memory_of_each_model(workflow, root
         ("large", "1", "88000"),
         ("masked", "1", "8001"),
     ]
+
+
+def test_other_weights_in_the_same_folder_are_probed_again(workflow, models):
+    target = "results/pretrained/model=causal/answers.parquet"
+    workflow.snakemake(target)
+    assert workflow.jobs(target) == {}
+    os.utime(workflow.directory / "checkpoints_of_others/c/model.safetensors", ns=(1, 1))
+    assert workflow.jobs(target) == {"probe_pretrained": 1}

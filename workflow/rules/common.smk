@@ -16,7 +16,8 @@ from reversal_curse.config import Config, read_yaml
 from reversal_curse.errors import ConfigError
 from reversal_curse.gpus import count_gpus
 from reversal_curse.packing import packs
-from reversal_curse.pretrained.checkpoint import memory_to_ask_for
+from reversal_curse.plan import DEVICES
+from reversal_curse.pretrained.checkpoint import memory_to_ask_for, weights_version
 from reversal_curse.pretrained.entry import MEASURED
 from reversal_curse.pretrained.facts import facts_version
 from reversal_curse.registry import ALL_FIGURES, FAMILIES, PRETRAINED_FIGURES, run_tables
@@ -94,7 +95,9 @@ if LOCAL and "gpu" not in workflow.global_resources and (gpus := count_gpus()):
     workflow.register_resource("gpu", gpus)
 
 PRETRAINED = {model.name: model for model in CONFIG.pretrained}
-MEMORY_OF_MODEL = {name: memory_to_ask_for(model) for name, model in PRETRAINED.items()}
+MEMORY_OF_MODEL = {
+    name: memory_to_ask_for(model, DEVICES[CONFIG.hardware]) for name, model in PRETRAINED.items()
+}
 # Where the tables of a figure are, below results/.
 FIGURE_SOURCES = {name: f"sweeps/{sweep}" for name, sweep in CONFIG.figures.items()}
 if PRETRAINED:

@@ -22,6 +22,7 @@ rule probe_pretrained:
     params:
         entry=lambda wildcards: PRETRAINED[wildcards.model].to_json(),
         facts=lambda wildcards: facts_version(PRETRAINED[wildcards.model].facts),
+        weights=lambda wildcards: weights_version(PRETRAINED[wildcards.model]),
         version=PRETRAINED_VERSION,
         directory="results/pretrained/model={model}",
     message:

@@ -44,11 +44,13 @@ class Claim:
     """What was tried and seen, for a claim that our measurements do not bear out."""
     remark: str = ""
     """What a reader must know to weigh the verdict, whatever it is."""
+    also: tuple[str, ...] = ()
+    """Tables that the effect is computed from beside those of the figure."""
 
     @property
     def tables(self) -> tuple[str, ...]:
         """Run tables that the effect is computed from."""
-        return ALL_FIGURES[self.figure].tables
+        return (*ALL_FIGURES[self.figure].tables, *self.also)
 
     def source(self, config: Config) -> str | None:
         """Where its tables are, below `results/`; None where the config has nothing of it."""

@@ -50,7 +50,8 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
         figure,
         "scores of the masked subject for the known object, in the forward sentence and in the "
         "reverse one, before the softmax;\ncorrelation over facts without the means of their "
-        "relations; null: facts shuffled within relations; mean over runs of the fine-tuning",
+        "relation and subject length; null: facts shuffled among those; mean over runs of the "
+        "fine-tuning",
     )
     return figure
 

@@ -45,24 +45,27 @@ def learned(answers: pl.DataFrame) -> pl.DataFrame:
 def head_correlations(scores: pl.DataFrame) -> pl.DataFrame:
     """Correlation over facts of forward and reverse scores, per state, layer and head.
 
-    Relations have templates, and so scores, of their own: their means are taken off, and in the
-    null distribution facts are shuffled within them. `null_low` and `null_high` hold 95 % of it.
+    Relations have templates, and so scores, of their own, and how many tokens of a subject are
+    masked is the same in both layouts. So the means over facts of one relation and length are taken
+    off, and in the null distribution facts are shuffled among those. `null_low` and `null_high`
+    hold 95 % of it.
     """
     frames = [pl.DataFrame(schema=_correlation_schema(scores))]
     for state, part in scores.partition_by(STATE, as_dict=True, maintain_order=True).items():
-        part = part.sort("layer", "head", "relation", "fact")
-        part = part.filter(pl.col("fact").n_unique().over("relation") > 1)
+        alike = pl.struct("relation", "tokens").rank("dense").alias("alike")
+        part = part.with_columns(alike).sort("layer", "head", "alike", "fact")
+        part = part.filter(pl.col("fact").n_unique().over("alike") > 1)
         heads = part.select("layer", "head").unique(maintain_order=True)
         if heads.is_empty():
             continue
-        relation = part["relation"].to_numpy().reshape(heads.height, -1)[0]
+        alike = part["alike"].to_numpy().reshape(heads.height, -1)[0]
         forward, reverse = (
-            _standardised(part[name].to_numpy().reshape(heads.height, -1), relation)
+            _standardised(part[name].to_numpy().reshape(heads.height, -1), alike)
             for name in ("score_forward", "score_reverse")
         )
         rng = np.random.default_rng(0)
         null = np.stack(
-            [(forward * reverse[:, _shuffled(relation, rng)]).sum(1) for _ in range(PERMUTATIONS)]
+            [(forward * reverse[:, _shuffled(alike, rng)]).sum(1) for _ in range(PERMUTATIONS)]
         )
         low, high = np.quantile(null, [0.025, 0.975], axis=0)
         found = heads.with_columns(
@@ -81,15 +84,15 @@ def _correlation_schema(scores: pl.DataFrame) -> dict[str, pl.DataType]:
     return keys | dict.fromkeys(("correlation", "null_low", "null_high"), pl.Float64)
 
 
-def _standardised(values: np.ndarray, relation: np.ndarray) -> np.ndarray:
-    """Rows (heads, facts) without the means of relations, of length 1: products correlate."""
+def _standardised(values: np.ndarray, alike: np.ndarray) -> np.ndarray:
+    """Rows (heads, facts) without the means of groups, of length 1: products correlate."""
     values = values.astype(float)
-    for one in np.unique(relation):
-        values[:, relation == one] -= values[:, relation == one].mean(1, keepdims=True)
+    for one in np.unique(alike):
+        values[:, alike == one] -= values[:, alike == one].mean(1, keepdims=True)
     length = np.linalg.norm(values, axis=1, keepdims=True)
     return values / np.where(length > 0, length, 1)
 
 
-def _shuffled(relation: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A random order of the facts, which are sorted by relation, within their relations."""
-    return np.lexsort((rng.random(len(relation)), relation))
+def _shuffled(alike: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A random order of the facts, which are sorted by group, within their groups."""
+    return np.lexsort((rng.random(len(alike)), alike))

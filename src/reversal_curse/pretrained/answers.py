@@ -16,8 +16,9 @@ from dataclasses import dataclass, replace
 import polars as pl
 import torch
 
+from reversal_curse.errors import UserError
 from reversal_curse.pretrained.facts import Fact
-from reversal_curse.pretrained.layout import ANSWERS, DIRECTIONS, Layout, lay_out
+from reversal_curse.pretrained.layout import ANSWERS, DIRECTIONS, Layout, lay_out, lay_out_one
 from reversal_curse.pretrained.loading import Loaded
 
 
@@ -39,6 +40,19 @@ class Questions:
             {name: _wrong(facts, tokenizer, name) for name in DIRECTIONS},
         )
 
+    def check_first_tokens(self, name: str) -> None:
+        """Refuse sentences whose first token is asked for, of which a shifted model says nothing.
+
+        Raises UserError, which names the first of them.
+        """
+        for layouts in self.right.values():
+            for layout in layouts:
+                if 0 in (layout.subject[0], layout.object[0]):
+                    raise UserError(
+                        f"{name}: fact {layout.fact + 1}: a model that is shifted says nothing of "
+                        "the first token: put a word before the entity in its templates"
+                    )
+
 
 def _wrong(facts: list[Fact], tokenizer: object, direction: str) -> list[Layout]:
     """Each fact's question with the answer of the next one of its relation."""
@@ -49,7 +63,7 @@ def _wrong(facts: list[Fact], tokenizer: object, direction: str) -> list[Layout]
         if len(others) > 1:
             other = facts[others[(others.index(index) + 1) % len(others)]]
             swapped = replace(fact, **{answer: getattr(other, answer)})
-            layouts.append(replace(lay_out([swapped], tokenizer, direction)[0], fact=index))
+            layouts.append(lay_out_one(index, swapped, tokenizer, direction))
     return layouts
 
 

@@ -39,6 +39,7 @@ def measure_scores(loaded: Loaded, questions: Questions) -> pl.DataFrame:
         print(f"{loaded.entry.name}: attention scores cannot be read from this architecture")
         return table.empty()
     frames = []
+    subjects = {layout.fact: layout.subject for layout in questions.right["forward"]}
     for fact, (forward_distance, forward) in found["forward"].items():
         reverse_distance, reverse = found["reverse"][fact]
         layers, heads = forward.shape
@@ -53,6 +54,7 @@ def measure_scores(loaded: Loaded, questions: Questions) -> pl.DataFrame:
             ).with_columns(
                 fact=pl.lit(fact),
                 relation=pl.lit(questions.facts[fact].relation),
+                tokens=pl.lit(subjects[fact][1] - subjects[fact][0]),
                 displacement_forward=pl.lit(forward_distance),
                 displacement_reverse=pl.lit(reverse_distance),
             )

@@ -9,7 +9,7 @@ import hashlib
 import json
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from reversal_curse.errors import UserError, first_line
@@ -18,6 +18,7 @@ from reversal_curse.pretrained.entry import PretrainedModel
 INSTALL = (
     "install the optional part of this package: pip install -c requirements.lock -e '.[pretrained]'"
 )
+SMALL_FILES = ["*.json", "*.py", "*.txt", "*.model"]
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 OVERHEAD = 8e9
 """Bytes of memory beside the model: Python, its libraries, activations."""
@@ -39,35 +40,52 @@ class Checkpoint:
     own_code: bool
     """Whether the model's code comes with it."""
     parameters: int
+    """Numbers in the weights; on the hub, before they are here, what the entry says."""
     mask_token_id: int | None
     """What `config.json` says of it."""
+    vocabulary: int | None
+    """How many tokens the model has, where `config.json` says so."""
 
 
 def find_checkpoint(entry: PretrainedModel) -> Checkpoint:
     """Find and check an entry's checkpoint; raises UserError where it cannot be loaded as said.
 
-    Only an entry of the hub touches the network: it is downloaded to the hub's own cache, the
-    small files first, so that a mistake is found before the weights come.
+    Only an entry of the hub touches the network: its small files are downloaded to the hub's own
+    cache, so that a mistake is found before the weights come (`with_weights`).
     """
     if entry.hub is None:
         folder = Path(entry.path)
         if not folder.is_dir():
             raise UserError(f"{entry.name}: path {folder}: no such folder")
     else:
-        folder = _download(entry, ["*.json", "*.py", "*.txt", "*.model"])
+        folder = _download(entry, SMALL_FILES)
     config = _read_config(entry, folder)
     auto_class, own_code = _auto_class(entry, config)
     code = [*_named_code(config), *_named_code(_tokenizer_config(folder))]
     _check_trust(entry, folder, code)
-    if entry.hub is not None:
-        folder = _download(entry, ["*.json", "*.py", "*.txt", "*.model", "*.safetensors"])
-    parameters = count_parameters(entry.name, folder)
-    said = entry.billion_parameters
+    mask, vocabulary = config.get("mask_token_id"), config.get("vocab_size")
+    if entry.hub is None:
+        parameters = _checked_count(entry, folder)
+    else:
+        parameters = int(1e9 * entry.billion_parameters)
+    return Checkpoint(folder, auto_class, own_code, parameters, mask, vocabulary)
+
+
+def with_weights(entry: PretrainedModel, checkpoint: Checkpoint) -> Checkpoint:
+    """The checkpoint with its weights on disk: downloaded where it is one of the hub."""
+    if entry.hub is None:
+        return checkpoint
+    folder = _download(entry, [*SMALL_FILES, "*.safetensors"])
+    return replace(checkpoint, folder=folder, parameters=_checked_count(entry, folder))
+
+
+def _checked_count(entry: PretrainedModel, folder: Path) -> int:
+    parameters, said = count_parameters(entry.name, folder), entry.billion_parameters
     if said and not 0.9 < said / (parameters / 1e9) < 1.1:
         raise UserError(
             f"{entry.name}: billion_parameters {said:g}: the checkpoint has {parameters / 1e9:.3g}"
         )
-    return Checkpoint(folder, auto_class, own_code, parameters, config.get("mask_token_id"))
+    return parameters
 
 
 def _download(entry: PretrainedModel, patterns: list[str]) -> Path:
@@ -171,12 +189,32 @@ def code_digest(folder: Path) -> str:
     return digest.hexdigest()
 
 
+def weight_files(folder: Path) -> list[Path]:
+    """The files that hold the weights: those of the index, where the folder has one."""
+    try:
+        index = json.loads((folder / "model.safetensors.index.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return sorted(folder.glob("*.safetensors"))
+    return [folder / name for name in sorted(set(index["weight_map"].values()))]
+
+
+def weights_version(entry: PretrainedModel) -> str:
+    """Stands for the weights that an entry names: their files on disk, or the commit on the hub."""
+    if entry.hub is not None:
+        return entry.revision
+    files = sorted(Path(entry.path).glob("*.safetensors"))
+    found = [(file.name, (stat := file.stat()).st_size, stat.st_mtime_ns) for file in files]
+    return hashlib.sha256(json.dumps(found).encode()).hexdigest()[:16]
+
+
 def count_parameters(name: str, folder: Path) -> int:
     """Numbers in the weights, from the headers of the files."""
-    files = sorted(folder.glob("*.safetensors"))
-    if not files:
-        raise UserError(f"{name}: {folder}: no *.safetensors; weights in other formats are refused")
     try:
+        files = weight_files(folder)
+        if not files:
+            raise UserError(
+                f"{name}: {folder}: no *.safetensors; weights in other formats are refused"
+            )
         return sum(map(_count_in_file, files))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{name}: {folder}: damaged weights: {first_line(error)}") from None
@@ -195,22 +233,26 @@ def _count_in_file(path: Path) -> int:
     return sum(math.prod(tensor["shape"]) for tensor in tensors)
 
 
-def needed_bytes(entry: PretrainedModel, parameters: float) -> float:
-    """Memory that probing takes, without activations.
+def needed_bytes(entry: PretrainedModel, parameters: float, device: str) -> float:
+    """Memory of a `device` (`cpu` or `cuda`) that probing takes, without activations.
 
-    The gradient probe holds the weights and one gradient. Fine-tuning all weights holds also
-    AdamW's two moments; adapters and theirs are small beside the weights.
+    The gradient probe holds the weights and one gradient; while a step is taken, which weights of
+    32 bits allow, the weights before it are put aside in the machine's memory. Fine-tuning all
+    weights holds also AdamW's two moments; adapters and theirs are small beside the weights.
     """
-    copies = 4 if entry.method == "full" and entry.steps else 2
+    copies = 3 if device == "cpu" and entry.dtype == "float32" else 2
+    if entry.method == "full" and entry.steps:
+        copies = 4
     return copies * BYTES[entry.dtype] * parameters
 
 
-def memory_to_ask_for(entry: PretrainedModel) -> int:
+def memory_to_ask_for(entry: PretrainedModel, device: str) -> int:
     """Megabytes of the machine's memory that a job needs, before anything is downloaded.
 
-    What probing takes on a CPU is four fifths of it (`training.memory.free_bytes`); beside a GPU
-    it is enough too, since weights pass through the machine's memory and are put aside there.
-    Without files to read (the job will say so) it is what any process needs.
+    What probing takes on a CPU is four fifths of it (`training.memory.free_bytes`). Beside a GPU
+    as much as on the GPU: weights, or what fine-tuning reached, are read into the machine's memory
+    first, and weights are put aside there. Without files to read (the job will say so) it is what
+    any process needs.
     """
     parameters = 1e9 * (entry.billion_parameters or 0)
     if not parameters:
@@ -218,12 +260,12 @@ def memory_to_ask_for(entry: PretrainedModel) -> int:
             parameters = count_parameters(entry.name, Path(entry.path))
         except UserError:
             parameters = 0
-    return math.ceil((needed_bytes(entry, parameters) * 5 / 4 + OVERHEAD) / 1e6)
+    return math.ceil((needed_bytes(entry, parameters, device) * 5 / 4 + OVERHEAD) / 1e6)
 
 
-def check_memory(entry: PretrainedModel, parameters: int, free: int) -> None:
+def check_memory(entry: PretrainedModel, parameters: int, free: int, device: str) -> None:
     """Refuse a model that does not fit; `free` bytes are there for it."""
-    needed = needed_bytes(entry, parameters)
+    needed = needed_bytes(entry, parameters, device)
     if needed <= free:
         return
     ways = []

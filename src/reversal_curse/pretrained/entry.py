@@ -46,7 +46,9 @@ class PretrainedModel(BaseModel):
         False, description="run the code that comes with the checkpoint (LLaDA, Dream); pin it"
     )
     dtype: Literal["float32", "bfloat16", "float16"] = Field(
-        "float32", description="of the weights; steps of the gradient probe need float32"
+        "float32",
+        description="of the weights; in sixteen bits they cannot hold the small step of the "
+        "gradient probe, and `actual_change` is null",
     )
     facts: _Text = Field(None, description="CSV or Parquet with the facts; default: ours")
     mask_token_id: Annotated[int, Field(ge=0, le=MAX_COUNT)] = Field(
@@ -57,12 +59,13 @@ class PretrainedModel(BaseModel):
         description="masked models whose output at a token is about the next one (Dream); causal "
         "ones always do",
     )
-    gpus: _Count = Field(1, description="GPUs that it is spread over")
+    gpus: _Count = Field(1, description="GPUs of one machine that it is spread over")
     seeds: _Count = Field(3, description="runs of the fine-tuning")
     method: Literal["full", "lora"] = Field("full", description="which weights are fine-tuned")
     lora_rank: _Count = Field(16, description="rank of the adapters, on every linear layer")
     masking: Literal[tuple(MASKINGS)] = Field(
-        "any_order", description="tokens masked in fine-tuning, for the masked kinds"
+        "any_order",
+        description="tokens masked in fine-tuning, for the masked kinds; as the axis `masking`",
     )
     steps: Annotated[int, Field(ge=0, le=MAX_COUNT)] = Field(
         1000, description="of fine-tuning on the forward statements; 0: none"
@@ -87,6 +90,12 @@ class PretrainedModel(BaseModel):
                 f"{key}.revision",
                 "code that comes with a checkpoint is run only where it is pinned",
                 "the full commit on the hub; for `path` the SHA-1 of its .py files",
+            )
+        if self.dtype == "float16" and self.method == "full" and self.steps:
+            raise ConfigError(
+                f"{key}.dtype",
+                "AdamW's smallest number is 0 in float16: weights without a gradient become NaN",
+                "float32, bfloat16, or method: lora",
             )
         given = self.model_fields_set
         if self.kind == "causal" and given & {"masking", "mask_token_id", "shifted"}:

@@ -36,6 +36,11 @@ def with_adapters(loaded: Loaded, seed: int = 0) -> Loaded:
         for name, module in loaded.model.named_modules()
         if isinstance(module, torch.nn.Linear) and module is not head
     ]
+    if not names:
+        raise UserError(
+            f"{loaded.entry.name}: method lora: the model has no linear layers of torch to adapt; "
+            "say method: full"
+        )
     rank = loaded.entry.lora_rank
     config = LoraConfig(r=rank, lora_alpha=2 * rank, lora_dropout=0.0, target_modules=names)
     with torch.random.fork_rng(devices=[]):
@@ -62,14 +67,14 @@ def finetune(
     generator = torch.Generator().manual_seed(derived_seed(seed, "finetune"))
     order: list[int] = []
     step = 0
-    found = checkpoints.newest(torch.device("cpu")) if checkpoints else None
-    if found:
+    if checkpoints and (found := checkpoints.newest(torch.device("cpu"))):
         step, order = found["step"], found["order"]
         with torch.no_grad():
             for name, parameter in parameters.items():
                 parameter.copy_(found["parameters"][name])
         optimizer.load_state_dict(found["optimizer"])
         generator.set_state(found["generator"])
+        del found
         print(f"seed {seed}: going on after step {step} of {entry.steps}", flush=True)
 
     def state() -> dict[str, Any]:
@@ -122,6 +127,8 @@ def mask(
     _, last = stacked(layouts, "object")
     special = torch.tensor(loaded.tokenizer.all_special_ids, dtype=tokens.dtype)
     own = ~torch.isin(tokens, special)
+    if loaded.entry.shifted:
+        own[:, 0] = False  # nothing is foretold of what comes first
     chooses: Callable | None = MASKINGS[loaded.entry.masking].chooses
     rate = 1 - torch.rand(len(tokens), 1, generator=generator)  # from (0, 1]: 1 / t stays finite
     if chooses is None:

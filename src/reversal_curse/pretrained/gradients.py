@@ -25,6 +25,8 @@ from reversal_curse.pretrained.layout import Layout
 from reversal_curse.pretrained.loading import Loaded
 from reversal_curse.probes.gradients import FACTS, STEP
 
+PART = 2**24
+"""Numbers that are multiplied at a time."""
 Parameters = dict[str, torch.nn.Parameter]
 GROUPS = ("attention", "values", "fused", "mlp", "embeddings", "head", "norms", "other")
 _BY_NAME = (  # the first that is found in a parameter's name
@@ -166,7 +168,11 @@ class _Products:
 
 
 def _dot(a: torch.Tensor, b: torch.Tensor) -> float:
-    return (a.float() * b.float()).sum(dtype=torch.float64).item()
+    """Inner product, part by part: the products of an embedding are as large as itself."""
+    total = torch.zeros((), dtype=torch.float64, device=a.device)
+    for x, y in zip(a.reshape(-1).split(PART), b.reshape(-1).split(PART), strict=True):
+        total += (x.float() * y.float()).sum(dtype=torch.float64)
+    return total.item()
 
 
 def _cosines(

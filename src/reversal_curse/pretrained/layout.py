@@ -31,11 +31,11 @@ class Layout:
 
 def lay_out(facts: list[Fact], tokenizer: Any, direction: str) -> list[Layout]:
     """The sentences of one direction; raises UserError where an entity is no run of tokens."""
-    return [_lay_out(index, fact, tokenizer, direction) for index, fact in enumerate(facts)]
+    return [lay_out_one(index, fact, tokenizer, direction) for index, fact in enumerate(facts)]
 
 
-def _lay_out(index: int, fact: Fact, tokenizer: Any, direction: str) -> Layout:
-    """Token spans, found by tokenising ever longer beginnings of the sentence.
+def lay_out_one(index: int, fact: Fact, tokenizer: Any, direction: str) -> Layout:
+    """One sentence. Token spans are found by tokenising ever longer beginnings of the sentence.
 
     A beginning must be tokenised as the sentence begins, else a token runs over the edge of an
     entity. The space before an entity belongs to it, as in most tokenizers.
@@ -82,5 +82,10 @@ def _special_tokens(
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """What the tokenizer puts before and after every sentence, as [CLS] and [SEP]."""
     ids = list(tokenizer(text)["input_ids"])
-    lead = next(i for i in range(len(ids)) if ids[i : i + len(whole)] == whole)
+    lead = next((i for i in range(len(ids)) if ids[i : i + len(whole)] == whole), None)
+    if lead is None:
+        raise UserError(
+            f"{text!r}: the tokenizer writes it in other tokens where it adds its special ones; "
+            "such a tokenizer cannot be used"
+        )
     return tuple(ids[:lead]), tuple(ids[lead + len(whole) :])

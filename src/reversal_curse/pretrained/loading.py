@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ from reversal_curse.errors import UserError, first_line
 from reversal_curse.pretrained.checkpoint import INSTALL, Checkpoint, check_memory
 from reversal_curse.pretrained.entry import PretrainedModel
 from reversal_curse.pretrained.own_code import load_own_code
-from reversal_curse.training.device import training_device
+from reversal_curse.training.device import training_devices
 from reversal_curse.training.memory import free_bytes
 
 
@@ -47,16 +48,38 @@ class Loaded:
         return len(self.tokenizer)
 
 
-def choose_device(entry: PretrainedModel) -> tuple[torch.device, int]:
-    """Where the model goes (its inputs, if on several GPUs), and the bytes that are free there."""
-    if entry.gpus == 1 or not torch.cuda.is_available():
-        device = training_device()
-        return device, free_bytes(device)
-    there = torch.cuda.device_count()
-    if there < entry.gpus:
-        raise UserError(f"{entry.name}: gpus: {entry.gpus} are asked for and {there} are there")
-    devices = [torch.device("cuda", index) for index in range(there)]
-    return devices[0], sum(map(free_bytes, devices))
+def places(entry: PretrainedModel) -> dict[torch.device, int]:
+    """The devices that the model goes to, the first with its inputs, and the bytes free on each."""
+    devices = training_devices(entry.gpus)
+    if devices[0].type == "cuda" and len(devices) < entry.gpus:
+        raise UserError(
+            f"{entry.name}: gpus: {entry.gpus} are asked for and {len(devices)} are there"
+        )
+    return {device: free_bytes(device) for device in devices}
+
+
+def check_loadable(entry: PretrainedModel, checkpoint: Checkpoint, tokenizer: Any) -> None:
+    """Refuse what can be known to fail before weights are downloaded or read."""
+    mask = _mask(entry, checkpoint, tokenizer)
+    if mask is not None and checkpoint.vocabulary is not None and mask >= checkpoint.vocabulary:
+        raise UserError(
+            f"{entry.name}: mask_token_id {mask}: the model has {checkpoint.vocabulary} tokens"
+        )
+    if entry.method == "lora" and entry.steps and find_spec("peft") is None:
+        raise UserError(f"{entry.name}: method lora: {INSTALL}")
+    free = places(entry)
+    check_memory(entry, checkpoint.parameters, sum(free.values()), next(iter(free)).type)
+
+
+def _mask(entry: PretrainedModel, checkpoint: Checkpoint, tokenizer: Any) -> int | None:
+    """Id of the mask token; None for a causal model."""
+    if entry.causal:
+        return None
+    said = (entry.mask_token_id, tokenizer.mask_token_id, checkpoint.mask_token_id)
+    mask = next((token for token in said if token is not None), None)
+    if mask is None:
+        raise UserError(f"{entry.name}: the tokenizer has no mask token; say mask_token_id")
+    return mask
 
 
 def load_tokenizer(entry: PretrainedModel, checkpoint: Checkpoint) -> Any:
@@ -66,17 +89,16 @@ def load_tokenizer(entry: PretrainedModel, checkpoint: Checkpoint) -> Any:
 
 def load(entry: PretrainedModel, checkpoint: Checkpoint, tokenizer: Any) -> Loaded:
     """The model of an entry, in evaluation mode; raises UserError where it cannot be had."""
-    mask = None
-    if not entry.causal:
-        said = (entry.mask_token_id, tokenizer.mask_token_id, checkpoint.mask_token_id)
-        mask = next((token for token in said if token is not None), None)
-        if mask is None:
-            raise UserError(f"{entry.name}: the tokenizer has no mask token; say mask_token_id")
-    device, free = choose_device(entry)
-    check_memory(entry, checkpoint.parameters, free)
+    mask = _mask(entry, checkpoint, tokenizer)
+    free = places(entry)
+    device = next(iter(free))
+    check_memory(entry, checkpoint.parameters, sum(free.values()), device.type)
     options: dict[str, Any] = {"dtype": getattr(torch, entry.dtype)}
-    if device.type == "cuda":  # with the weights going there as they are read
-        options["device_map"] = "auto" if entry.gpus > 1 else {"": device}
+    if len(free) > 1:
+        options["device_map"] = "auto"
+        options["max_memory"] = {place.index: there for place, there in free.items()}
+    elif device.type == "cuda":  # with the weights going there as they are read
+        options["device_map"] = {"": device}
     model = _from_folder(checkpoint.auto_class, entry, checkpoint, **options)
     if hasattr(model.config, "use_cache"):
         model.config.use_cache = False
@@ -102,12 +124,20 @@ def _from_folder(
     try:
         if checkpoint.own_code and auto_class != "AutoTokenizer":
             return load_own_code(checkpoint, **options)
-        return getattr(transformers, auto_class).from_pretrained(
+        if auto_class != "AutoTokenizer":
+            options["output_loading_info"] = True
+        found = getattr(transformers, auto_class).from_pretrained(
             checkpoint.folder,
             local_files_only=True,
             trust_remote_code=entry.trust_remote_code,
             **options,
         )
+        if auto_class == "AutoTokenizer":
+            return found
+        model, said = found
+        if said["missing_keys"]:  # they would be made up, without a word
+            raise ValueError(f"its weights lack {sorted(said['missing_keys'])[0]}")
+        return model
     except Exception as error:  # whatever code and files of others raise
         raise UserError(
             f"{entry.name}: {checkpoint.folder}: {auto_class} of transformers "

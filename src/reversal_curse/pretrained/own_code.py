@@ -17,8 +17,17 @@ import torch
 from reversal_curse.pretrained.checkpoint import Checkpoint
 
 
-def load_own_code(checkpoint: Checkpoint, dtype: torch.dtype, device_map: Any = None) -> Any:
-    """The model; raises ValueError where its weights do not fit its code."""
+def load_own_code(
+    checkpoint: Checkpoint,
+    dtype: torch.dtype,
+    device_map: Any = None,
+    max_memory: dict[int, int] | None = None,
+) -> Any:
+    """The model; raises ValueError where its weights do not fit its code.
+
+    As in `from_pretrained`, `device_map` "auto" spreads it evenly over the GPUs of `max_memory`
+    (bytes); else it is a device, under the key "".
+    """
     import transformers
     from transformers.dynamic_module_utils import get_class_from_dynamic_module
 
@@ -34,11 +43,20 @@ def load_own_code(checkpoint: Checkpoint, dtype: torch.dtype, device_map: Any = 
         model = written(config)
     _put_weights(model, checkpoint, dtype)
     if device_map == "auto":
-        from accelerate import dispatch_model, infer_auto_device_map
+        from accelerate import dispatch_model
 
-        whole = model._no_split_modules
-        return dispatch_model(model, infer_auto_device_map(model, no_split_module_classes=whole))
+        return dispatch_model(model, spread(model, max_memory))
     return model.to(device_map[""]) if device_map else model
+
+
+def spread(model: Any, max_memory: dict[int, int]) -> dict[str, int]:
+    """Which of the GPUs of `max_memory` each part of a model goes to, about the same on each."""
+    from accelerate import infer_auto_device_map
+    from accelerate.utils import get_balanced_memory
+
+    whole = model._no_split_modules
+    even = get_balanced_memory(model, max_memory=max_memory, no_split_module_classes=whole)
+    return infer_auto_device_map(model, max_memory=even, no_split_module_classes=whole)
 
 
 @contextmanager

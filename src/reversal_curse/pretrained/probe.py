@@ -18,12 +18,17 @@ from reversal_curse import __version__
 from reversal_curse.atomic import replacing
 from reversal_curse.pretrained.answers import Questions, measure_answers
 from reversal_curse.pretrained.attention import measure_scores
-from reversal_curse.pretrained.checkpoint import Checkpoint, find_checkpoint
+from reversal_curse.pretrained.checkpoint import (
+    Checkpoint,
+    find_checkpoint,
+    weights_version,
+    with_weights,
+)
 from reversal_curse.pretrained.entry import MEASURED, PretrainedModel
 from reversal_curse.pretrained.facts import facts_version, read_facts
 from reversal_curse.pretrained.finetune import finetune, with_adapters
 from reversal_curse.pretrained.gradients import measure_gradients
-from reversal_curse.pretrained.loading import Loaded, load, load_tokenizer
+from reversal_curse.pretrained.loading import Loaded, check_loadable, load, load_tokenizer
 from reversal_curse.provenance import commit
 from reversal_curse.registry import PRETRAINED_TABLES
 from reversal_curse.tables import write_table
@@ -54,6 +59,10 @@ def probe_pretrained(
     checkpoint = find_checkpoint(entry)
     tokenizer = load_tokenizer(entry, checkpoint)
     questions = Questions.of(facts, tokenizer)
+    if entry.shifted:
+        questions.check_first_tokens(entry.name)
+    check_loadable(entry, checkpoint, tokenizer)
+    checkpoint = with_weights(entry, checkpoint)
     kept = checkpoint_folder / run_key(entry) if checkpoint_folder else None
     seconds: dict[str, float] = {}
     parts: list[Measures] = []
@@ -90,8 +99,9 @@ def probe_pretrained(
 
 
 def run_key(entry: PretrainedModel) -> str:
-    """Name of a run's checkpoints: of the entry, its facts, and the code."""
-    versions = [facts_version(entry.facts), PRETRAINED_VERSION, torch.__version__]
+    """Name of a run's checkpoints: of the entry, its facts and weights, and the code."""
+    versions = [facts_version(entry.facts), weights_version(entry), PRETRAINED_VERSION]
+    versions.append(torch.__version__)
     content = [entry.model_dump(), *versions]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]
 
@@ -129,10 +139,13 @@ def _record(
 ) -> dict:
     """What is known of a run beside its tables; memory in bytes."""
     gpus = range(torch.cuda.device_count()) if loaded.device.type == "cuda" else []
+    model = (
+        loaded.model.get_base_model() if entry.method == "lora" and entry.steps else loaded.model
+    )
     return {
         "entry": entry.model_dump(),
         "facts": facts_version(entry.facts),
-        "architecture": type(loaded.model).__name__,
+        "architecture": type(model).__name__,
         "parameters": checkpoint.parameters,
         "words": loaded.words(),
         "commit": commit(),

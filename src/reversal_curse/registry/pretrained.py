@@ -44,6 +44,7 @@ PRETRAINED_TABLES = {
             Column("head", pl.Int32, "", "counted from 0"),
             FACT,
             RELATION,
+            Column("tokens", pl.Int32, "tokens", "length of the subject, which is masked"),
             Column(
                 "displacement_forward",
                 pl.Int32,
