@@ -84,7 +84,8 @@ def _draw_groups(ax: Axes, gradients: pl.DataFrame, families: list[str]) -> None
     for place, group in enumerate(present):
         for family, offset in zip(families, offsets, strict=True):
             cell = table.filter(pl.col("group") == group, pl.col("family") == family)
-            by_seed = cell.group_by("seed").agg(pl.col("cosine", "cosine_control").mean())
+            means = pl.col("cosine", "cosine_control").mean()
+            by_seed = cell.group_by("seed").agg(means).sort("seed")
             draw_dots(ax, place + offset, by_seed["cosine"], FAMILY_COLOURS[family])
             control = by_seed["cosine_control"].mean()
             if control is not None:

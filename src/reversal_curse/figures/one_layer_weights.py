@@ -88,5 +88,5 @@ def _summary(table: pl.DataFrame) -> str:
 
 def _spread(contrasts: pl.DataFrame, source: str, target: str) -> str:
     part = contrasts.filter(pl.col("source_role") == source, pl.col("target_role") == target)
-    by_seed = part.group_by("seed").agg(pl.col("contrast").mean())
+    by_seed = part.group_by("seed").agg(pl.col("contrast").mean()).sort("seed")
     return mean_and_spread(by_seed["contrast"]) if by_seed.height else "too few entities"

@@ -62,8 +62,10 @@ def _draw_panel(ax: Axes, table: pl.DataFrame, colour: str) -> None:
         ax.set_xticks([])
         return
     over_runs = [name for name in STATE if name != "seed"]
-    heads = table.group_by(*over_runs, "layer", "head").agg(
-        pl.col("correlation", "null_low", "null_high").mean()
+    heads = (
+        table.group_by(*over_runs, "layer", "head")
+        .agg(pl.col("correlation", "null_low", "null_high").mean())
+        .sort("layer", "head")
     )
     layers = (
         heads.group_by("layer")
