@@ -50,7 +50,7 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
         figure,
         "scores of the masked subject for the known object, in the forward sentence and in the "
         "reverse one, before the softmax;\ncorrelation over facts without the means of their "
-        "relation and subject length; null: facts shuffled among those; mean over runs of the "
+        "relation and subject length;\nnull: facts shuffled among those; mean over runs of the "
         "fine-tuning",
     )
     return figure
