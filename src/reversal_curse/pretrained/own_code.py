@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from reversal_curse.pretrained.checkpoint import Checkpoint
+from reversal_curse.pretrained.checkpoint import Checkpoint, weight_files
 
 
 def load_own_code(
@@ -85,7 +85,7 @@ def _put_weights(model: Any, checkpoint: Checkpoint, dtype: torch.dtype) -> None
     from safetensors.torch import load_file
 
     left = set(model.state_dict())
-    for path in sorted(checkpoint.folder.glob("*.safetensors")):
+    for path in weight_files(checkpoint.folder):
         part = {name: value.to(dtype) for name, value in load_file(path).items()}
         unknown = sorted(part.keys() - left)
         if unknown:
