@@ -241,7 +241,7 @@ def needed_bytes(entry: PretrainedModel, parameters: float, device: str) -> floa
     weights holds also AdamW's two moments; adapters and theirs are small beside the weights.
     """
     copies = 3 if device == "cpu" and entry.dtype == "float32" else 2
-    if entry.method == "full" and entry.steps:
+    if entry.trained == "full":
         copies = 4
     return copies * BYTES[entry.dtype] * parameters
 
@@ -269,7 +269,7 @@ def check_memory(entry: PretrainedModel, parameters: int, free: int, device: str
     if needed <= free:
         return
     ways = []
-    if entry.method == "full" and entry.steps:
+    if entry.trained == "full":
         ways.append("method: lora")
     if entry.dtype == "float32":
         ways.append("dtype: bfloat16")

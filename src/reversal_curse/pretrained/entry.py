@@ -91,7 +91,7 @@ class PretrainedModel(BaseModel):
                 "code that comes with a checkpoint is run only where it is pinned",
                 "the full commit on the hub; for `path` the SHA-1 of its .py files",
             )
-        if self.dtype == "float16" and self.method == "full" and self.steps:
+        if self.dtype == "float16" and self.trained == "full":
             raise ConfigError(
                 f"{key}.dtype",
                 "AdamW's smallest number is 0 in float16: weights without a gradient become NaN",
@@ -105,6 +105,11 @@ class PretrainedModel(BaseModel):
     def to_json(self) -> str:
         """One line that gives the same entry again: what its tables depend on."""
         return self.model_dump_json(exclude_unset=True)
+
+    @property
+    def trained(self) -> str | None:
+        """Which weights are fine-tuned: `full`, `lora`, or None where there are no steps."""
+        return self.method if self.steps else None
 
     @property
     def causal(self) -> bool:

@@ -15,7 +15,6 @@ import torch
 
 from reversal_curse.errors import UserError
 from reversal_curse.pretrained.answers import batches, stacked, token_nll
-from reversal_curse.pretrained.checkpoint import INSTALL
 from reversal_curse.pretrained.layout import Layout
 from reversal_curse.pretrained.loading import Loaded
 from reversal_curse.randomness import derived_seed
@@ -26,10 +25,8 @@ from reversal_curse.training.interruption import Interruption
 
 def with_adapters(loaded: Loaded, seed: int = 0) -> Loaded:
     """The model with LoRA adapters on every linear layer but the output; they start as nothing."""
-    try:
-        from peft import LoraConfig, get_peft_model
-    except ImportError:
-        raise UserError(f"{loaded.entry.name}: method lora: {INSTALL}") from None
+    from peft import LoraConfig, get_peft_model
+
     head = loaded.model.get_output_embeddings()
     names = [
         name

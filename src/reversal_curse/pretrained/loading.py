@@ -48,14 +48,19 @@ class Loaded:
         return len(self.tokenizer)
 
 
-def places(entry: PretrainedModel) -> dict[torch.device, int]:
-    """The devices that the model goes to, the first with its inputs, and the bytes free on each."""
+def places(entry: PretrainedModel, checkpoint: Checkpoint) -> dict[torch.device, int]:
+    """The devices that the model goes to, the first with its inputs, and the bytes free on each.
+
+    Raises UserError where they are too few or too small.
+    """
     devices = training_devices(entry.gpus)
     if devices[0].type == "cuda" and len(devices) < entry.gpus:
         raise UserError(
             f"{entry.name}: gpus: {entry.gpus} are asked for and {len(devices)} are there"
         )
-    return {device: free_bytes(device) for device in devices}
+    free = {device: free_bytes(device) for device in devices}
+    check_memory(entry, checkpoint.parameters, sum(free.values()), devices[0].type)
+    return free
 
 
 def check_loadable(entry: PretrainedModel, checkpoint: Checkpoint, tokenizer: Any) -> None:
@@ -65,10 +70,9 @@ def check_loadable(entry: PretrainedModel, checkpoint: Checkpoint, tokenizer: An
         raise UserError(
             f"{entry.name}: mask_token_id {mask}: the model has {checkpoint.vocabulary} tokens"
         )
-    if entry.method == "lora" and entry.steps and find_spec("peft") is None:
+    if entry.trained == "lora" and find_spec("peft") is None:
         raise UserError(f"{entry.name}: method lora: {INSTALL}")
-    free = places(entry)
-    check_memory(entry, checkpoint.parameters, sum(free.values()), next(iter(free)).type)
+    places(entry, checkpoint)
 
 
 def _mask(entry: PretrainedModel, checkpoint: Checkpoint, tokenizer: Any) -> int | None:
@@ -90,9 +94,8 @@ def load_tokenizer(entry: PretrainedModel, checkpoint: Checkpoint) -> Any:
 def load(entry: PretrainedModel, checkpoint: Checkpoint, tokenizer: Any) -> Loaded:
     """The model of an entry, in evaluation mode; raises UserError where it cannot be had."""
     mask = _mask(entry, checkpoint, tokenizer)
-    free = places(entry)
+    free = places(entry, checkpoint)
     device = next(iter(free))
-    check_memory(entry, checkpoint.parameters, sum(free.values()), device.type)
     options: dict[str, Any] = {"dtype": getattr(torch, entry.dtype)}
     if len(free) > 1:
         options["device_map"] = "auto"
@@ -122,19 +125,15 @@ def _from_folder(
     transformers.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     try:
-        if checkpoint.own_code and auto_class != "AutoTokenizer":
-            return load_own_code(checkpoint, **options)
-        if auto_class != "AutoTokenizer":
-            options["output_loading_info"] = True
-        found = getattr(transformers, auto_class).from_pretrained(
-            checkpoint.folder,
-            local_files_only=True,
-            trust_remote_code=entry.trust_remote_code,
-            **options,
-        )
+        local = {"local_files_only": True, "trust_remote_code": entry.trust_remote_code}
+        from_pretrained = getattr(transformers, auto_class).from_pretrained
         if auto_class == "AutoTokenizer":
-            return found
-        model, said = found
+            return from_pretrained(checkpoint.folder, **local)
+        if checkpoint.own_code:
+            return load_own_code(checkpoint, **options)
+        model, said = from_pretrained(
+            checkpoint.folder, output_loading_info=True, **local, **options
+        )
         if said["missing_keys"]:  # they would be made up, without a word
             raise ValueError(f"its weights lack {sorted(said['missing_keys'])[0]}")
         return model

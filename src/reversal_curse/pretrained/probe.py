@@ -81,7 +81,7 @@ def probe_pretrained(
                 del loaded  # the weights before are read again: they would not fit beside these
                 release_memory()
                 loaded = load(entry, checkpoint, tokenizer)
-            if entry.method == "lora":
+            if entry.trained == "lora":
                 with_adapters(loaded, seed)
             at = time.time()
             states = Checkpoints(kept / f"seed_{seed}", checkpoint_seconds) if kept else None
@@ -139,9 +139,7 @@ def _record(
 ) -> dict:
     """What is known of a run beside its tables; memory in bytes."""
     gpus = range(torch.cuda.device_count()) if loaded.device.type == "cuda" else []
-    model = (
-        loaded.model.get_base_model() if entry.method == "lora" and entry.steps else loaded.model
-    )
+    model = loaded.model.get_base_model() if entry.trained == "lora" else loaded.model
     return {
         "entry": entry.model_dump(),
         "facts": facts_version(entry.facts),
