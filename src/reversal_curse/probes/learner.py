@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 import torch
 
-from reversal_curse.models.likelihood import answer_nll
+from reversal_curse.models.likelihood import answer_measures, answer_nll
 from reversal_curse.registry import TASKS
 from reversal_curse.settings import Settings
 from reversal_curse.tasks.dataset import Dataset
@@ -37,12 +37,19 @@ class Learner:
         """Token ids (S, N, T) of the sentences that meet `conditions`."""
         return torch.from_numpy(self.dataset.tokens(*conditions)).to(self.device)
 
+    def measure(self, sentences: torch.Tensor) -> torch.Tensor:
+        """`answer_measures` (measures, S, N) of the answers in `sentences` (S, N, T)."""
+        return answer_measures(self.ask(sentences), sentences[:, :, -self._answer_length() :])
+
     def nll(self, sentences: torch.Tensor, answers: torch.Tensor | None = None) -> torch.Tensor:
         """-ln p (S, B) of whole answers after the questions of `sentences` (S, B, T).
 
         `answers` (S, B, k) are asked about in place of the sentences' own.
         """
-        k = TASKS[self.settings.task].answer_length(self.settings)
+        k = self._answer_length()
         if answers is not None:
             sentences = torch.cat((sentences[:, :, :-k], answers), dim=-1)
         return answer_nll(self.ask(sentences), sentences[:, :, -k:]).sum(-1)
+
+    def _answer_length(self) -> int:
+        return TASKS[self.settings.task].answer_length(self.settings)

@@ -22,9 +22,10 @@ from reversal_curse.settings import Settings
 
 WIDE = {"cpu": 128, "cuda": 256}
 """Widths from which products in bfloat16 save more than the conversions cost."""
-LONG = 120.0
-"""Estimated seconds of a run from which compiling it is won back: it takes half a minute or more,
-and saves a quarter of the rest."""
+COMPILING = 10.0, 7.0
+"""Seconds that compiling takes, and further seconds for each layer; on two cores."""
+SAVED = {"cpu": 0.25, "cuda": 0.6}
+"""The part of a run's time that compiling saves: measured on a CPU; with CUDA graphs a guess."""
 
 
 @dataclass(frozen=True)
@@ -108,31 +109,43 @@ def _precision(settings: Settings, machine: Machine) -> tuple[str, str]:
 
 def _compile(settings: Settings, machine: Machine) -> tuple[bool, str]:
     estimate = seconds(settings, "gpu" if machine.device == "cuda" else "cpu")
+    pays = (COMPILING[0] + COMPILING[1] * settings.layers) / SAVED[machine.device]
+    reason = f"about {estimate:.0f} s of training, it pays from {pays:.0f} s"
     if settings.compile == "never":
         return False, "as asked"
-    if settings.compile == "auto" and estimate < LONG:
-        return False, f"about {estimate:.0f} s of training, it pays from {LONG:.0f} s"
+    if settings.compile == "auto" and estimate < pays:
+        return False, reason
     if machine.missing:
         return False, f"torch.compile lacks {machine.missing}"
-    if settings.compile == "always":
-        return True, "as asked"
-    return True, f"about {estimate:.0f} s of training, it pays from {LONG:.0f} s"
+    return True, "as asked" if settings.compile == "always" else reason
 
 
 def _compiled(function: Callable[..., Any], device: torch.device) -> Callable[..., Any]:
     """`function` compiled at its first call, or as it is where that fails.
 
-    On a GPU with CUDA graphs: what it returns holds until the next call.
+    On a GPU for each shape of its inputs, with CUDA graphs: what it returns holds until the next
+    call. On a CPU for the shapes of its first inputs only, a whole batch's: to compile it again for
+    the smaller last batch of an epoch would take half as long again, for one step of several.
     """
     # Imported here: they take more than a second, and most runs are not compiled.
     from torch._dynamo.exc import TorchDynamoException
     from torch._inductor.exc import InductorError
 
-    mode = "reduce-overhead" if device.type == "cuda" else None
-    fast = torch.compile(function, dynamic=False, mode=mode)
+    if device.type == "cuda":
+        fast = torch.compile(function, dynamic=False, mode="reduce-overhead")
+    else:
+        # What Dynamo would check at each call, longer than some steps' products take, is the same
+        # each time: one model, one caller, and shapes that are compared below.
+        options = {"guard_filter_fn": torch.compiler.skip_all_guards_unsafe}
+        fast = torch.compile(function, dynamic=False, isolate_recompiles=True, options=options)
+    first: list[Any] | None = None
 
     def call(*inputs: Any) -> Any:
-        nonlocal fast
+        nonlocal fast, first
+        shapes = [one.shape if isinstance(one, torch.Tensor) else one for one in inputs]
+        first = first or shapes
+        if device.type == "cpu" and shapes != first:
+            return function(*inputs)
         try:
             return fast(*inputs)
         except (TorchDynamoException, InductorError) as error:

@@ -30,8 +30,8 @@ class Training:
     """What an epoch changes in place."""
     generators: dict[str, list[torch.Generator]] = field(default_factory=dict)
     """The random streams that it draws from: one generator per seed in each."""
-    answers: Callable[[torch.Tensor], torch.Tensor] | None = None
-    """What evaluation asks in place of the learner's `ask`: the same, executed as training is."""
+    measure: Callable[[torch.Tensor], torch.Tensor] | None = None
+    """The learner's `measure`, executed as training is; without it evaluation takes its own."""
 
     def state(self) -> dict[str, Any]:
         """Tensors, numbers and names only, so that it can be read back without running code."""
@@ -90,7 +90,7 @@ def _train_together(
 ) -> dict[str, pl.DataFrame]:
     """Train seeds as one batch; with `keep_last` there is a checkpoint of the last epoch too."""
     training = FAMILIES[settings.family].load_start()(settings, dataset, device)
-    observer = Observer(training.learner, training.answers or training.learner.ask)
+    observer = Observer(training.learner, training.measure or training.learner.measure)
     epoch = 0
     found = checkpoints.newest(device) if checkpoints else None
     if found:

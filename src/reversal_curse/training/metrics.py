@@ -8,12 +8,10 @@ from itertools import product
 import polars as pl
 import torch
 
-from reversal_curse.models.likelihood import answer_nll
+from reversal_curse.models.likelihood import MEASURES
 from reversal_curse.registry import TASKS
 from reversal_curse.settings import Settings
 from reversal_curse.tables import TABLES
-
-MEASURES = ("nll_token", "nll_word", "accuracy")
 
 
 class MetricsRecorder:
@@ -34,14 +32,11 @@ class MetricsRecorder:
         self.epochs: list[int] = []
         self.values: list[torch.Tensor] = []  # each (splits, measures, S)
 
-    def record(self, epoch: int, logits: torch.Tensor, answers: torch.Tensor) -> None:
-        """Note one evaluation from `logits` (S, N, k, vocabulary) and `answers` (S, N, k).
+    def record(self, epoch: int, measures: torch.Tensor) -> None:
+        """Note one evaluation from `answer_measures` (measures, S, N) of the N sentences.
 
-        The N sentences are those of all splits, one split after the other.
+        They are those of all splits, one split after the other.
         """
-        nll = answer_nll(logits, answers).double()
-        right = (logits.max(-1).indices == answers).all(-1).double()
-        measures = torch.stack((nll[..., 0], nll.sum(-1), right))  # (measures, S, N)
         means = [part.mean(-1) for part in measures.split(list(self.splits.values()), -1)]
         self.epochs.append(epoch)
         self.values.append(torch.stack(means))

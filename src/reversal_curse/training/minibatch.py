@@ -68,8 +68,8 @@ def minibatches(learner: Learner, loss: Loss, prepare: Prepare = as_they_are) ->
             loss_now = forward(draw(inputs), *inputs)
             optimizer.step(torch.autograd.grad(loss_now, optimizer.parameters))
 
-    answers = chosen.run(learner.ask, device)
-    return Training(learner, epoch, {**trained, **optimizer.state()}, streams, answers)
+    measure = chosen.run(learner.measure, device)
+    return Training(learner, epoch, {**trained, **optimizer.state()}, streams, measure)
 
 
 def _factors(

@@ -9,7 +9,7 @@ import polars as pl
 import torch
 
 from reversal_curse.probes.learner import Learner
-from reversal_curse.registry import PROBES, TASKS
+from reversal_curse.registry import PROBES
 from reversal_curse.tables import TABLES
 from reversal_curse.training.metrics import MetricsRecorder
 from reversal_curse.training.schedule import PROBE_EPOCHS, EvaluationSchedule
@@ -18,11 +18,10 @@ from reversal_curse.training.schedule import PROBE_EPOCHS, EvaluationSchedule
 class Observer:
     """Collects the metrics and the probes of a run; training calls `observe` every epoch."""
 
-    def __init__(self, learner: Learner, answers: Callable[[torch.Tensor], torch.Tensor]):
+    def __init__(self, learner: Learner, measure: Callable[[torch.Tensor], torch.Tensor]):
         settings = learner.settings
         self.learner = learner
-        self.answers = answers
-        self.answer = TASKS[settings.task].answer_length(settings)
+        self.measure = measure
         splits = {s: learner.sentences(pl.col("split") == s) for s in ("train", "unseen")}
         self.sentences = torch.cat(list(splits.values()), 1)
         self.recorder = MetricsRecorder(
@@ -40,8 +39,7 @@ class Observer:
     def observe(self, epoch: int) -> None:
         """Evaluate and probe what is due after `epoch` passes over the training set."""
         if self.schedule.due(epoch):
-            logits = self.answers(self.sentences)
-            self.recorder.record(epoch, logits, self.sentences[:, :, -self.answer :])
+            self.recorder.record(epoch, self.measure(self.sentences))
             if self.schedule.reported(epoch):
                 line = self.recorder.last_line()
                 print(f"epoch {epoch} of {self.schedule.epochs}: {line}", flush=True)
