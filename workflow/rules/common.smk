@@ -26,7 +26,6 @@ from reversal_curse.sweep import (
     check_figures,
     dataset_directory,
     dataset_json,
-    settings_json,
     sweep_points,
     variant_labels,
 )
@@ -93,6 +92,9 @@ RETRIES = 0 if workflow.remote_exec else CONFIG.retries
 LOCAL = workflow.resource_settings.nodes is None and not workflow.remote_exec
 if LOCAL and "gpu" not in workflow.global_resources and (gpus := count_gpus()):
     workflow.register_resource("gpu", gpus)
+
+# The directory for temporary files, which would be worked out for each job; a node has its own.
+HERE = {"tmpdir": gettempdir()} if LOCAL else {}
 
 PRETRAINED = {model.name: model for model in CONFIG.pretrained}
 MEMORY_OF_MODEL = {

@@ -20,6 +20,7 @@ for family in FAMILIES:
         conda:
             "../envs/reversal_curse.yaml"
         resources:
+            **HERE,
             gpu=1,
             attempts_left=ATTEMPTS_LEFT,
         params:
@@ -40,8 +41,8 @@ for family in FAMILIES:
         input:
             report=lambda wildcards: report_of_point(wildcards),
         output:
+            # And run.json, which no rule reads: a file less to follow for each grid point.
             [f"results/runs/{{point}}/{table}.parquet" for table in run_tables(family)],
-            "results/runs/{point}/run.json",
         log:
             "results/logs/collect/{point}.log",
         wildcard_constraints:
@@ -52,7 +53,6 @@ for family in FAMILIES:
         resources:
             **TINY,
         params:
-            settings=lambda wildcards: settings_json(point_settings(wildcards)),
             version=TRAINING_VERSION,
             tables=" ".join(run_tables(family)),
         message:
