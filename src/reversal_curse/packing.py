@@ -24,6 +24,8 @@ class Pack:
     """Run directory (relative) to settings."""
     sweeps: tuple[str, ...]
     """The sweeps that have these grid points."""
+    seconds: float
+    """Estimated time."""
 
     @property
     def name(self) -> str:
@@ -53,21 +55,21 @@ def packs(
             groups.setdefault((settings.family, used), {})[directory] = settings
     found = {}
     for (family, used), points in groups.items():
-        for part in _filled(points, 60 * job_minutes, hardware):
-            pack = Pack(family, part, used)
+        for part, total in _filled(points, 60 * job_minutes, hardware):
+            pack = Pack(family, part, used, total)
             found[pack.name] = pack
     return found
 
 
 def _filled(
     points: dict[str, Settings], enough: float, hardware: str
-) -> Iterator[dict[str, Settings]]:
+) -> Iterator[tuple[dict[str, Settings], float]]:
     part, total = {}, 0.0
     for directory, settings in points.items():
         part[directory] = settings
         total += seconds(settings, hardware)
         if total >= enough or len(part) == MAX_POINTS:
-            yield part
+            yield part, total
             part, total = {}, 0.0
     if part:
-        yield part
+        yield part, total

@@ -221,6 +221,21 @@ def test_a_grid_point_that_fails_costs_its_neighbours_nothing(root, tmp_path, ti
     assert not list(tmp_path.glob("results/packs/*"))
 
 
+def test_the_longest_training_job_starts_first(root, tmp_path, tiny):
+    """Declared from short to long, one at a time; what is finished is collected at once."""
+    workflow = Workflow(root, tmp_path, root / "Snakefile")
+    sweep = {"name": "layers", "layers": [1, 2, 4]}
+    workflow.write_config({"defaults": tiny["defaults"], "sweeps": [sweep]})
+    workflow.snakemake("metrics", "--config", "job_minutes=0", "--cores", "1")
+    made, collected = (
+        sorted((path.stat().st_mtime_ns, path) for path in tmp_path.glob(f"results/{files}"))
+        for files in ("trained/**/run.json", "logs/collect/**/*.log")
+    )
+    layers = [next(part for part in path.parts if "layers=" in part) for _, path in made]
+    assert layers == ["layers=4", "layers=2", "layers=1"]
+    assert collected[0] < made[1], "what is trained is collected before more is trained"
+
+
 def test_plan_says_what_is_trained(finished):
     workflow, _ = finished
     output = workflow.snakemake("plan")

@@ -19,6 +19,7 @@ rule aggregate_metrics:
         ),
     log:
         "results/logs/aggregate/metrics.log",
+    priority: FIRST
     retries: RETRIES
     conda:
         "../envs/reversal_curse.yaml"
@@ -38,6 +39,7 @@ rule aggregate_sweep:
         "results/sweeps/{sweep}/{table}.parquet",
     log:
         "results/logs/aggregate/{sweep}/{table}.log",
+    priority: FIRST
     retries: RETRIES
     conda:
         "../envs/reversal_curse.yaml"

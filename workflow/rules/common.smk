@@ -96,6 +96,9 @@ if LOCAL and "gpu" not in workflow.global_resources and (gpus := count_gpus()):
 # The directory for temporary files, which would be worked out for each job; a node has its own.
 HERE = {"tmpdir": gettempdir()} if LOCAL else {}
 
+# Of all that is not training: it takes seconds, and training or the user waits for it.
+FIRST = 1
+
 PRETRAINED = {model.name: model for model in CONFIG.pretrained}
 MEMORY_OF_MODEL = {
     name: memory_to_ask_for(model, DEVICES[CONFIG.hardware]) for name, model in PRETRAINED.items()
@@ -130,6 +133,12 @@ def point_settings(wildcards):
 def pack(wildcards):
     """The grid points of the training job that a rule was asked for."""
     return find("training job", wildcards.pack, PACKS)
+
+
+def priority_of_pack(wildcards):
+    """Between 0 and 1: the longest training job starts first, so that no core waits at the end."""
+    estimate = pack(wildcards).seconds
+    return estimate / (estimate + 3600)
 
 
 def title_of_pack(wildcards):

@@ -15,6 +15,7 @@ rule dataset:
     wildcard_constraints:
         dataset="task=[a-z0-9_=/]+",
     localrule: True
+    priority: FIRST
     conda:
         "../envs/reversal_curse.yaml"
     params:

@@ -26,6 +26,7 @@ for figure, source in FIGURE_SOURCES.items():
             ),
         log:
             f"results/logs/figures/{figure}.log",
+        priority: FIRST
         localrule: True
         conda:
             "../envs/reversal_curse.yaml"

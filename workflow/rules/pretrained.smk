@@ -13,6 +13,7 @@ rule probe_pretrained:
         "results/pretrained/model={model}/run.json",
     log:
         "results/logs/pretrained/{model}.log",
+    priority: FIRST
     retries: RETRIES
     conda:
         "../envs/pretrained.yaml"
@@ -41,6 +42,7 @@ rule gather_pretrained:
         "results/pretrained/{measured}.parquet",
     log:
         "results/logs/pretrained/gather_{measured}.log",
+    priority: FIRST
     localrule: True
     conda:
         "../envs/reversal_curse.yaml"

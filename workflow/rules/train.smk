@@ -16,6 +16,7 @@ for family in FAMILIES:
             "results/logs/packs/{pack}.log",
         wildcard_constraints:
             pack=f"{family}_[a-z]+",
+        priority: priority_of_pack
         retries: RETRIES
         conda:
             "../envs/reversal_curse.yaml"
@@ -47,6 +48,7 @@ for family in FAMILIES:
             "results/logs/collect/{point}.log",
         wildcard_constraints:
             point=f"task=[a-z_]+/family={family}/[a-z0-9_=/]+",
+        priority: FIRST
         localrule: True
         conda:
             "../envs/reversal_curse.yaml"
