@@ -42,6 +42,8 @@ def main(arguments: list[str] | None = None) -> int:
     if options.report:
         # An input of the training job that is newer than its report: the next call trains again.
         options.report.with_suffix(AGAIN).touch()
+    # Snakemake removes the tables; run.json says that there is a run.
+    (target / "run.json").unlink(missing_ok=True)
     log = options.logs / f"{options.point}.log"
     if log.exists():
         print("\n".join(log.read_text(encoding="utf-8").splitlines()[-20:]))

@@ -82,7 +82,7 @@ class Settings(BaseModel):
         "auto", "of products in training and evaluation; `auto` goes by width and hardware"
     )
     compile: Literal["auto", "never", "always"] = _fixed(
-        "auto", "whether training is compiled; `auto` goes by its estimated time"
+        "auto", "whether training is compiled; `auto` goes by estimated time and depth"
     )
 
 

@@ -62,6 +62,9 @@ def test_what_stood_there_before_is_replaced():
 @pytest.mark.usefixtures("folder")
 def test_old_files_of_a_run_that_failed_are_not_taken_for_its_result(capsys):
     write_report("failed: no memory")
+    run = Path(f"runs/{POINT}")
+    run.mkdir(parents=True)
+    (run / "run.json").write_text("{}")  # Snakemake follows the tables only, and removes those
     log = Path(f"logs/{POINT}.log")
     log.parent.mkdir(parents=True)
     log.write_text("the last words\n")
@@ -69,7 +72,7 @@ def test_old_files_of_a_run_that_failed_are_not_taken_for_its_result(capsys):
     output = capsys.readouterr()
     assert "the last words" in output.out
     assert output.err == f"{POINT}: failed: no memory; the same command tries it again\n"
-    assert not Path("runs").exists()
+    assert not list(run.iterdir())
     assert Path("pack.again").exists()
 
 

@@ -13,8 +13,11 @@ import torch
 
 from reversal_curse.registry import FAMILIES
 from reversal_curse.settings import Settings
+from reversal_curse.training.checkpoint import Checkpoints
 from reversal_curse.training.execution import Machine, execution
+from reversal_curse.training.interruption import Interrupted
 from reversal_curse.training.loop import train
+from stopping import StopAfter
 
 CPU = torch.device("cpu")
 ABLE = {device: Machine(device, bfloat16=True, missing="") for device in ("cpu", "cuda")}
@@ -56,12 +59,10 @@ def test_long_runs_are_compiled_and_short_ones_are_not(device):
 
 
 def test_deeper_models_must_train_for_longer_to_be_compiled():
-    narrow = Settings(layers=1, heads=2, embed_dim=20, seeds=10)
     shallow, deep = (
         execution(Settings(layers=layers, heads=2, embed_dim=64, seeds=1, epochs=500), ABLE["cpu"])
         for layers in (1, 8)
     )
-    assert execution(narrow, ABLE["cpu"]).compiled
     assert shallow.compiled_reason.endswith("it pays from 68 s")
     assert deep.compiled_reason.endswith("it pays from 264 s")
 
@@ -97,23 +98,60 @@ def test_bfloat16_ends_near_float32(small_settings, make_dataset, family):
     assert start[0].equals(start[1]), "probes are in float32"
 
 
-def test_compiled_training_is_plain_training(small_settings, make_dataset, capfd):
-    """Every table, in float32, with dropout; the smaller last batch runs as it is."""
+@pytest.fixture
+def compiler():
+    """Something to compile with; what was compiled is forgotten afterwards."""
     if not shutil.which("g++"):
         pytest.skip("no C++ compiler")
-    tables = {}
-    for choice in ("never", "always"):
-        settings = small_settings(layers=1, epochs=6, batch_size=5, eval_every=1, compile=choice)
-        tables[choice] = train(settings, make_dataset(settings), CPU)
-    assert "not compiled" not in capfd.readouterr().out
-    graphs = torch._dynamo.utils.counters["stats"]["unique_graphs"]
-    assert graphs == 2, "a whole batch and an evaluation, each compiled once"
+    yield
     torch.compiler.reset()
-    plain, compiled = tables.values()
+
+
+def assert_near(compiled: dict[str, pl.DataFrame], plain: dict[str, pl.DataFrame]) -> None:
+    """All tables alike, but for the rounding of sums in another order."""
     for name, table in plain.items():
         for column in table.select(pl.selectors.float()).columns:
             apart = (compiled[name][column] - table[column]).abs().max() or 0
             assert apart <= 1e-4 + 1e-3 * (table[column].abs().max() or 0), (name, column)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"family": "gpt", "layers": 2, "freeze_embeddings": True},
+        {"family": "masked_diffusion", "layers": 2, "pos_encoding": "rotary"},
+        {"family": "masked_diffusion", "layers": 1, "masking": "either"},
+    ],
+    ids=str,
+)
+def test_compiled_training_is_plain_training(small_settings, make_dataset, compiler, capfd, given):
+    """Every table, in float32, with dropout; the smaller last batch runs as it is."""
+    tables = {}
+    for choice in ("never", "always"):
+        settings = small_settings(**given, epochs=6, batch_size=5, eval_every=1, compile=choice)
+        torch._dynamo.utils.counters.clear()
+        tables[choice] = train(settings, make_dataset(settings), CPU)
+    assert "not compiled" not in capfd.readouterr().out
+    graphs = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+    assert graphs == 2, "a whole batch and an evaluation, each compiled once"
+    assert_near(tables["always"], tables["never"])
+
+
+def test_compiled_runs_follow_each_other_and_go_on_where_they_stopped(
+    small_settings, make_dataset, compiler, tmp_path
+):
+    """In one process, as grid points of a job are: nothing is taken from the run before."""
+    for width in (8, 12):
+        given = {"layers": 1, "embed_dim": width, "epochs": 6, "eval_every": 1}
+        settings = small_settings(**given, compile="always")
+        dataset = make_dataset(settings)
+        whole = train(settings, dataset, CPU)
+        folder = tmp_path / f"checkpoints-{width}"
+        with pytest.raises(Interrupted):
+            train(settings, dataset, CPU, Checkpoints(folder, 1e9), StopAfter(3))
+        pieces = train(settings, dataset, CPU, Checkpoints(folder, 1e9))
+        assert all(pieces[name].equals(table) for name, table in whole.items())
+        assert_near(whole, train(small_settings(**given, compile="never"), dataset, CPU))
 
 
 TRAIN = """

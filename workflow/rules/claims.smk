@@ -16,6 +16,7 @@ rule judge_claims:
         page=report("results/claims.md", caption="../report/claims.rst", category="claims"),
     log:
         "results/logs/claims.log",
+    priority: FIRST
     localrule: True
     conda:
         "../envs/reversal_curse.yaml"

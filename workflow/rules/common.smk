@@ -93,10 +93,13 @@ LOCAL = workflow.resource_settings.nodes is None and not workflow.remote_exec
 if LOCAL and "gpu" not in workflow.global_resources and (gpus := count_gpus()):
     workflow.register_resource("gpu", gpus)
 
-# The directory for temporary files, which would be worked out for each job; a node has its own.
-HERE = {"tmpdir": gettempdir()} if LOCAL else {}
+# The directory for temporary files, which would be worked out for each job. A node has its own, and
+# what the user gives for every rule holds.
+GIVEN = workflow.resource_settings.default_resources is not None
+HERE = {"tmpdir": gettempdir()} if LOCAL and not GIVEN else {}
 
-# Of all that is not training: it takes seconds, and training or the user waits for it.
+# Of all that is not training: it takes seconds and somebody waits for it, or it takes longest of all
+# (a pretrained model).
 FIRST = 1
 
 PRETRAINED = {model.name: model for model in CONFIG.pretrained}
@@ -136,7 +139,10 @@ def pack(wildcards):
 
 
 def priority_of_pack(wildcards):
-    """Between 0 and 1: the longest training job starts first, so that no core waits at the end."""
+    """Between 0 and 1: the longest training job starts first, so that no core waits at the end.
+
+    Longest by the estimate of all its grid points, trained or not.
+    """
     estimate = pack(wildcards).seconds
     return estimate / (estimate + 3600)
 

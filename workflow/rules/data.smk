@@ -14,8 +14,8 @@ rule dataset:
         "results/logs/data/{dataset}.log",
     wildcard_constraints:
         dataset="task=[a-z0-9_=/]+",
-    localrule: True
     priority: FIRST
+    localrule: True
     conda:
         "../envs/reversal_curse.yaml"
     params:

@@ -23,7 +23,8 @@ from reversal_curse.settings import Settings
 WIDE = {"cpu": 128, "cuda": 256}
 """Widths from which products in bfloat16 save more than the conversions cost."""
 COMPILING = 10.0, 7.0
-"""Seconds that compiling takes, and further seconds for each layer; on two cores."""
+"""Seconds that compiling takes, and further seconds for each layer: measured on two cores, for the
+one shape that is compiled there; on a GPU a guess."""
 SAVED = {"cpu": 0.25, "cuda": 0.6}
 """The part of a run's time that compiling saves: measured on a CPU; with CUDA graphs a guess."""
 
@@ -135,9 +136,14 @@ def _compiled(function: Callable[..., Any], device: torch.device) -> Callable[..
         fast = torch.compile(function, dynamic=False, mode="reduce-overhead")
     else:
         # What Dynamo would check at each call, longer than some steps' products take, is the same
-        # each time: one model, one caller, and shapes that are compared below.
-        options = {"guard_filter_fn": torch.compiler.skip_all_guards_unsafe}
-        fast = torch.compile(function, dynamic=False, isolate_recompiles=True, options=options)
+        # each time: one model, one caller, shapes that are compared below, and one graph for all.
+        fast = torch.compile(
+            function,
+            dynamic=False,
+            fullgraph=True,
+            isolate_recompiles=True,
+            options={"guard_filter_fn": torch.compiler.skip_all_guards_unsafe},
+        )
     first: list[Any] | None = None
 
     def call(*inputs: Any) -> Any:
