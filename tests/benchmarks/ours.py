@@ -37,7 +37,7 @@ def seconds_per_epoch(settings: Settings, epochs: int) -> tuple[float, float]:
         dataset = Dataset.read(path)
     device = training_device()
     training = FAMILIES[settings.family].load_start()(settings, dataset, device)
-    observer = Observer(training.learner, training.measure or training.learner.measure)
+    observer = Observer(training.learner, training.measure)
     observer.probes = {}
     begun = started = time.perf_counter()
     for epoch in range(WARM_UP + epochs):

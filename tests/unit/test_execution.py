@@ -138,7 +138,7 @@ def test_compiled_training_is_plain_training(small_settings, make_dataset, compi
 
 
 def test_compiled_runs_follow_each_other_and_go_on_where_they_stopped(
-    small_settings, make_dataset, compiler, tmp_path
+    small_settings, make_dataset, compiler, tmp_path, capfd
 ):
     """In one process, as grid points of a job are: nothing is taken from the run before."""
     for width in (8, 12):
@@ -152,6 +152,7 @@ def test_compiled_runs_follow_each_other_and_go_on_where_they_stopped(
         pieces = train(settings, dataset, CPU, Checkpoints(folder, 1e9))
         assert all(pieces[name].equals(table) for name, table in whole.items())
         assert_near(whole, train(small_settings(**given, compile="never"), dataset, CPU))
+    assert "not compiled" not in capfd.readouterr().out
 
 
 TRAIN = """

@@ -20,7 +20,6 @@ from torch.func import functional_call
 from reversal_curse.models.likelihood import answer_nll
 from reversal_curse.models.transformer import Part
 from reversal_curse.probes.learner import SHOWN, UNSEEN, Learner
-from reversal_curse.registry import TASKS
 from reversal_curse.tables import TABLES
 
 STEP = 0.01
@@ -76,7 +75,7 @@ def _fact_cosines(
     learner: Learner, shown: torch.Tensor, unseen: torch.Tensor, groups: dict[str, list[Part]]
 ) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
     """Mean cosines (S,) over single facts by group, and those with a wrong reverse answer."""
-    answers = unseen[:, :, -TASKS[learner.settings.task].answer_length(learner.settings) :]
+    answers = unseen[:, :, -learner.answer_length :]
     per_fact = shown.shape[1] // unseen.shape[1]  # sentences that show one fact
     facts = min(FACTS, unseen.shape[1])
     known = shown.unflatten(1, (-1, per_fact))[:, :facts]  # (S, facts, per_fact, T)

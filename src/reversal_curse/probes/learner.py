@@ -33,23 +33,25 @@ class Learner:
     mask: int | None = None
     """Id of the token [M], for families that have one."""
 
+    @property
+    def answer_length(self) -> int:
+        """Tokens of an answer: k."""
+        return TASKS[self.settings.task].answer_length(self.settings)
+
     def sentences(self, *conditions: pl.Expr) -> torch.Tensor:
         """Token ids (S, N, T) of the sentences that meet `conditions`."""
         return torch.from_numpy(self.dataset.tokens(*conditions)).to(self.device)
 
     def measure(self, sentences: torch.Tensor) -> torch.Tensor:
         """`answer_measures` (measures, S, N) of the answers in `sentences` (S, N, T)."""
-        return answer_measures(self.ask(sentences), sentences[:, :, -self._answer_length() :])
+        return answer_measures(self.ask(sentences), sentences[:, :, -self.answer_length :])
 
     def nll(self, sentences: torch.Tensor, answers: torch.Tensor | None = None) -> torch.Tensor:
         """-ln p (S, B) of whole answers after the questions of `sentences` (S, B, T).
 
         `answers` (S, B, k) are asked about in place of the sentences' own.
         """
-        k = self._answer_length()
+        k = self.answer_length
         if answers is not None:
             sentences = torch.cat((sentences[:, :, :-k], answers), dim=-1)
         return answer_nll(self.ask(sentences), sentences[:, :, -k:]).sum(-1)
-
-    def _answer_length(self) -> int:
-        return TASKS[self.settings.task].answer_length(self.settings)

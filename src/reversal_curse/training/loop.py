@@ -31,7 +31,10 @@ class Training:
     generators: dict[str, list[torch.Generator]] = field(default_factory=dict)
     """The random streams that it draws from: one generator per seed in each."""
     measure: Callable[[torch.Tensor], torch.Tensor] | None = None
-    """The learner's `measure`, executed as training is; without it evaluation takes its own."""
+    """What evaluation calls: the learner's `measure` if nothing else is given."""
+
+    def __post_init__(self) -> None:
+        self.measure = self.measure or self.learner.measure
 
     def state(self) -> dict[str, Any]:
         """Tensors, numbers and names only, so that it can be read back without running code."""
@@ -90,7 +93,7 @@ def _train_together(
 ) -> dict[str, pl.DataFrame]:
     """Train seeds as one batch; with `keep_last` there is a checkpoint of the last epoch too."""
     training = FAMILIES[settings.family].load_start()(settings, dataset, device)
-    observer = Observer(training.learner, training.measure or training.learner.measure)
+    observer = Observer(training.learner, training.measure)
     epoch = 0
     found = checkpoints.newest(device) if checkpoints else None
     if found:
