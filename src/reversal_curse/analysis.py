@@ -13,8 +13,11 @@ POINT = [*AXES, "settings"]
 """Columns that tell grid points apart."""
 LAST = pl.col("epoch") == pl.col("epoch").max().over(POINT)
 """Rows of every grid point's last look."""
-LEARNED = (pl.col("train_accuracy") >= 0.95) & (pl.col("train_nll_token") <= math.log(2))
-"""Over `final_by_seed`: 95 % of the training sentences right, the right answer more probable
+LEARNED_ACCURACY = 0.95
+LEARNED = (pl.col("train_accuracy") >= LEARNED_ACCURACY) & (
+    pl.col("train_nll_token") <= math.log(2)
+)
+"""Over `final_by_seed`: so many of the training sentences right, the right answer more probable
 than all others together. Only then does a missing generalisation say something."""
 
 

@@ -82,7 +82,9 @@ CLAIMS_TABLE = Table(
         Column("effect", pl.Float64, "see `measures`", "mean over seeds; null: not tested"),
         Column("ci_low", pl.Float64, "as `effect`", "lower end of the 95 % bootstrap interval"),
         Column("ci_high", pl.Float64, "as `effect`", "upper end of the 95 % bootstrap interval"),
-        Column("n_seeds", pl.Int32, "", "seeds behind the interval"),
+        Column("median", pl.Float64, "as `effect`", "median over seeds"),
+        Column("n_seeds", pl.Int32, "", "seeds behind the interval: those that can be judged"),
+        Column("n_reaching", pl.Int32, "", "of these, seeds whose own effect reaches `threshold`"),
         Column(
             "verdict",
             pl.String,

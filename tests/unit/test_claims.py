@@ -483,6 +483,20 @@ def test_the_verdict_follows_from_the_interval_and_not_from_the_mean():
     assert wide.effect > 0
 
 
+def test_one_seed_decides_nothing():
+    some = {"metrics": metrics(TWO, 0, 0)}
+    for value in (1.0, -1.0):
+        assert judge(of_values([value]), some).verdict == INCONCLUSIVE
+
+
+def test_beside_the_mean_stand_the_median_and_the_seeds_that_reach_the_threshold():
+    some = {"metrics": metrics(TWO, 0, 0)}
+    result = judge(of_values([0.1, -0.1, 0.0, 9.0]), some)
+    assert (result.median, result.n_reaching, result.n_seeds) == (pytest.approx(0.05), 3, 4)
+    diverged = judge(of_values([1.0, float("nan"), -1.0]), some)
+    assert (diverged.median, diverged.n_reaching, diverged.n_seeds) == (None, 1, 3)
+
+
 def test_a_diverged_seed_leaves_a_claim_inconclusive():
     result = judge(of_values([1.0, float("nan"), 1.0]), {"metrics": metrics(TWO, 0, 0)})
     assert result.verdict == INCONCLUSIVE
@@ -526,6 +540,8 @@ def test_the_ledger_is_written_from_tables_and_says_what_differs_from_the_paper(
     assert "[reversal_curve](figures/reversal_curve.pdf)" in text
     assert "a: 2 grid points; layers 1, 2" in text
     assert all(claim.statement in text for claim in CLAIMS.values())
+    assert all(f"`{claim.id}`" in text for claim in CLAIMS.values())
+    assert f"{SEEDS} of {SEEDS} seeds" in text
 
 
 def test_the_ledger_reads_pretrained_models_where_the_config_has_some(tmp_path):
@@ -552,7 +568,8 @@ def test_a_note_stands_under_a_claim_that_is_not_borne_out():
             [
                 {"id": claim.id, "paper": "", "statement": "", "grid": "", "figure": ""}
                 | {"measures": "", "threshold": 0.0, "effect": None, "ci_low": None}
-                | {"ci_high": None, "n_seeds": 0, "verdict": CONTRADICTED}
+                | {"ci_high": None, "median": None, "n_seeds": 0, "n_reaching": 0}
+                | {"verdict": CONTRADICTED}
                 for claim in CLAIMS.values()
             ]
         )
@@ -563,6 +580,15 @@ def test_a_note_stands_under_a_claim_that_is_not_borne_out():
     supported = page(config, table.with_columns(verdict=pl.lit(SUPPORTED)))
     for claim in CLAIMS.values():
         assert (f"**{claim.id}**" in supported) == bool(claim.remark)
+    untested = page(config, table.with_columns(verdict=pl.lit(NOT_TESTED)))
+    assert not any(f"**{claim.id}**" in untested for claim in CLAIMS.values())
+
+
+def test_a_statement_is_understood_without_its_neighbours():
+    """`claims.parquet` is filtered and sorted: a row has none."""
+    for claim in CLAIMS.values():
+        first = claim.statement.split()[0]
+        assert first not in ("It", "They", "So", "This", "These", "Such"), claim.id
 
 
 def test_a_missing_table_is_one_clear_line(tmp_path):

@@ -70,7 +70,8 @@ CLAIMS = (
     Claim(
         id="chain_logits_unseen",
         paper="P1, figure 4",
-        statement="The logits of their leap A ~> C do not.",
+        statement="The logits of the leap A ~> C do not stand out on the diagonal for held-out "
+        "chains.",
         figure="chain_logits",
         measures="a tenth, minus the contrast of A ~> C over that of A -> B",
         effect=contrast_left("validation_a_to_b", "validation_a_to_c"),

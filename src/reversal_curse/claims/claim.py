@@ -41,9 +41,9 @@ class Claim:
     because: str
     """Why the threshold is what it is."""
     note: str = ""
-    """What was tried and seen, for a claim that our measurements do not bear out."""
+    """What was tried and seen with the default config, which does not bear the claim out."""
     remark: str = ""
-    """What a reader must know to weigh the verdict, whatever it is."""
+    """What a reader must know to weigh the verdict, whatever it is and with any config."""
     also: tuple[str, ...] = ()
     """Tables that the effect is computed from beside those of the figure."""
 
@@ -68,7 +68,10 @@ class Judgement:
     effect: float | None = None
     ci_low: float | None = None
     ci_high: float | None = None
+    median: float | None = None
     n_seeds: int = 0
+    n_reaching: int = 0
+    """Seeds whose own effect reaches the threshold."""
 
 
 def judge(claim: Claim, tables: Tables | None) -> Judgement:
@@ -82,16 +85,20 @@ def judge(claim: Claim, tables: Tables | None) -> Judgement:
     if by_seed.is_empty():
         return Judgement(NOT_TESTED)
     values = by_seed["effect"].to_numpy().astype(float)
+    reaching = int((values >= claim.threshold).sum())
     if not np.isfinite(values).all():
-        return Judgement(INCONCLUSIVE, n_seeds=len(values))
+        return Judgement(INCONCLUSIVE, n_seeds=len(values), n_reaching=reaching)
     low, high = bootstrap_interval(values)
-    if low >= claim.threshold:
+    if len(values) < 2:
+        verdict = INCONCLUSIVE  # one seed has no spread, and its interval no width
+    elif low >= claim.threshold:
         verdict = SUPPORTED
     elif high < claim.threshold:
         verdict = CONTRADICTED
     else:
         verdict = INCONCLUSIVE
-    return Judgement(verdict, float(values.mean()), low, high, len(values))
+    center = float(values.mean()), low, high, float(np.median(values))
+    return Judgement(verdict, *center, len(values), reaching)
 
 
 def bootstrap_interval(values: np.ndarray) -> tuple[float, float]:

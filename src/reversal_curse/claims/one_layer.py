@@ -68,7 +68,8 @@ CLAIMS = (
     Claim(
         id="one_layer_seen_rate",
         paper="P1, section 4, reversal theorem",
-        statement="In the end that c is about 1: 1 - p falls as (M - 1) / (M eta_Y t / N).",
+        statement="In the end what is trained is learned at the rate c = 1 of that bound: 1 - p "
+        "falls as (M - 1) / (M eta_Y t / N).",
         figure="one_layer_bounds",
         measures="0.05 minus the distance of c from 1 after the last step",
         effect=_bounds("reversal", 0.05 - (pl.col("exponent") - 1).abs(), SEEN, LAST),
@@ -126,8 +127,8 @@ CLAIMS = (
     Claim(
         id="one_layer_intransitive",
         paper="P1, section 4",
-        statement="They are intransitive: weight from A to B and from B to C gives none from A "
-        "to C.",
+        statement="The effective weights of the one-layer transformer are intransitive: weight "
+        "from A to B and from B to C gives none from A to C.",
         figure="one_layer_weights",
         measures="a tenth, minus the contrast of A to C over that of A to B or B to C",
         effect=_intransitivity,

@@ -88,7 +88,7 @@ CLAIMS = (
     Claim(
         id="pretrained_causal_does_not",
         paper=PAPER,
-        statement="A pretrained autoregressive model does not.",
+        statement="A pretrained autoregressive model that learns `A is B` does not know `B is A`.",
         figure="pretrained_reversal",
         measures=f"0.1 minus: {MARGIN}, {WORST}",
         effect=_worst_learned(0.1 - pl.col("reverse_margin"), CAUSAL),
@@ -98,7 +98,8 @@ CLAIMS = (
     Claim(
         id="pretrained_diffusion_ahead",
         paper=PAPER,
-        statement="In reverse, masked diffusion is ahead of autoregression.",
+        statement="On `B is A`, pretrained masked-diffusion models that learned `A is B` are ahead "
+        "of autoregressive ones.",
         figure="pretrained_reversal",
         measures=f"{MARGIN}: of the worst masked-diffusion model minus that of the best causal one",
         effect=_advantage,
@@ -109,7 +110,8 @@ CLAIMS = (
     Claim(
         id="pretrained_reverse_below",
         paper=PAPER,
-        statement="The reverse answer stays less probable than the forward one.",
+        statement="In a pretrained masked-diffusion model that learned `A is B` the answer to "
+        "`B is` stays less probable than that to `A is`.",
         figure="pretrained_reversal",
         measures=f"reverse loss minus forward loss (nats per token), masked diffusion, {WORST}",
         effect=_worst_learned(pl.col("reverse_nll") - pl.col("forward_nll"), DIFFUSION),
@@ -120,7 +122,8 @@ CLAIMS = (
     Claim(
         id="pretrained_scores_correlated",
         paper=PAPER,
-        statement="The attention scores of both layouts are positively correlated.",
+        statement="In a pretrained masked-diffusion model that learned `A is B` the attention "
+        "scores of both layouts are positively correlated.",
         figure="pretrained_attention",
         measures="correlation over facts minus the 97.5 % quantile of the permutation null, mean "
         f"over layers and heads, {WORST}",
@@ -132,7 +135,8 @@ CLAIMS = (
     Claim(
         id="pretrained_gradients_aligned",
         paper=PAPER,
-        statement="Forward and reverse gradients of a fact are aligned.",
+        statement="In a pretrained masked-diffusion model that learned `A is B` the forward and "
+        "reverse gradients of a fact are aligned.",
         figure="pretrained_gradients",
         measures=f"cosine minus that with another fact's answer, masked diffusion, {WORST}",
         effect=_gradients(OWN, DIFFUSION),
@@ -143,7 +147,8 @@ CLAIMS = (
     Claim(
         id="pretrained_gradients_not_causal",
         paper=PAPER,
-        statement="In autoregressive models they are not.",
+        statement="In a pretrained autoregressive model that learned `A is B` the forward and "
+        "reverse gradients of a fact are not aligned.",
         figure="pretrained_gradients",
         measures=f"0.1 minus the cosine in excess of that with another fact's answer, {WORST}",
         effect=_gradients(0.1 - OWN, CAUSAL),
@@ -154,8 +159,8 @@ CLAIMS = (
     Claim(
         id="pretrained_first_order",
         paper=PAPER,
-        statement="A forward step changes the reverse loss as the inner product of both gradients "
-        "predicts.",
+        statement="In a pretrained masked-diffusion model a forward step changes the reverse loss "
+        "as the inner product of both gradients predicts.",
         figure="pretrained_gradients",
         measures="0.1 minus the relative error of the predicted change, summed over before and "
         "after fine-tuning, masked diffusion, worst model",

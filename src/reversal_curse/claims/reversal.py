@@ -124,7 +124,7 @@ CLAIMS = (
         effect=best_over_points(-ABOVE_CLASS_CHANCE, HAS_LEARNED, least_points=2),
         threshold=0.0,
         because=NO_BETTER,
-        note="Six decays from none to what the paper's table prints. The stronger the decay, the "
+        note="six decays from none to what the paper's table prints. The stronger the decay, the "
         "less the unseen direction is avoided, but no decay that lets the training sentences be "
         "learned brings it to the level of a guess in this many epochs.",
     ),
@@ -140,7 +140,7 @@ CLAIMS = (
         threshold=0.5,
         because="one half: the right answer more probable than all others together, as in the "
         "paper's curves, whose training loss ends near 0",
-        note="At the default scale the right answer is still the most probable one nearly always, "
+        note="the right answer is still the most probable one nearly always, "
         "but the weights are so small that its loss is no better than that of a guess in its "
         "class. The official code parses the printed value and never uses it; the paper's curves "
         "were made at 0.01.",

@@ -61,7 +61,8 @@ CLAIMS = (
     Claim(
         id="bilinear_exponent_shrinks",
         paper="P1, section 3, separation theorem",
-        statement="The eps of that bound shrinks as the embedding dimension d grows.",
+        statement="The eps of the bound L_rev(t) / L_rev(0) >= (L(t) / L(0))^eps shrinks as the "
+        "embedding dimension d grows.",
         figure="bilinear_separation",
         measures="decrease of the exponent per doubling of d",
         effect=_trend,
