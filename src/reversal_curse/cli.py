@@ -11,7 +11,7 @@ import json
 import sys
 from pathlib import Path
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from reversal_curse.config import Config
 from reversal_curse.cost import HARDWARE
@@ -19,7 +19,7 @@ from reversal_curse.errors import UserError
 from reversal_curse.pretrained.entry import MEASURED, PretrainedModel
 from reversal_curse.registry import ALL_FIGURES
 from reversal_curse.settings import Settings
-from reversal_curse.sweep import canonical, check_trainable
+from reversal_curse.sweep import canonical, check_figures, check_trainable
 from reversal_curse.tables import RUN_TABLES, TABLES, write_table
 
 
@@ -129,16 +129,18 @@ def _verb(verbs, name: str, run, text: str) -> argparse.ArgumentParser:
 
 
 def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is refused; allowed: at least 1")
-    return value
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is refused; allowed: a whole number from 1 on")
+    return int(text)
 
 
 def _minutes(text: str) -> float:
-    value = float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
     if not 0 <= value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is refused; allowed: 0 or more")
+        raise argparse.ArgumentTypeError(f"{text} is refused; allowed: a number from 0 on")
     return value
 
 
@@ -196,7 +198,7 @@ def _probe_pretrained(options: argparse.Namespace) -> None:
     try:
         entry = PretrainedModel.model_validate_json(options.entry)
     except ValidationError as error:
-        raise UserError(f"--entry: {_problem(error)}") from None
+        raise UserError(f"--entry: {_problem(error, PretrainedModel)}") from None
     entry.check("--entry")
     from reversal_curse.pretrained.probe import probe_pretrained
 
@@ -211,9 +213,12 @@ def _gather_pretrained(options: argparse.Namespace) -> None:
     print(f"{options.output}: {rows} rows")
 
 
-def _problem(error: ValidationError) -> str:
+def _problem(error: ValidationError, model: type[BaseModel]) -> str:
     problem = error.errors(include_url=False)[0]
-    return f"{'.'.join(map(str, problem['loc'])) or '(top level)'}: {problem['msg']}"
+    where = ".".join(map(str, problem["loc"])) or "(top level)"
+    if problem["type"] == "extra_forbidden":
+        return f"{where}: unknown key; allowed: {', '.join(model.model_fields)}"
+    return f"{where}: {problem['msg']}"
 
 
 def _settings(text: str, where: str) -> Settings:
@@ -221,7 +226,7 @@ def _settings(text: str, where: str) -> Settings:
     try:
         settings = Settings.model_validate_json(text)
     except ValidationError as error:
-        raise UserError(f"{where}: {_problem(error)}") from None
+        raise UserError(f"{where}: {_problem(error, Settings)}") from None
     settings = canonical(settings.model_dump())
     check_trainable(settings, where)
     return settings
@@ -262,6 +267,7 @@ def _plan(options: argparse.Namespace) -> None:
     from reversal_curse.plan import plan
 
     config = _config(options.config)
+    check_figures(config)
     print(plan(config, options.runs, options.hardware or config.hardware, options.pretrained))
 
 

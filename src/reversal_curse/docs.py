@@ -12,6 +12,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from reversal_curse.config import Config
+from reversal_curse.errors import UserError
 from reversal_curse.pretrained.entry import PretrainedModel
 from reversal_curse.registry import FAMILIES, FIGURES, MASKINGS, PROBES, TASKS
 from reversal_curse.settings import AXES, FIXED, Settings
@@ -169,22 +170,32 @@ def generated_blocks() -> dict[Path, dict[str, str]]:
 
 
 def with_blocks(text: str, blocks: dict[str, str]) -> str:
-    """`text` with every marked block replaced; raises ValueError where a marker is missing."""
+    """`text` with every marked block replaced; raises UserError where a marker is missing."""
     for name, content in blocks.items():
-        begin, end = f"<!-- begin {name} -->\n", f"\n<!-- end {name} -->"
+        begin, end = f"<!-- begin {name} -->", f"<!-- end {name} -->"
         before, found, rest = text.partition(begin)
         _, closed, after = rest.partition(end)
         if not found or not closed:
-            raise ValueError(f"no block {name!r} between markers")
-        text = before + begin + content + end + after
+            raise UserError(
+                f"no place for the block {name}; write two lines where it is to stand: {begin} "
+                f"and {end}"
+            )
+        text = f"{before}{begin}\n{content}\n{end}{after}"
     return text
 
 
 def write_docs(root: Path) -> list[Path]:
-    """Write the schema and refresh the READMEs below `root`; returns the files."""
-    (root / SCHEMA).write_text(config_schema(), encoding="utf-8")
+    """Write the schema and refresh the READMEs below `root`; returns the files.
+
+    Raises UserError where a README has no place for a block; nothing is written then.
+    """
+    texts = {root / SCHEMA: config_schema()}
     for path, blocks in generated_blocks().items():
         target = root / path
-        text = target.read_text(encoding="utf-8")
-        target.write_text(with_blocks(text, blocks), encoding="utf-8")
-    return [root / SCHEMA, *(root / path for path in generated_blocks())]
+        try:
+            texts[target] = with_blocks(target.read_text(encoding="utf-8"), blocks)
+        except UserError as error:
+            raise UserError(f"{target}: {error}") from None
+    for target, text in texts.items():
+        target.write_text(text, encoding="utf-8")
+    return list(texts)

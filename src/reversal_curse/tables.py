@@ -143,8 +143,13 @@ def _read(path: Path, schema: pl.Schema) -> pl.DataFrame:
         content = content.select([name for name in schema if name in content.schema.names])
         content.validate(full=True)
         frame = pl.from_arrow(content)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
     except damaged as error:
-        raise UserError(f"{path}: no readable Parquet table: {first_line(error)}") from None
+        raise UserError(
+            f"{path}: no readable Parquet table, delete it to have it made again: "
+            f"{first_line(error)}"
+        ) from None
     for column, dtype in schema.items():
         found = frame.schema.get(column)
         if found != dtype:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -153,6 +154,20 @@ def test_a_process_that_dies_takes_only_the_point_that_it_was_at(job, alone):
         "trained",
     ]
     assert [job.tables(POINTS[0]), job.tables(POINTS[2])] == [alone[0], alone[2]]
+
+
+def test_after_an_error_that_nobody_foresaw_the_others_go_on_in_a_fresh_process(job, alone):
+    """Here memory that the system has and the process does not get; on a GPU a lost context."""
+    large = {"family": "one_layer", "vocab_size": 12_000, "train_facts": 100, "seeds": 1}
+    points = [canonical(Settings(**large).model_dump()), POINTS[1]]
+    process = job.start(points)
+    resource.prlimit(process.pid, resource.RLIMIT_AS, (4 * 2**30, 4 * 2**30))
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output
+    assert job.outcomes(points) == ["failed: RuntimeError", "trained"]
+    assert "the others go on in a fresh process" in output
+    assert "DefaultCPUAllocator" in job.log(points[0])
+    assert job.tables(POINTS[1]) == alone[1]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda n: n.name)

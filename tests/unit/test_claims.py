@@ -592,5 +592,5 @@ def test_a_statement_is_understood_without_its_neighbours():
 
 
 def test_a_missing_table_is_one_clear_line(tmp_path):
-    with pytest.raises(UserError, match="no readable Parquet table"):
+    with pytest.raises(UserError, match=r"sweeps/a/metrics.parquet: no such file"):
         evaluate(Config.parse(CONFIG), tmp_path)

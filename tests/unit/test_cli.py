@@ -118,12 +118,19 @@ def test_durations_read_as_a_person_says_them():
     assert {left: duration(left) for left in seconds_and_words} == seconds_and_words
 
 
+CHAIN_OF_REVERSAL = '{"sweeps": [{"name": "a"}], "figures": {"chain_curve": "a"}}'
+
+
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
         (["plan", "--config", "nowhere.yaml", "--runs", "x"], "nowhere.yaml: No such file"),
         (["plan", "--config", '{"sweep": 1}', "--runs", "x"], "sweep: unknown key"),
         (["plan", "--config", '{"sweep', "--runs", "x"], "--config: no JSON"),
+        (
+            ["plan", "--runs", "x", "--config", CHAIN_OF_REVERSAL],
+            "figures.chain_curve: sweep a has task reversal",
+        ),
         (
             ["train", "--settings", '{"layers": 0}', "--dataset", "x", "--output", "y"],
             "--settings: layers",
@@ -138,7 +145,11 @@ def test_durations_read_as_a_person_says_them():
         ),
         (
             ["train", "--settings", "{}", "--dataset", "nowhere", "--output", "y"],
-            "nowhere: no readable Parquet table",
+            "nowhere: no such file",
+        ),
+        (
+            ["train", "--settings", '{"vocab_siz": 3}', "--dataset", "x", "--output", "y"],
+            "--settings: vocab_siz: unknown key; allowed: task, family,",
         ),
         (
             ["dataset", "--settings", '{"vocab_size": 4}', "--output", "y"],
@@ -154,7 +165,7 @@ def test_durations_read_as_a_person_says_them():
         ),
         (
             ["figure", "reversal_curve", "--tables", "nowhere", "--output", "y.pdf"],
-            "nowhere: no readable Parquet table",
+            "nowhere: no such file",
         ),
     ],
 )
@@ -192,6 +203,25 @@ def test_a_short_training_loads_neither_a_compiler_nor_pandas(tmp_path):
     command += ["--output", str(tmp_path / "run")]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "0 []"
+
+
+@pytest.mark.parametrize("threads", ["x", "0", "1.5"])
+def test_threads_that_are_no_count_are_refused(capsys, threads):
+    with pytest.raises(SystemExit) as caught:
+        main(["train", "--settings", "{}", "--dataset", "x", "--output", "y", "--threads", threads])
+    assert caught.value.code == 2
+    assert f"{threads} is refused; allowed: a whole number from 1 on" in capsys.readouterr().err
+
+
+def test_an_output_that_is_a_file_is_refused_before_training(tmp_path, capsys):
+    settings = {"layers": 1, "heads": 1, "embed_dim": 4, "vocab_size": 20, "seeds": 1, "epochs": 1}
+    dataset, given = str(tmp_path / "dataset.parquet"), json.dumps(settings)
+    assert main(["dataset", "--settings", given, "--output", dataset]) == 0
+    capsys.readouterr()
+    assert main(["train", "--settings", given, "--dataset", dataset, "--output", dataset]) == 1
+    shown = capsys.readouterr()
+    assert shown.err == f"{dataset}: is no directory\n"
+    assert "epoch" not in shown.out
 
 
 def test_an_unknown_verb_is_refused(capsys):

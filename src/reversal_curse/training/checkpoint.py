@@ -64,6 +64,8 @@ class Checkpoints:
                 if _digest(path) != path.name.split(".")[1]:
                     raise ValueError("its content is not what was written")
                 return torch.load(path, map_location=device, weights_only=True)
+            except torch.OutOfMemoryError:
+                raise  # it is whole
             except (OSError, RuntimeError, ValueError, pickle.UnpicklingError, EOFError) as error:
                 _warn(f"{path}: damaged checkpoint left out: {first_line(error)}")
         return None

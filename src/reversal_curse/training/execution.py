@@ -129,8 +129,12 @@ def _compiled(function: Callable[..., Any], device: torch.device) -> Callable[..
     the smaller last batch of an epoch would take half as long again, for one step of several.
     """
     # Imported here: they take more than a second, and most runs are not compiled.
+    import torch._functorch.config
     from torch._dynamo.exc import TorchDynamoException
     from torch._inductor.exc import InductorError
+
+    # With the first call, where a failure leaves the plain path; not with the first gradient.
+    torch._functorch.config.force_non_lazy_backward_lowering = True
 
     if device.type == "cuda":
         fast = torch.compile(function, dynamic=False, mode="reduce-overhead")

@@ -100,6 +100,7 @@ def _train_together(
         epoch = found["epoch"]
         training.restore(found["training"])
         observer.restore(found["observer"])
+        del found  # it is as large as the weights and both moments
         print(f"going on after epoch {epoch} of {settings.epochs}", flush=True)
 
     def state() -> dict[str, Any]:

@@ -118,7 +118,7 @@ def start(settings: Settings, dataset: Dataset, device: torch.device) -> Trainin
 
     def ask(sentences: torch.Tensor) -> torch.Tensor:
         query = sentences.clone()
-        query[:, :, -answer:] = mask
+        query[:, :, -answer:].fill_(mask)
         # [M] is no answer: the distribution is over the words of the language.
         return model(query, answer)[..., :mask]
 

@@ -52,8 +52,9 @@ def bytes_per_seed(settings: Settings) -> int:
     if settings.family == "bilinear":
         return 4 * (4 * d**2 + 2 * words * d + 10 * sentences * words)
     parameters = 12 * settings.layers * d**2 + 2 * words * d
-    # Weights and two moments, and at the gradient probe three gradients: more than training's one.
-    weights = 4 * 6 * parameters
+    # Weights and two moments; at the gradient probe three gradients, and meanwhile the memory of
+    # training's own, which CUDA graphs keep to themselves.
+    weights = 4 * 7 * parameters
     read_out = 4 * words * asked_tokens(settings)
     kept = 4 * length * d * 36 * settings.layers  # for the backward pass
     passing = 4 * length * d * 14

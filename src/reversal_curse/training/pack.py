@@ -29,6 +29,8 @@ from reversal_curse.sweep import dataset_directory, run_directory
 
 STOPPED = (75, 128 + signal.SIGINT, 128 + signal.SIGTERM)
 """Exit statuses of a process that was asked to stop: see `interruption.py`."""
+AFTER_A_DEFECT = 70
+"""Exit status of a process that failed in a way nobody foresaw and told of it."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,9 @@ def train_pack(
         waiting = [s for s in waiting if run_directory(s) not in outcomes]
         if status in STOPPED:
             raise Stopped(status, len(points) - len(waiting), len(points))
-        if waiting:  # the process died at the first of those left
+        if waiting and status == AFTER_A_DEFECT:
+            print("the others go on in a fresh process", flush=True)
+        elif waiting:  # the process died at the first of those left
             lost = run_directory(waiting.pop(0))
             outcomes[lost] = f"failed: its process died ({_cause(status)})"
             print(f"{lost}: {outcomes[lost]}", flush=True)
@@ -117,8 +121,8 @@ def _train(
 ) -> int:
     """Train in a process of its own, noting each outcome as it comes.
 
-    Returns its status: 0 at its end, one of STOPPED where it was asked to stop, a negative
-    number for the signal that it died of.
+    Returns its status: 0 at its end, one of STOPPED where it was asked to stop, AFTER_A_DEFECT
+    where it left the rest to another, a negative number for the signal that it died of.
     """
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
@@ -167,7 +171,11 @@ def _work(
     checkpoint_seconds: float,
     sender: Connection,
 ) -> None:
-    """Train grid points one after the other, and send what became of each."""
+    """Train grid points one after the other, and send what became of each.
+
+    After an error that is not about a grid point's settings or files the process ends: what
+    such a one leaves (a GPU's memory, a lost context) must not fail those that come next.
+    """
     # Imported here: torch is not for the process that watches.
     from reversal_curse.training.interruption import Interrupted, Interruption
     from reversal_curse.training.run import run_grid_point
@@ -194,7 +202,8 @@ def _work(
                 print(outcome, file=sys.stderr)
             except Exception as error:
                 traceback.print_exc()
-                outcome = f"failed: {type(error).__name__}"
+                sender.send((run_directory(settings), f"failed: {type(error).__name__}"))
+                sys.exit(AFTER_A_DEFECT)
             sys.stdout.flush()
             sys.stderr.flush()
             sender.send((run_directory(settings), outcome))

@@ -53,6 +53,8 @@ def run_grid_point(
     device = training_device()
     dataset = Dataset.read(dataset_path)
     _check_dataset(dataset, settings, dataset_path)
+    if output.exists() and not output.is_dir():
+        raise UserError(f"{output}: is no directory")
     chosen = execution(settings, Machine.of(device))
     print(
         f"{run_directory(settings)}\n{len(dataset.seeds)} seeds on {device}; {chosen.precision}: "
@@ -62,7 +64,8 @@ def run_grid_point(
     )
     checkpoints = None
     if checkpoint_folder:
-        checkpoints = Checkpoints(checkpoint_folder / run_key(settings), checkpoint_seconds)
+        folder = checkpoint_folder / run_key(settings, device)
+        checkpoints = Checkpoints(folder, checkpoint_seconds)
     with nullcontext(interruption) if interruption else Interruption() as listening:
         tables = train(settings, dataset, device, checkpoints, listening)
     for name, frame in tables.items():
@@ -75,9 +78,13 @@ def run_grid_point(
         checkpoints.clear()
 
 
-def run_key(settings: Settings) -> str:
-    """Name of a run's checkpoints: of its settings, and of the code that data and training had."""
-    content = [settings.model_dump(), DATA_VERSION, TRAINING_VERSION, torch.__version__]
+def run_key(settings: Settings, device: torch.device) -> str:
+    """Name of a run's checkpoints: of its settings, and of the code that data and training had.
+
+    And of the kind of device, whose random streams are no other's.
+    """
+    versions = [DATA_VERSION, TRAINING_VERSION, torch.__version__]
+    content = [settings.model_dump(), *versions, device.type]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]
 
 
