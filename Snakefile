@@ -32,6 +32,7 @@ rule all:
         figure_files(),
         "results/metrics.parquet",
         "results/claims.md",
+        "results/claims.parquet",
 
 
 include: "workflow/rules/data.smk"  # sentences: one file per task and size

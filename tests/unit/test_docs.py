@@ -10,26 +10,22 @@ import types
 
 import duckdb
 import jsonschema
-import numpy as np
 import polars as pl
 import pytest
 import torch
 import yaml
-from matplotlib.figure import Figure
 
 from reversal_curse import registry, schema
+from reversal_curse.cli import main
 from reversal_curse.config import Config
 from reversal_curse.docs import SCHEMA, config_schema, generated_blocks, with_blocks
-from reversal_curse.figures.points import split_points
-from reversal_curse.probes.learner import Learner
 from reversal_curse.randomness import seed_generators
 from reversal_curse.registry import ALL_FIGURES, FIGURES, TASKS
 from reversal_curse.settings import AXES, Settings
 from reversal_curse.sweep import grid_points
 from reversal_curse.tables import TABLES, write_table
-from reversal_curse.tasks.dataset import Dataset, Sentence
 from reversal_curse.training import masked_diffusion
-from reversal_curse.training.loop import Training, train
+from reversal_curse.training.loop import train
 
 
 def test_the_schema_file_is_that_of_the_typed_config(root):
@@ -124,6 +120,27 @@ def test_the_queries_of_the_results_readme_run(root, tmp_path, monkeypatch, caps
     assert "0.25" in capsys.readouterr().out
 
 
+def test_a_block_without_its_markers_is_refused_and_nothing_is_written(root, tmp_path, capsys):
+    for path in (*generated_blocks(), SCHEMA):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text((root / path).read_text())
+    target = tmp_path / "results/README.md"
+    target.write_text(target.read_text().replace("begin table metrics", "begin table of metrics"))
+    (tmp_path / SCHEMA).write_text("old")
+    assert main(["docs", "--root", str(tmp_path)]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"{target}: no place for the block table metrics; write two lines")
+    assert error.count("\n") == 1
+    assert (tmp_path / SCHEMA).read_text() == "old"
+
+
+def test_a_block_is_written_between_two_lines_that_stand_together():
+    text = "a\n<!-- begin x -->\n<!-- end x -->\nb\n"
+    filled = "a\n<!-- begin x -->\nnew\n<!-- end x -->\nb\n"
+    assert with_blocks(text, {"x": "new"}) == filled
+    assert with_blocks(filled, {"x": "new"}) == filled
+
+
 def readme_example(root, heading: str, number: int = 0) -> str:
     section = (root / "README.md").read_text().split(f"### {heading}\n")[1].split("\n##")[0]
     return re.findall(r"```python\n(.*?)```", section, re.DOTALL)[number]
@@ -131,8 +148,6 @@ def readme_example(root, heading: str, number: int = 0) -> str:
 
 def test_the_readmes_family_trains(root, monkeypatch, make_dataset, small_settings):
     module = types.ModuleType("reversal_curse.training.guess")
-    module.__dict__.update(torch=torch, TASKS=TASKS, Settings=Settings, Dataset=Dataset)
-    module.__dict__.update(Training=Training, Learner=Learner)
     exec(readme_example(root, "Adding a family"), module.__dict__)
     monkeypatch.setitem(sys.modules, "reversal_curse.training.guess", module)
     scope = {"Family": registry.Family, "FAMILIES": {}, "TASKS": TASKS}
@@ -147,7 +162,6 @@ def test_the_readmes_family_trains(root, monkeypatch, make_dataset, small_settin
 
 def test_the_readmes_task_can_be_learned(root, monkeypatch, make_dataset, small_settings):
     module = types.ModuleType("reversal_curse.tasks.copying")
-    module.__dict__.update(np=np, Sentence=Sentence, Settings=Settings)
     exec(readme_example(root, "Adding a task"), module.__dict__)
     monkeypatch.setitem(sys.modules, "reversal_curse.tasks.copying", module)
     scope = {"Task": registry.Task, "TASKS": {}}
@@ -161,7 +175,6 @@ def test_the_readmes_task_can_be_learned(root, monkeypatch, make_dataset, small_
 
 def test_the_readmes_probe_measures(root, monkeypatch, make_dataset, small_settings):
     module = types.ModuleType("reversal_curse.probes.head_norm")
-    module.__dict__.update(pl=pl, Learner=Learner)
     exec(readme_example(root, "Adding a probe"), module.__dict__)
     monkeypatch.setitem(sys.modules, "reversal_curse.probes.head_norm", module)
     scope = {"Probe": registry.Probe, "PROBES": {}, "pl": pl} | vars(schema)
@@ -189,7 +202,7 @@ def test_the_readmes_masking_arm_masks(root):
 
 
 def test_the_readmes_figure_draws(root):
-    scope = {"pl": pl, "Figure": Figure, "split_points": split_points}
+    scope: dict = {}
     exec(readme_example(root, "Adding a figure"), scope)
     point = {axis: getattr(Settings(), axis) for axis in AXES} | {"settings": "abc"}
     rows = [

@@ -12,11 +12,7 @@ rule aggregate_metrics:
     input:
         [f"results/runs/{directory}/metrics.parquet" for directory in POINTS],
     output:
-        report(
-            "results/metrics.parquet",
-            caption="../report/metrics.rst",
-            category="tables",
-        ),
+        "results/metrics.parquet",
     log:
         "results/logs/aggregate/metrics.log",
     priority: FIRST
@@ -26,7 +22,7 @@ rule aggregate_metrics:
     params:
         config=CONFIG.only(*SWEEPS).to_json(),
     message:
-        f"gather metrics of all {len(POINTS)} grid points"
+        f"gather metrics of all grid points ({len(POINTS)})"
     shell:
         "python -m reversal_curse aggregate --config {params.config:q} --table metrics "
         "--runs results/runs --output {output:q} > {log:q} 2>&1"

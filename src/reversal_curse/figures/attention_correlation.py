@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from reversal_curse.analysis import LAST, rotary_correlation, score_correlations
+from reversal_curse.figures.curves import draw_mean_and_band
 from reversal_curse.figures.dots import draw_dots
 from reversal_curse.figures.points import seed_phrase, split_points, values_of
 from reversal_curse.figures.style import (
@@ -66,8 +67,8 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
         figure,
         "scores of the masked token for the known entity, in “[M] is B” (forward) and “B is [M]” "
         "(reverse), before the softmax; correlation over the facts of a seed, mean over layers and "
-        f"heads\ndots: {seed_phrase(attention)}, bars: mean; a: every fact and seed, centred and "
-        "scaled by head",
+        f"heads\ndots: {seed_phrase(attention)}, bars and lines: mean, bands: one standard "
+        "deviation; a: every fact and seed, centred and scaled by head",
     )
     return figure
 
@@ -99,22 +100,25 @@ def _draw_scores(ax: Axes, attention: pl.DataFrame) -> None:
     dim = one["embed_dim"][0] // one["heads"][0]
     arm = MASKINGS[one["masking"][0]].label
     ax.set_title(f"masked: {arm}; {encoding}, D = {one['displacement'][0]}, d$_h$ = {dim}")
+    bottom, top = ax.get_ylim()
+    ax.set_ylim(bottom, top + 0.2 * (top - bottom))  # the legend stands above the dots
     ax.legend(loc="upper left", handletextpad=0.1)
 
 
 def _draw_training(ax: Axes, correlations: pl.DataFrame) -> None:
-    """Mean correlation over seeds along training, at the largest heads."""
+    """Mean and standard deviation of the correlation over seeds, at the largest heads."""
     table = correlations.filter(pl.col("head_dim") == pl.col("head_dim").max())
     displacements = sorted(table["displacement"].unique())
     for displacement, colour in shades(displacements).items():
         part = table.filter(pl.col("displacement") == displacement)
         encodings = values_of(part, "pos_encoding")
         for _, one in split_points(part, ["pos_encoding"]):
-            mean = one.group_by("epoch").agg(pl.col("correlation").mean()).sort("epoch")
             encoding = one["pos_encoding"][0]
-            ax.plot(
-                mean["epoch"],
-                mean["correlation"],
+            draw_mean_and_band(
+                ax,
+                one,
+                "correlation",
+                band=0.1,  # up to six of them overlap
                 color=colour,
                 linestyle=ENCODING_STYLES[encoding],
                 marker=ENCODING_MARKERS[encoding],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import polars as pl
 from matplotlib.axes import Axes
@@ -22,6 +23,7 @@ from reversal_curse.figures.style import (
 )
 
 WORD_STYLE = (0, (4, 1.5))
+BAND = 0.2  # opacity
 LONG_TITLE = 32  # characters; longer ones take two lines
 
 
@@ -62,23 +64,45 @@ def nll_panels(metrics: pl.DataFrame, with_words: bool = False) -> Figure:
     label_panels(axes[: len(panels)])
     _legend(figure, with_words, split_names(metrics["task"].unique().to_list()))
     note = f"line: mean of {seed_phrase(metrics)}; band: one standard deviation"
-    footnote(figure, note + ("; chance levels: of one token" if with_words else ""))
+    footnote(figure, note + (_chance_levels(metrics) if with_words else ""))
     return figure
+
+
+def _chance_levels(metrics: pl.DataFrame) -> str:
+    """What the chance levels are of; a class may be known by a token that its words share."""
+    of_words = metrics["task"].is_in(["chain_related"])
+    if of_words.all():
+        return "\nchance, vocabulary: of one token; chance, entity class: of the whole word"
+    return "; chance levels: of one token"
 
 
 def draw_nll(ax: Axes, table: pl.DataFrame, column: str, style: object = "-") -> None:
     """Mean and standard deviation over seeds of one loss column, for both splits."""
-    summary = (
-        table.group_by("split", "epoch")
-        .agg(pl.col(column).mean().alias("mean"), pl.col(column).std().fill_null(0.0).alias("sd"))
-        .sort("epoch")
-    )
     for split, colour in COLOURS.items():
-        part = summary.filter(pl.col("split") == split)
-        mean, sd, epoch = part["mean"].to_numpy(), part["sd"].to_numpy(), part["epoch"].to_numpy()
+        part = table.filter(pl.col("split") == split)
         width = 2.2 if split == "train" else 1.2  # both show where they coincide
-        ax.plot(epoch, mean, color=colour, linestyle=style, linewidth=width)
-        ax.fill_between(epoch, mean - sd, mean + sd, color=colour, alpha=0.25, linewidth=0)
+        draw_mean_and_band(ax, part, column, color=colour, ls=style, lw=width)
+
+
+def draw_mean_and_band(
+    ax: Axes, table: pl.DataFrame, column: str, band: float = BAND, **line: Any
+) -> None:
+    """A column against the epoch: its mean over seeds, and one standard deviation around it.
+
+    `band` is the opacity of the latter.
+    """
+    value = pl.col(column)
+    summary = (
+        table.group_by("epoch")
+        .agg(mean=value.mean(), sd=value.std().fill_null(0.0))
+        .sort("epoch")
+        .select(
+            "epoch", "mean", low=pl.col("mean") - pl.col("sd"), high=pl.col("mean") + pl.col("sd")
+        )
+    )
+    epoch, mean, low, high = (part.to_numpy() for part in summary)
+    (drawn,) = ax.plot(epoch, mean, **line)
+    ax.fill_between(epoch, low, high, color=drawn.get_color(), alpha=band, linewidth=0)
 
 
 def draw_chance(ax: Axes, table: pl.DataFrame) -> None:

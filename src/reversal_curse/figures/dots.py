@@ -13,5 +13,6 @@ def draw_dots(ax: Axes, place: float, values: pl.Series, colour: str, marker: st
     if not len(finite):
         return
     spread = np.linspace(-0.06, 0.06, len(finite)) if len(finite) > 1 else np.zeros(1)
-    ax.plot(place + spread, finite, marker, color=colour, ms=3.2, alpha=0.45, mew=0)
     ax.plot([place - 0.085, place + 0.085], [finite.mean()] * 2, color=colour, lw=2)
+    edge = {"mec": "white", "mew": 0.4}  # so that dots on the bar are seen
+    ax.plot(place + spread, finite, marker, color=colour, ms=3.6, alpha=0.6, **edge)

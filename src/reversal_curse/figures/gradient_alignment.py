@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
+from reversal_curse.figures.curves import draw_mean_and_band
 from reversal_curse.figures.dots import draw_dots
 from reversal_curse.figures.points import seed_phrase, split_points, values_of
 from reversal_curse.figures.style import (
@@ -52,8 +53,9 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
         figure,
         "cosine of the gradients of one fact, forward ([M] is B; autoregressive: A is ?) and "
         "reverse (B is ?), mean over five facts\n"
-        f"a: mean of {seed_phrase(gradients)}; thin: the reverse question with another fact's "
-        "answer; b: mean over training, dots: seeds, crosses: another fact's answer\n"
+        f"a: mean of {seed_phrase(gradients)}, band: one standard deviation, thin: the reverse "
+        "question with another fact's answer; b: mean over training, dots: seeds, crosses: another "
+        "fact's answer\n"
         "c: change of the reverse loss by a step along the forward gradient that lowers the "
         "forward loss by 1 %; every look at every seed; dashed: equal",
     )
@@ -64,9 +66,9 @@ def _draw_cosine(ax: Axes, whole: pl.DataFrame) -> None:
     for _, point in split_points(whole, ["family", "pos_encoding"]):
         colour = FAMILY_COLOURS[point["family"][0]]
         style = ENCODING_STYLES[point["pos_encoding"][0]]
-        mean = point.group_by("epoch").agg(pl.col("cosine", "cosine_control").mean()).sort("epoch")
-        ax.plot(mean["epoch"], mean["cosine"], color=colour, ls=style)
-        ax.plot(mean["epoch"], mean["cosine_control"], color=colour, ls=style, lw=0.5)
+        draw_mean_and_band(ax, point, "cosine", color=colour, ls=style)
+        control = point.group_by("epoch").agg(pl.col("cosine_control").mean()).sort("epoch")
+        ax.plot(control["epoch"], control["cosine_control"], color=colour, ls=style, lw=0.5)
     ax.axhline(0, color=REFERENCE, lw=0.6)
     ax.set_xscale("symlog", linthresh=1)
     ax.set_xlim(left=0)
@@ -76,9 +78,13 @@ def _draw_cosine(ax: Axes, whole: pl.DataFrame) -> None:
 
 
 def _draw_groups(ax: Axes, gradients: pl.DataFrame, families: list[str]) -> None:
-    """Mean over training, of the relative encodings where there are some."""
-    relative = gradients.filter(pl.col("pos_encoding").is_in(["rotary", "alibi"]))
-    table = gradients if relative.is_empty() else relative
+    """Mean over training, at one positional encoding: rotary where it is there.
+
+    With ALiBi or without positions both layouts of a fact are one to an encoder.
+    """
+    encodings = values_of(gradients, "pos_encoding")
+    encoding = "rotary" if "rotary" in encodings else encodings[-1]
+    table = gradients.filter(pl.col("pos_encoding") == encoding)
     present = [group for group in GROUPS if group in set(table["group"])]
     offsets = np.linspace(-0.18, 0.18, len(families)) if len(families) > 1 else [0.0]
     for place, group in enumerate(present):
@@ -92,8 +98,7 @@ def _draw_groups(ax: Axes, gradients: pl.DataFrame, families: list[str]) -> None
                 ax.plot(place + offset, control, "x", color=REFERENCE, ms=4, mew=0.9)
     ax.axhline(0, color=REFERENCE, lw=0.6)
     ax.set_xticks(range(len(present)), present, rotation=30, ha="right")
-    encodings = sorted(axis_label("pos_encoding", e).split()[0] for e in set(table["pos_encoding"]))
-    ax.set_title(f"by group of parameters; {' and '.join(encodings)}")
+    ax.set_title(f"by group of parameters; {axis_label('pos_encoding', encoding)}")
     ax.set_ylabel("cosine, mean over training")
 
 

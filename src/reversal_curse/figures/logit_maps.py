@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from reversal_curse.analysis import logit_contrast
 from reversal_curse.figures.points import mean_and_spread, seed_phrase, split_points
-from reversal_curse.figures.style import PANEL_WIDTH, footnote
+from reversal_curse.figures.style import PANEL_WIDTH, footnote, label_panels
 
 READOUTS = {"entity": "entity alone", "entity_relation": "entity and relation"}
 # Per task the rows of maps, and in each the title of every group.
@@ -62,6 +62,7 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
                 ax.set_title(title)
         row[0].set_ylabel(name)
         figure.colorbar(image, ax=row, shrink=0.8, pad=0.01, label="logit (nats)")
+    label_panels(list(axes.flat))
     footnote(
         figure,
         "columns: candidates in the order of the queries, so right answers lie on the diagonal\n"

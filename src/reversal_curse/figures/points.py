@@ -79,5 +79,5 @@ def mean_and_spread(values: pl.Series | list[float], digits: int = 1) -> str:
     """`mean ± standard deviation`, or the mean alone where there is one value."""
     series = pl.Series(values, dtype=pl.Float64)
     mean = round(series.mean(), digits) + 0.0  # no negative zero
-    text = f"{mean:.{digits}f}"
+    text = f"{mean:.{digits}f}".replace("-", "−")
     return text if len(series) == 1 else f"{text} ± {series.std():.{digits}f}"

@@ -47,6 +47,8 @@ class Observer:
             if epoch in epochs:
                 frame = probe(self.learner).with_columns(epoch=pl.lit(epoch))
                 self.frames[name].append(TABLES[name].conform(frame))
+                # What a probe leaves in PyTorch's keeping, the recording of CUDA graphs cannot use.
+                torch.cuda.empty_cache()
 
     def state(self) -> dict[str, Any]:
         """Everything seen so far, the probes' tables as bytes."""
