@@ -82,7 +82,8 @@ CLAIMS = (
     Claim(
         id="relative_positions_needed",
         paper="P2, ablation",
-        statement="Reverse queries need relative positions: without them they stay a guess.",
+        statement="In masked diffusion reverse queries need relative positions: without them they "
+        "stay a guess.",
         figure="diffusion_vs_autoregressive",
         measures=ABOVE,
         effect=worst_over_points(ABOVE_CLASS_CHANCE, DIFFUSION & ~RELATIVE, 2, once_learned=True),
@@ -94,8 +95,8 @@ CLAIMS = (
     Claim(
         id="any_order_needed",
         paper='P2 ("needs any-order masking"), read literally by us',
-        statement="Reverse queries need masking in any order: masking the first entity alone, or "
-        "either entity, leaves them a guess.",
+        statement="In masked diffusion reverse queries need masking in any order: masking the "
+        "first entity alone, or either entity, leaves them a guess.",
         figure="diffusion_masking",
         measures=ABOVE,
         effect=worst_over_points(ABOVE_CLASS_CHANCE, _arm("subject", "either"), 2),
@@ -107,8 +108,8 @@ CLAIMS = (
     Claim(
         id="masking_subject_transfers",
         paper="P2, mechanism; the arm is ours",
-        statement="Under rotary positions, training on `[M] is B` alone transfers to the layout "
-        "`B is [M]`, with one relation token or several.",
+        statement="In masked diffusion with rotary positions, training on `[M] is B` alone "
+        "transfers to the layout `B is [M]`, with one relation token or several.",
         figure="diffusion_masking",
         measures=ACCURACY,
         effect=worst_over_points(
@@ -120,7 +121,8 @@ CLAIMS = (
     Claim(
         id="masking_object_does_not",
         paper="P2, mechanism; the arm is ours",
-        statement="Where only the last entity is ever masked, reverse queries are not answered.",
+        statement="In masked diffusion where only the last entity is ever masked, reverse queries "
+        "are not answered.",
         figure="diffusion_masking",
         measures=ABOVE,
         effect=worst_over_points(ABOVE_CLASS_CHANCE, _arm("object"), once_learned=True),
@@ -130,8 +132,8 @@ CLAIMS = (
     Claim(
         id="masking_any_order",
         paper="P2, main claim",
-        statement="With rotary positions and tokens masked in any order, reverse queries are "
-        "answered.",
+        statement="In masked diffusion with rotary positions and tokens masked in any order, "
+        "reverse queries are answered.",
         figure="diffusion_masking",
         measures=ACCURACY,
         effect=worst_over_points(
@@ -146,8 +148,9 @@ CLAIMS = (
     Claim(
         id="masking_any_order_far",
         paper="P2, main claim; the distance is ours",
-        statement="With rotary positions and tokens masked in any order, reverse queries are "
-        "answered also where several relation tokens stand between the entities.",
+        statement="In masked diffusion with rotary positions and tokens masked in any order, "
+        "reverse queries are answered also where several relation tokens stand between the "
+        "entities.",
         figure="diffusion_masking",
         measures=ACCURACY,
         effect=worst_over_points(

@@ -68,8 +68,8 @@ CLAIMS = (
     Claim(
         id="one_layer_seen_rate",
         paper="P1, section 4, reversal theorem",
-        statement="In the end what is trained is learned at the rate c = 1 of that bound: 1 - p "
-        "falls as (M - 1) / (M eta_Y t / N).",
+        statement="In the end what is trained is learned at the rate c = 1: 1 - p falls as "
+        "(M - 1) / (M eta_Y t / N).",
         figure="one_layer_bounds",
         measures="0.05 minus the distance of c from 1 after the last step",
         effect=_bounds("reversal", 0.05 - (pl.col("exponent") - 1).abs(), SEEN, LAST),

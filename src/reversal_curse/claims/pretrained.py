@@ -99,7 +99,7 @@ CLAIMS = (
         id="pretrained_diffusion_ahead",
         paper=PAPER,
         statement="On `B is A`, pretrained masked-diffusion models that learned `A is B` are ahead "
-        "of autoregressive ones.",
+        "of autoregressive ones that learned it.",
         figure="pretrained_reversal",
         measures=f"{MARGIN}: of the worst masked-diffusion model minus that of the best causal one",
         effect=_advantage,

@@ -89,11 +89,13 @@ def train_pack(
         else:
             waiting.append(settings)
     while waiting:
+        before = len(waiting)
         status = _train(waiting, place, threads, checkpoint_seconds, outcomes)
         waiting = [s for s in waiting if run_directory(s) not in outcomes]
         if status in STOPPED:
-            raise Stopped(status, len(points) - len(waiting), len(points))
-        if waiting and status == AFTER_A_DEFECT:
+            done = sum(outcome == TRAINED for outcome in outcomes.values())
+            raise Stopped(status, done, len(points))
+        if waiting and status == AFTER_A_DEFECT and len(waiting) < before:
             print("the others go on in a fresh process", flush=True)
         elif waiting:  # the process died at the first of those left
             lost = run_directory(waiting.pop(0))
@@ -141,7 +143,8 @@ def _train(
             outcomes[directory] = outcome
             print(f"{directory}: {outcome}, after {time.monotonic() - started:.1f} s", flush=True)
         process.join()
-    if asked and process.exitcode == -asked[-1]:  # between two grid points, or a second signal
+    if asked and process.exitcode not in (0, *STOPPED):
+        # Between two grid points, while it started or failed, or with a second signal.
         return 128 + asked[-1]
     return process.exitcode
 
