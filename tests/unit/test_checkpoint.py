@@ -21,6 +21,7 @@ from reversal_curse.training.interruption import (
     job_end,
 )
 from reversal_curse.training.loop import train
+from reversal_curse.training.run import run_key
 from stopping import StopAfter
 
 CPU = torch.device("cpu")
@@ -97,6 +98,30 @@ def test_a_damaged_checkpoint_is_left_out_and_the_run_ends_the_same(
     assert ("going on after epoch 5" in output) == (how_many == 1)
     whole = table_bytes(train(settings, dataset, CPU), tmp_path / "whole")
     assert table_bytes(tables, tmp_path / "again") == whole
+
+
+def test_memory_that_runs_out_is_no_damage(
+    small_settings, make_dataset, tmp_path, capfd, monkeypatch
+):
+    """The states are whole, and the next attempt may have a larger GPU."""
+    *_, checkpoints = saved(small_settings, make_dataset, tmp_path)
+    kept = files(checkpoints)
+
+    def load(*given, **more):
+        raise torch.OutOfMemoryError("a GPU that is too small")
+
+    monkeypatch.setattr(torch, "load", load)
+    with pytest.raises(torch.OutOfMemoryError):
+        checkpoints.newest(CPU)
+    assert files(checkpoints) == kept
+    assert "damaged" not in capfd.readouterr().err
+
+
+def test_checkpoints_of_a_gpu_are_not_taken_up_on_a_cpu(small_settings):
+    """The random streams of the one are not those of the other."""
+    settings = small_settings()
+    assert run_key(settings, torch.device("cuda", 0)) != run_key(settings, CPU)
+    assert run_key(settings, torch.device("cuda", 0)) == run_key(settings, torch.device("cuda", 1))
 
 
 class Evil:
