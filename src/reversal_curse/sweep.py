@@ -10,7 +10,7 @@ from functools import cache
 
 from reversal_curse.config import DEFAULT_VARIANT, Config, Sweep
 from reversal_curse.errors import ConfigError
-from reversal_curse.registry import FAMILIES, FIGURES, TASK_AXES, TASKS, run_tables
+from reversal_curse.registry import FAMILIES, FIGURES, TASKS, run_tables, uses
 from reversal_curse.settings import AXES, FIXED, HASH_BASELINE, Settings
 
 # What a family lacks takes this value, so that no point is trained twice.
@@ -113,11 +113,6 @@ def canonical(values: dict) -> Settings:
 
 
 @cache
-def uses(family: str, task: str) -> frozenset[str]:
-    """The settings that mean something to a family trained on a task."""
-    return FAMILIES[family].uses - (TASK_AXES - TASKS[task].uses)
-
-
 def check_trainable(settings: Settings, where: str) -> None:
     """Refuse combinations that no model or dataset can have."""
     uses = FAMILIES[settings.family].uses

@@ -22,9 +22,9 @@ from reversal_curse.claims import (
 from reversal_curse.claims.claim import NOT_TESTED, Claim, Tables, judge
 from reversal_curse.config import Config
 from reversal_curse.provenance import commit
-from reversal_curse.registry import PRETRAINED_TABLES
+from reversal_curse.registry import PRETRAINED_TABLES, uses
 from reversal_curse.settings import AXES, Settings
-from reversal_curse.sweep import sweep_points, uses
+from reversal_curse.sweep import sweep_points
 from reversal_curse.tables import TABLES, read_aggregated, read_table, write_table
 
 GROUPS = {

@@ -141,8 +141,8 @@ CLAIMS = (
         effect=_closed_form_slope,
         threshold=0.5,
         because="one half: nearer to the theory than to no dependence",
-        note="rho(D) takes values from 0.58 to 0.75 only, and every "
-        "correlation is one over twenty facts.",
+        note="rho(D) takes values from 0.58 to 0.75 only, and every correlation is one over twenty "
+        "facts.",
     ),
     Claim(
         id="scores_correlated_untrained",

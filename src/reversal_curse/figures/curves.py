@@ -70,8 +70,7 @@ def nll_panels(metrics: pl.DataFrame, with_words: bool = False) -> Figure:
 
 def _chance_levels(metrics: pl.DataFrame) -> str:
     """What the chance levels are of; a class may be known by a token that its words share."""
-    of_words = metrics["task"].is_in(["chain_related"])
-    if of_words.all():
+    if set(metrics["task"]) == {"chain_related"}:
         return "\nchance, vocabulary: of one token; chance, entity class: of the whole word"
     return "; chance levels: of one token"
 

@@ -15,7 +15,7 @@ from reversal_curse.figures.points import (
     without_diverged,
 )
 from reversal_curse.figures.style import footnote
-from reversal_curse.registry import FAMILIES
+from reversal_curse.registry import uses
 
 ROW_AXES = ("layers", "heads", "embed_dim")
 COLUMN_AXES = ("vocab_size", "entity_length", "pos_encoding")
@@ -35,7 +35,7 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
     """One heat map per family (and per task and variant, where they vary)."""
     gaps = reversal_gap(tables["metrics"])
     outer = [axis for axis in varying_axes(gaps) if axis not in (*ROW_AXES, *COLUMN_AXES)]
-    inner = [axis for axis in (*ROW_AXES, *COLUMN_AXES) if _varies(gaps, axis)]
+    inner = [axis for axis in (*ROW_AXES, *COLUMN_AXES) if len(_values(gaps, axis)) > 1]
     panels = [(label, *_cells(table, inner)) for label, table in split_points(gaps, outer)]
     heights = [len(rows) for _, rows, *_ in panels]
     widths = [len(columns) for _, _, columns, *_ in panels]
@@ -77,13 +77,10 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
     return figure
 
 
-def _with_axis(axis: str) -> pl.Expr:
-    """Grid points whose family has the axis; in others it is no more than a canonical value."""
-    return pl.col("family").is_in([name for name, one in FAMILIES.items() if axis in one.uses])
-
-
-def _varies(table: pl.DataFrame, axis: str) -> bool:
-    return table.filter(_with_axis(axis))[axis].n_unique() > 1
+def _values(table: pl.DataFrame, axis: str) -> set:
+    """The values of an axis where it means something; elsewhere there is only a canonical one."""
+    points = table.select("family", "task", value=axis).unique()
+    return {value for family, task, value in points.rows() if axis in uses(family, task)}
 
 
 def _cells(
@@ -91,9 +88,9 @@ def _cells(
 ) -> tuple[list[str], list[str], np.ndarray, dict[tuple[int, int], str]]:
     """Row labels, column labels, mean gaps (NaN where there is none), and the cells' texts.
 
-    Labels say the `varying` axes, those of all panels, as far as this one's family has them.
+    Labels say the `varying` axes, those of all panels, as far as this one has them.
     """
-    said = [axis for axis in varying if table.filter(_with_axis(axis)).height]
+    said = [axis for axis in varying if _values(table, axis)]
     row_axes = [axis for axis in ROW_AXES if axis in said]
     column_axes = [axis for axis in COLUMN_AXES if axis in said]
     rows = [label for label, _ in split_points(table, row_axes)]

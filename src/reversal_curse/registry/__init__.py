@@ -5,7 +5,7 @@ is imported until it is asked for, so that reading a config loads neither torch 
 matplotlib.
 """
 
-from reversal_curse.registry.families import FAMILIES, Family
+from reversal_curse.registry.families import FAMILIES, Family, uses
 from reversal_curse.registry.figures import (
     ALL_FIGURES,
     FIGURES,
@@ -33,4 +33,5 @@ __all__ = [
     "Probe",
     "Task",
     "run_tables",
+    "uses",
 ]

@@ -75,3 +75,8 @@ FAMILIES = {
         tasks=("reversal",),
     ),
 }
+
+
+def uses(family: str, task: str) -> frozenset[str]:
+    """The settings that mean something to a family trained on a task."""
+    return FAMILIES[family].uses - (TASK_AXES - TASKS[task].uses)
