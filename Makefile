@@ -25,11 +25,11 @@ $(VENV)/installed-test: $(VENV)/installed
 	@touch $@
 
 figures: env ## train the sweep of CONFIG and render every figure
-	@$(BIN)/python -m reversal_curse plan --config $(CONFIG) --runs results/trained
+	@$(BIN)/python -m reversal_curse plan $(CONFIG)
 	$(BIN)/snakemake --configfile $(CONFIG)
 
 plan: env ## what is trained and what is waiting
-	@$(BIN)/python -m reversal_curse plan --config $(CONFIG) --runs results/trained
+	@$(BIN)/python -m reversal_curse plan $(CONFIG)
 
 test: $(VENV)/installed-test lint ## everything that must hold, in a few minutes
 	$(BIN)/python -m pytest -n 2
@@ -59,7 +59,7 @@ format: $(VENV)/installed-test ## rewrite sources in the house format
 	$(BIN)/snakefmt Snakefile workflow
 
 docs: env ## regenerate the config schema and the tables of the READMEs
-	$(BIN)/python -m reversal_curse docs
+	$(BIN)/python docs/generate.py
 
 clean: ## forget the environment; results are kept
 	rm -rf $(VENV)

@@ -29,16 +29,18 @@ rule all:
     "Everything: every figure of the config, the table of all metrics, the ledger of claims."
     default_target: True
     input:
+        lambda wildcards: reports(POINTS),
         figure_files(),
-        "results/metrics.parquet",
-        "results/claims.md",
-        "results/claims.parquet",
+        f"{OWN}/metrics.parquet",
+        f"{OWN}/points.parquet",
+        f"{OWN}/claims.md",
+        f"{OWN}/claims.parquet",
 
 
 include: "workflow/rules/data.smk"  # sentences: one file per task and size
-include: "workflow/rules/train.smk"  # one job per grid point, all seeds in it
+include: "workflow/rules/train.smk"  # jobs: all seeds of several small grid points
 include: "workflow/rules/pretrained.smk"  # models of others, before and after fine-tuning
-include: "workflow/rules/aggregate.smk"  # one table per sweep, and one of everything
-include: "workflow/rules/figures.smk"  # PDF and PNG
+include: "workflow/rules/aggregate.smk"  # every evaluation, and a row per grid point
+include: "workflow/rules/figures.smk"  # a plot applied to a sweep
 include: "workflow/rules/claims.smk"  # the ledger: what holds of what the papers say
 include: "workflow/rules/plan.smk"  # what is trained and what is waiting

@@ -8,12 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from reversal_curse.settings import Settings
-from reversal_curse.sweep import canonical
-from reversal_curse.tables import TABLES, write_table
+from reversal_curse.config.settings import DEFAULTS, Settings, settle
 from reversal_curse.tasks.dataset import Dataset, generate_dataset
 
 ROOT = Path(__file__).parent.parent
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # two trainings at a time share the cores
 # Where transformers copies the code of a checkpoint to; it asks when it is imported.
 os.environ["HF_MODULES_CACHE"] = f"{tempfile.gettempdir()}/reversal-curse-tests-{os.getuid()}"
 
@@ -40,7 +39,7 @@ def small_settings():
             "learning_rate": 0.003,
             **overrides,
         }
-        return canonical(Settings(**values).model_dump())
+        return settle({**DEFAULTS, **values})
 
     return make
 
@@ -55,16 +54,12 @@ def nvidia_smi(tmp_path) -> Path:
     return program.parent
 
 
-@pytest.fixture
-def make_dataset(tmp_path):
-    """Write and read back the dataset of some settings; optionally of some seeds only."""
+@pytest.fixture(scope="session")
+def make_dataset():
+    """The dataset of some settings; optionally of some seeds only."""
 
     def make(settings: Settings, seeds: list[int] | None = None) -> Dataset:
         frame = generate_dataset(settings)
-        if seeds is not None:
-            frame = frame.filter(frame["seed"].is_in(seeds))
-        path = tmp_path / f"dataset-{len(list(tmp_path.iterdir()))}.parquet"
-        write_table(path, frame, TABLES["dataset"])
-        return Dataset.read(path)
+        return Dataset.of(frame if seeds is None else frame.filter(frame["seed"].is_in(seeds)))
 
     return make

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import torch
 import transformers
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
+
+from reversal_curse.pretrained.checkpoint import code_digest, find_checkpoint
+from reversal_curse.pretrained.entry import PretrainedModel
+from reversal_curse.pretrained.facts import Questions, read_facts
+from reversal_curse.pretrained.loading import Loaded, from_folder, load
 
 FACTS = 12
 CLASS = 20
@@ -74,6 +80,21 @@ def save_causal(folder: Path, width: int = 64) -> Path:
     torch.manual_seed(0)
     transformers.LlamaForCausalLM(config).save_pretrained(folder)
     return folder
+
+
+def load_tiny(
+    folder: Path, kind: str = "masked_diffusion", save: Any = None, **keys: Any
+) -> tuple[Loaded, Questions]:
+    """A tiny untrained model of some kind below a folder, with its facts as questions."""
+    save = save or (save_causal if kind == "causal" else save_masked)
+    path = save(folder / f"model{len(list(folder.iterdir()))}")
+    given = {"steps": 0, "learning_rate": 3e-3, "batch_size": 64, "facts": write_facts(folder)}
+    if "trust_remote_code" in keys:
+        given["revision"] = code_digest(path)
+    entry = PretrainedModel(**{"name": "tiny", "kind": kind, "path": str(path), **given, **keys})
+    checkpoint = find_checkpoint(entry)
+    tokenizer = from_folder(checkpoint)
+    return load(checkpoint, tokenizer), Questions.of(read_facts(entry.facts), tokenizer)
 
 
 def change_config(folder: Path, **changed: object) -> None:

@@ -1,3 +1,23 @@
-"""The reversal curse, measured: tasks, models, training, probes and figures."""
+"""The reversal curse, measured: tasks, models, training, probes and figures.
 
-__version__ = "0.1.0"
+In a notebook:
+
+    import reversal_curse as rc
+    run = rc.train(family="gpt", layers=1, heads=1, embed_dim=20, epochs=50, seeds=2)
+    run.metrics                # a polars table, with all settings as columns
+    rc.draw("curves", run)     # a matplotlib Figure
+"""
+
+from typing import Any
+
+__version__ = "0.2.0"
+__all__ = ["Run", "draw", "load", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    """Load the notebook's functions when they are asked for: the Snakefile needs none."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from reversal_curse import notebook
+
+    return getattr(notebook, name)

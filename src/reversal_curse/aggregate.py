@@ -1,26 +1,59 @@
-"""Gather the runs of grid points into one table, lazily."""
-
-from __future__ import annotations
+"""Gather the runs of a config: every evaluation, and every grid point as one row."""
 
 from pathlib import Path
+from typing import Any
 
-from reversal_curse.config import Config
-from reversal_curse.errors import UserError
-from reversal_curse.sweep import runs_with_table
-from reversal_curse.tables import TABLES, aggregated, scan_runs, write_table
+import polars as pl
+
+from reversal_curse.analysis import final_by_seed
+from reversal_curse.config.file import Config
+from reversal_curse.config.grid import CARD, read_sweeps
+from reversal_curse.config.settings import NAMES, Settings
+from reversal_curse.tables import TABLES, check_trained, gathered, scan_runs, write_table
 
 
-def aggregate(config: Config, table: str, runs: Path, output: Path) -> int:
-    """Write `table` over all grid points of `config`; returns the number of runs.
+def aggregate(config: Config, results: Path, metrics: Path, points: Path) -> int:
+    """Write the tables `metrics` and `points` of all grid points; returns their number.
 
-    Raises UserError where the config has no run with such a table, or where one is missing.
+    `metrics` has a column for each setting that the config sets, and those of a run's path.
+    Raises UserError where a run is missing, or was trained with other settings or code.
     """
-    paths = [runs / directory / f"{table}.parquet" for directory in runs_with_table(config, table)]
-    if not paths:
-        names = ", ".join(sweep.name for sweep in config.sweeps)
-        raise UserError(f"no grid point of {names} writes the table {table}")
-    for path in paths:
-        if not path.exists():
-            raise UserError(f"{path}: missing; train it first")
-    write_table(output, scan_runs(paths, table), aggregated(TABLES[table]))
-    return len(paths)
+    grid = {run: s for sweep in read_sweeps(config).values() for run, s in sweep.points.items()}
+    runs = results / "runs"
+    records = [{"run": run, **_measured(runs / run, s)} for run, s in grid.items()]
+    shown = [name for name in NAMES if name in {*CARD, *config.settings_given()}]
+    frame = scan_runs(grid, "metrics", runs, shown)
+    write_table(metrics, frame, gathered(TABLES["metrics"], shown))
+    last = _last_values(scan_runs(grid, "metrics", runs))
+    table = last.join(pl.DataFrame(records), on="run", how="left", maintain_order="left")
+    write_table(points, TABLES["points"].conform(table), TABLES["points"])
+    return len(grid)
+
+
+def _last_values(metrics: pl.LazyFrame) -> pl.DataFrame:
+    """One row per grid point: its settings, and mean and spread over seeds after the last epoch."""
+    last = metrics.filter(pl.col("epoch") == pl.col("epochs")).collect(engine="streaming")
+    by_seed = final_by_seed(last)
+    values = [c for c in by_seed.columns if c.startswith(("train_nll", "train_acc", "unseen_"))]
+    return by_seed.group_by("run", maintain_order=True).agg(
+        pl.col(NAMES).first(),
+        pl.col("epoch").first().alias("last_epoch"),
+        pl.col("chance_vocab", "chance_class").first(),
+        pl.col(values).mean(),
+        pl.col(values).std().name.suffix("_sd"),
+    )
+
+
+def _measured(directory: Path, settings: Settings) -> dict[str, Any]:
+    """What `run.json` says of a run; raises UserError where there is no finished run of these."""
+    record = check_trained(directory, settings)
+    return {
+        "seconds": record["wall_seconds"],
+        "device": record["device"],
+        "device_name": record["device_name"],
+        "trained_in": record["precision"],
+        "torch": record["versions"]["torch"],
+        "training_version": record["versions"]["training"],
+        "data_version": record["versions"]["data"],
+        "commit": record["commit"],
+    }

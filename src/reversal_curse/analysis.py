@@ -1,17 +1,13 @@
 """What figures and claims both read off aggregated tables."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np
 import polars as pl
 
-from reversal_curse.settings import AXES
+from reversal_curse.config.settings import NAMES
 
-POINT = [*AXES, "settings"]
-"""Columns that tell grid points apart."""
-LAST = pl.col("epoch") == pl.col("epoch").max().over(POINT)
+LAST = pl.col("epoch") == pl.col("epoch").max().over("run")
 """Rows of every grid point's last look."""
 LEARNED_ACCURACY = 0.95
 LEARNED = (pl.col("train_accuracy") >= LEARNED_ACCURACY) & (
@@ -29,7 +25,8 @@ def final_values(metrics: pl.DataFrame) -> pl.DataFrame:
 def final_by_seed(metrics: pl.DataFrame) -> pl.DataFrame:
     """One row per grid point and seed: `train_` and `unseen_` columns of the last evaluation.
 
-    The measured columns are `nll_token`, `nll_word` and `accuracy`; both chance levels are kept.
+    The measured columns are `nll_token`, `nll_word` and `accuracy`; both chance levels, the
+    settings and the epoch are kept.
     """
     measured = ["nll_token", "nll_word", "accuracy"]
     of_split = [
@@ -37,8 +34,20 @@ def final_by_seed(metrics: pl.DataFrame) -> pl.DataFrame:
         for split in ("train", "unseen")
         for name in measured
     ]
-    chance = [pl.col("chance_class").first(), pl.col("chance_vocab").first()]
-    return final_values(metrics).group_by(*POINT, "seed").agg(*of_split, *chance)
+    kept = pl.col(*_of_point(metrics), "epoch", "chance_class", "chance_vocab").first()
+    keys = ["run", "seed"]
+    return final_values(metrics).group_by(keys, maintain_order=True).agg(kept, *of_split)
+
+
+def _of_point(table: pl.DataFrame) -> list[str]:
+    """The columns of a table that say what a grid point is, beside `run`."""
+    return [name for name in ("label", *NAMES) if name in table.columns]
+
+
+def with_settings(result: pl.DataFrame, table: pl.DataFrame) -> pl.DataFrame:
+    """A result that has the column `run`, with the settings that the table has for it."""
+    points = table.select("run", *_of_point(table)).unique("run", maintain_order=True)
+    return result.join(points, on="run", how="left", maintain_order="left")
 
 
 PAIR = ["embed_dim", "seed", "pair"]
@@ -129,16 +138,17 @@ def rotary_correlation(displacement: int, head_dim: int, rotated: int | None = N
 def one_layer_bounds(sentence_nll: pl.DataFrame) -> pl.DataFrame:
     """What the bounds on the one-layer transformer are about: Zhu et al. 2024, section 4.
 
-    Of the facts of which something is held out, per grid point, seed, epoch (from 1 on),
-    direction and split, the worst over the sentences: `missing`, the largest 1 - p;
+    Of the facts of which something is held out, per grid point (with its settings), seed, epoch
+    (from 1 on), direction and split, the worst over the sentences: `missing`, the largest 1 - p;
     `ratio`, the largest M p; `progress`, M eta_Y t / N; and `exponent`, the largest c with
     which `1 - p <= (M - 1) (M eta_Y t / N)^-c` holds.
     """
     missing = 1 - (-pl.col("nll").max()).exp()
     progress = (pl.col("tokens") * pl.col("learning_rate")).first() * pl.col("epoch").first()
-    return (
+    keys = ["run", "seed", "epoch", "direction", "split"]
+    bounds = (
         sentence_nll.filter(pl.col("pair_split") == "validation", pl.col("epoch") > 0)
-        .group_by(*POINT, "seed", "epoch", "direction", "split")
+        .group_by(keys)
         .agg(
             missing.alias("missing"),
             (pl.col("tokens").first() * (-pl.col("nll").min()).exp()).alias("ratio"),
@@ -151,8 +161,9 @@ def one_layer_bounds(sentence_nll: pl.DataFrame) -> pl.DataFrame:
                 ((pl.col("tokens") - 1) / pl.col("missing")).log() / pl.col("progress").log()
             )
         )
-        .sort(*POINT, "seed", "epoch", "direction", "split")
+        .sort(keys)
     )
+    return with_settings(bounds, sentence_nll)
 
 
 def partner_contrasts(weights: pl.DataFrame) -> pl.DataFrame:
@@ -163,7 +174,7 @@ def partner_contrasts(weights: pl.DataFrame) -> pl.DataFrame:
     """
     partner = pl.col("source") == pl.col("target")
     contrast = pl.col("weight").filter(partner).first() - pl.col("weight").filter(~partner).mean()
-    keys = [*POINT, "seed", "pair_split", "source", "source_role", "target_role"]
+    keys = ["run", "seed", "pair_split", "source", "source_role", "target_role"]
     between = weights.filter(pl.col("source_role") != pl.col("target_role"))
     return between.group_by(keys).agg(contrast.alias("contrast")).drop_nulls().sort(keys)
 
@@ -175,7 +186,7 @@ def asymmetry(weights: pl.DataFrame) -> pl.DataFrame:
     over pairs: 0 for symmetric weights, 1 where one direction has all.
     """
     contrasts = partner_contrasts(weights)
-    keys = [*POINT, "seed", "pair_split"]
+    keys = ["run", "seed", "pair_split"]
     of = {
         name: contrasts.filter(pl.col("source_role") == a, pl.col("target_role") == b)
         for name, a, b in (("ab", "A", "B"), ("ba", "B", "A"))
@@ -192,13 +203,14 @@ def score_correlations(attention: pl.DataFrame) -> pl.DataFrame:
     Returns the grid point, `seed`, `epoch`, `displacement`, `rotated`, `correlation` (NaN for a
     seed that diverged) and `head_dim`.
     """
-    keys = [*POINT, "seed", "epoch", "displacement", "rotated"]
+    keys = ["run", "seed", "epoch", "displacement", "rotated"]
     correlation = pl.corr("score_forward", "score_reverse")
-    return (
+    found = (
         attention.group_by(*keys, "layer", "head")
         .agg(correlation.alias("correlation"))
         .group_by(keys)
         .agg(pl.col("correlation").mean())
-        .with_columns(head_dim=pl.col("embed_dim") // pl.col("heads"))
         .sort(keys)
     )
+    head_dim = pl.col("embed_dim") // pl.col("heads")
+    return with_settings(found, attention).with_columns(head_dim=head_dim)

@@ -1,30 +1,38 @@
-"""`python -m reversal_curse VERB`: the same steps that the Snakemake rules call.
+"""The command line: `reversal-curse COMMAND`, or `python -m reversal_curse COMMAND`.
 
 A `UserError` becomes one line and exit status 1; anything else is a defect of ours and
 keeps its traceback.
 """
 
-from __future__ import annotations
-
 import argparse
-import json
 import sys
 from pathlib import Path
+from typing import Any
 
-from pydantic import BaseModel, ValidationError
-
-from reversal_curse.config import Config
-from reversal_curse.cost import HARDWARE
+from reversal_curse import __version__
+from reversal_curse.config.file import Config, read_value
+from reversal_curse.config.grid import dataset_directory, own_folder, read_sweeps
 from reversal_curse.errors import UserError
 from reversal_curse.pretrained.entry import MEASURED, PretrainedModel
-from reversal_curse.registry import ALL_FIGURES
-from reversal_curse.settings import Settings
-from reversal_curse.sweep import canonical, check_figures, check_trainable
-from reversal_curse.tables import RUN_TABLES, TABLES, write_table
+from reversal_curse.tables import TABLES, write_table
+
+EPILOG = """\
+for people:
+  train      train one grid point here:
+             reversal-curse train layers=1 embed_dim=20 epochs=50 seeds=2 --output my_run
+  draw       draw a plot of runs: reversal-curse draw curves my_run --output curves.pdf
+  plan       what a config trains, what is waiting, and how long it takes:
+             reversal-curse plan config/paper.yaml
+
+steps of the workflow, which its rules call:
+  dataset, train-job, probe-pretrained, gather-pretrained, aggregate, figure, claims
+
+`reversal-curse COMMAND --help` says what a command takes.
+"""
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one verb; returns the exit status."""
+    """Run one command; returns the exit status."""
     options = _parser().parse_args(arguments)
     try:
         options.run(options)
@@ -38,94 +46,63 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m reversal_curse", description=__doc__)
-    verbs = parser.add_subparsers(metavar="VERB", required=True)
-
-    verb = _verb(verbs, "dataset", _dataset, "write the sentences of one task and size")
-    verb.add_argument("--settings", required=True, help="JSON: task, vocab_size, seeds, ...")
-    verb.add_argument("--output", type=Path, required=True, help="Parquet file to write")
-
-    verb = _verb(verbs, "train", _train, "train all seeds of one grid point")
-    verb.add_argument(
-        "--settings", required=True, help="JSON: settings that differ from the paper's"
+    parser = argparse.ArgumentParser(
+        prog="reversal-curse",
+        description="The reversal curse, measured: train, draw, plan, and the workflow's steps.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    verb.add_argument("--dataset", type=Path, required=True, help="Parquet file of the sentences")
+    parser.add_argument("--version", action="version", version=f"reversal-curse {__version__}")
+    verbs = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    verb = _verb(verbs, "train", _train, "Train all seeds of one grid point on this machine.")
+    verb.add_argument("settings", nargs="*", metavar="SETTING=VALUE", help="as in config/README.md")
     verb.add_argument("--output", type=Path, required=True, help="directory for the run's tables")
-    verb.add_argument("--threads", type=_positive, default=1, help="CPU threads")
-    verb.add_argument("--checkpoints", type=Path, help="directory to keep what was reached in")
+    verb.add_argument("--threads", type=_positive, default=1, help="CPU threads (default: 1)")
+
+    verb = _verb(verbs, "draw", _draw, "Draw a plot of one run or several.")
+    verb.add_argument("plot", metavar="PLOT", help="as in config/README.md: curves, final, ...")
+    verb.add_argument("runs", nargs="+", type=Path, metavar="DIRECTORY", help="of `train --output`")
+    verb.add_argument("--output", type=Path, nargs="+", required=True, help=".pdf, .png or .svg")
+
+    verb = _verb(verbs, "plan", _plan, "Print what is trained, what is waiting, and its cost.")
     verb.add_argument(
-        "--checkpoint-minutes", type=_minutes, default=10.0, help="time between two checkpoints"
+        "config", nargs="*", type=Path, default=[Path("config/config.yaml")], help="YAML files"
     )
+    verb.add_argument("--results", type=Path, default=Path("results"), help="all results")
+    verb.add_argument("--hardware", choices=("cpu", "gpu"), help="in place of the config's")
 
-    verb = _verb(verbs, "train-pack", _train_pack, "train several grid points, one after another")
-    verb.add_argument("--points", required=True, help="JSON: a list of settings")
-    verb.add_argument("--data", type=Path, required=True, help="directory of the datasets")
-    verb.add_argument("--trained", type=Path, required=True, help="directory for finished runs")
-    verb.add_argument("--checkpoints", type=Path, required=True)
-    verb.add_argument("--logs", type=Path, required=True, help="directory for their logs")
-    verb.add_argument("--report", type=Path, required=True, help="JSON file: what became of each")
-    verb.add_argument("--threads", type=_positive, default=1, help="CPU threads")
-    verb.add_argument("--checkpoint-minutes", type=_minutes, default=10.0)
-    verb.add_argument(
-        "--attempts-left", type=int, default=0, help="0: write the report even if a point failed"
-    )
-
-    verb = _verb(
-        verbs, "probe-pretrained", _probe_pretrained, "measure and fine-tune a pretrained model"
-    )
-    verb.add_argument("--entry", required=True, help="JSON: an entry of the config's `pretrained`")
-    verb.add_argument("--output", type=Path, required=True, help="directory for its tables")
-    verb.add_argument("--threads", type=_positive, default=1, help="CPU threads")
-    verb.add_argument("--checkpoints", type=Path, help="directory to keep what was reached in")
-    verb.add_argument("--checkpoint-minutes", type=_minutes, default=10.0)
-
-    verb = _verb(
-        verbs, "gather-pretrained", _gather_pretrained, "gather a table over pretrained models"
-    )
-    verb.add_argument("--table", choices=MEASURED, required=True)
-    verb.add_argument("--models", type=Path, nargs="+", required=True, help="their directories")
-    verb.add_argument("--output", type=Path, required=True, help="Parquet file to write")
-
-    verb = _verb(verbs, "aggregate", _aggregate, "gather a table over the grid points of a config")
-    verb.add_argument("--config", required=True, help="YAML file, or the config itself as JSON")
-    verb.add_argument("--table", choices=RUN_TABLES, required=True)
-    verb.add_argument("--runs", type=Path, required=True, help="directory of the runs")
-    verb.add_argument("--output", type=Path, required=True, help="Parquet file to write")
-
-    verb = _verb(verbs, "figure", _figure, "render one figure from aggregated tables")
-    verb.add_argument("name", choices=ALL_FIGURES, metavar="NAME", help=", ".join(ALL_FIGURES))
-    verb.add_argument(
-        "--tables", type=Path, nargs="+", required=True, help="as the figure lists them"
-    )
-    verb.add_argument("--output", type=Path, nargs="+", required=True, help="files, .pdf or .png")
-    verb.add_argument("--variants", default="{}", help="JSON: how it calls the sweep's variants")
-
-    verb = _verb(verbs, "claims", _claims, "judge the papers' claims on aggregated tables")
-    verb.add_argument("--config", required=True, help="YAML file, or the config itself as JSON")
-    verb.add_argument("--results", type=Path, required=True, help="directory of all results")
-    verb.add_argument("--table", type=Path, required=True, help="Parquet file to write")
-    verb.add_argument("--page", type=Path, required=True, help="Markdown file to write")
-
-    verb = _verb(verbs, "plan", _plan, "print what is trained, what is waiting and its cost")
-    verb.add_argument("--config", required=True, help="YAML file, or the config itself as JSON")
-    verb.add_argument("--runs", type=Path, required=True, help="directory of the runs")
-    verb.add_argument("--hardware", choices=HARDWARE, help="in place of the config's")
-    verb.add_argument(
-        "--pretrained",
-        type=Path,
-        default=Path("results/pretrained"),
-        help="directory of the probed pretrained models",
-    )
-
-    verb = _verb(verbs, "docs", _docs, "regenerate the schema and the tables of the READMEs")
-    verb.add_argument("--root", type=Path, default=Path(), help="root of the checkout")
+    _step(verbs, "dataset", _dataset, dataset="directory below results/data", output="file")
+    _step(verbs, "train-job", _train_job, threads=True, job="its name", report="file")
+    _step(verbs, "probe-pretrained", _probe_pretrained, threads=True, model="its name")
+    tables = ", ".join(MEASURED)
+    _step(verbs, "gather-pretrained", _gather_pretrained, table=tables, output="file")
+    _step(verbs, "aggregate", _aggregate, metrics="file", points="file")
+    step = _step(verbs, "figure", _figure)
+    step.add_argument("name", metavar="NAME", help="its name in the config")
+    step.add_argument("--output", type=Path, nargs="+", required=True, help=".pdf, .png or .svg")
+    _step(verbs, "claims", _claims, table="file", page="file")
     return parser
 
 
-def _verb(verbs, name: str, run, text: str) -> argparse.ArgumentParser:
-    verb = verbs.add_parser(name, help=text, description=text)
+def _verb(verbs: Any, name: str, run: Any, text: str) -> argparse.ArgumentParser:
+    verb = verbs.add_parser(name, description=text)
     verb.set_defaults(run=run)
     return verb
+
+
+def _step(verbs: Any, name: str, run: Any, threads: bool = False, **needed: str) -> Any:
+    """A step of the workflow, with the options that it needs; those called `file` are paths."""
+    step = _verb(verbs, name, run, run.__doc__)
+    step.add_argument("--config", type=Path, required=True, help="YAML or JSON file")
+    step.add_argument("--results", type=Path, default=Path("results"), help="all results")
+    for option, text in needed.items():
+        kind = Path if text == "file" else str
+        step.add_argument(f"--{option}", type=kind, required=True, help=text)
+    if threads:
+        step.add_argument("--threads", type=_positive, default=1, help="CPU threads")
+        step.add_argument("--checkpoint-minutes", type=_minutes, default=10.0)
+    return step
 
 
 def _positive(text: str) -> int:
@@ -144,135 +121,131 @@ def _minutes(text: str) -> float:
     return value
 
 
-def _config(text: str) -> Config:
-    if text.lstrip().startswith("{"):
-        try:
-            return Config.parse(json.loads(text))
-        except json.JSONDecodeError as error:
-            raise UserError(f"--config: no JSON: {error}") from None
-    return Config.load(Path(text))
-
-
-def _dataset(options: argparse.Namespace) -> None:
-    from reversal_curse.tasks.dataset import generate_dataset
-
-    frame = generate_dataset(_settings(options.settings, "--settings"))
-    write_table(options.output, frame, TABLES["dataset"])
-    print(f"{options.output}: {frame.height} sentences")
+def _config(*paths: Path, hardware: str | None = None) -> Config:
+    given = {"hardware": hardware} if hardware else {}
+    return Config.load(*paths, overrides=given).executed(submitted=False)
 
 
 def _train(options: argparse.Namespace) -> None:
-    settings = _settings(options.settings, "--settings")
+    from reversal_curse.notebook import choose
+
+    given = {}
+    for text in options.settings:
+        name, sign, value = text.partition("=")
+        if not sign:
+            raise UserError(f"{text}: must be SETTING=VALUE")
+        given[name] = read_value(value)
+    settings = choose(**given)
+    from reversal_curse.tasks.dataset import Dataset, generate_dataset
     from reversal_curse.training.run import run_grid_point
 
     run_grid_point(
-        settings,
-        options.dataset,
-        options.output,
-        options.threads,
-        options.checkpoints,
-        60 * options.checkpoint_minutes,
+        settings, Dataset.of(generate_dataset(settings)), options.output, options.threads
     )
+    print(f"{options.output}: metrics.parquet, run.json and what the family is probed for")
 
 
-def _train_pack(options: argparse.Namespace) -> None:
-    from reversal_curse.training.pack import Place, train_pack
+def _draw(options: argparse.Namespace) -> None:
+    from reversal_curse.figures.render import save
+    from reversal_curse.notebook import draw, load
 
-    try:
-        given = json.loads(options.points)
-    except json.JSONDecodeError as error:
-        raise UserError(f"--points: no JSON: {error}") from None
-    if not isinstance(given, list):
-        raise UserError("--points: no list")
-    train_pack(
-        [_settings(json.dumps(point), f"--points[{i}]") for i, point in enumerate(given)],
-        Place(options.data, options.trained, options.checkpoints, options.logs),
-        options.report,
-        options.threads,
-        60 * options.checkpoint_minutes,
-        last_attempt=options.attempts_left <= 0,
-    )
-
-
-def _probe_pretrained(options: argparse.Namespace) -> None:
-    try:
-        entry = PretrainedModel.model_validate_json(options.entry)
-    except ValidationError as error:
-        raise UserError(f"--entry: {_problem(error, PretrainedModel)}") from None
-    entry.check("--entry")
-    from reversal_curse.pretrained.probe import probe_pretrained
-
-    seconds = 60 * options.checkpoint_minutes
-    probe_pretrained(entry, options.output, options.threads, options.checkpoints, seconds)
-
-
-def _gather_pretrained(options: argparse.Namespace) -> None:
-    from reversal_curse.pretrained.gather import gather
-
-    rows = gather(options.models, options.table, options.output)
-    print(f"{options.output}: {rows} rows")
-
-
-def _problem(error: ValidationError, model: type[BaseModel]) -> str:
-    problem = error.errors(include_url=False)[0]
-    where = ".".join(map(str, problem["loc"])) or "(top level)"
-    if problem["type"] == "extra_forbidden":
-        return f"{where}: unknown key; allowed: {', '.join(model.model_fields)}"
-    return f"{where}: {problem['msg']}"
-
-
-def _settings(text: str, where: str) -> Settings:
-    """Checked settings from JSON, with what the family lacks at its canonical value."""
-    try:
-        settings = Settings.model_validate_json(text)
-    except ValidationError as error:
-        raise UserError(f"{where}: {_problem(error, Settings)}") from None
-    settings = canonical(settings.model_dump())
-    check_trainable(settings, where)
-    return settings
-
-
-def _aggregate(options: argparse.Namespace) -> None:
-    from reversal_curse.aggregate import aggregate
-
-    runs = aggregate(_config(options.config), options.table, options.runs, options.output)
-    print(f"{options.output}: {runs} runs")
-
-
-def _figure(options: argparse.Namespace) -> None:
-    from reversal_curse.figures.render import render
-
-    render(options.name, options.tables, options.output, _labels(options.variants))
-
-
-def _labels(text: str) -> dict[str, str]:
-    try:
-        labels = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise UserError(f"--variants: no JSON: {error}") from None
-    if not isinstance(labels, dict) or not all(isinstance(v, str) for v in labels.values()):
-        raise UserError(f"--variants: {text} is refused; allowed: names to texts")
-    return labels
-
-
-def _claims(options: argparse.Namespace) -> None:
-    from reversal_curse.claims.ledger import write_ledger
-
-    table = write_ledger(_config(options.config), options.results, options.table, options.page)
-    for verdict, count in table.group_by("verdict", maintain_order=True).len().iter_rows():
-        print(f"{count:3} {verdict}")
+    save(draw(options.plot, [load(directory) for directory in options.runs]), options.output)
+    print(*options.output, sep="\n")
 
 
 def _plan(options: argparse.Namespace) -> None:
     from reversal_curse.plan import plan
 
+    print(plan(_config(*options.config, hardware=options.hardware), options.results))
+
+
+def _dataset(options: argparse.Namespace) -> None:
+    """Write the sentences of one task and size."""
+    from reversal_curse.tasks.dataset import generate_dataset
+
+    sweeps = read_sweeps(_config(options.config)).values()
+    known = {dataset_directory(s): s for sweep in sweeps for s in sweep.points.values()}
+    frame = generate_dataset(_found("dataset", options.dataset, known))
+    write_table(options.output, frame, TABLES["dataset"])
+    print(f"{options.output}: {frame.height} sentences")
+
+
+def _found(kind: str, name: str, known: dict[str, Any]) -> Any:
+    """What the config calls so; raises UserError where it has nothing of that name."""
+    if name not in known:
+        raise UserError(f"no {kind} {name} in this config; did it change since the workflow began?")
+    return known[name]
+
+
+def _train_job(options: argparse.Namespace) -> None:
+    """Train the grid points of one job."""
+    from reversal_curse.jobs import training_jobs
+    from reversal_curse.training.job import Place, train_job
+
     config = _config(options.config)
-    check_figures(config)
-    print(plan(config, options.runs, options.hardware or config.hardware, options.pretrained))
+    job = _found("training job", options.job, training_jobs(config, read_sweeps(config)))
+    train_job(
+        list(job.points.values()),
+        Place(options.results),
+        options.report,
+        options.threads,
+        60 * options.checkpoint_minutes,
+    )
 
 
-def _docs(options: argparse.Namespace) -> None:
-    from reversal_curse.docs import write_docs
+def _models(config: Config) -> dict[str, PretrainedModel]:
+    return {model.name: model for model in config.pretrained}
 
-    for path in write_docs(options.root):
-        print(path)
+
+def _probe_pretrained(options: argparse.Namespace) -> None:
+    """Measure and fine-tune a pretrained model."""
+    entry = _found("pretrained model", options.model, _models(_config(options.config)))
+    from reversal_curse.pretrained.probe import probe_pretrained
+
+    folder = options.results / "pretrained"
+    probe_pretrained(
+        entry,
+        folder / f"model={entry.name}",
+        options.threads,
+        options.results / "checkpoints/pretrained",
+        60 * options.checkpoint_minutes,
+    )
+
+
+def _gather_pretrained(options: argparse.Namespace) -> None:
+    """Gather a table over pretrained models."""
+    from reversal_curse.pretrained.gather import gather
+
+    folder = options.results / "pretrained"
+    models = [folder / f"model={name}" for name in _models(_config(options.config))]
+    rows = gather(models, options.table, options.output)
+    print(f"{options.output}: {rows} rows")
+
+
+def _aggregate(options: argparse.Namespace) -> None:
+    """Gather metrics, and a row per grid point."""
+    from reversal_curse.aggregate import aggregate
+
+    config = _config(options.config)
+    points = aggregate(config, options.results, options.metrics, options.points)
+    print(f"{options.metrics}, {options.points}: {points} grid points")
+
+
+def _figure(options: argparse.Namespace) -> None:
+    """Render one figure of a config."""
+    from reversal_curse.figures.render import draw_figure, save
+
+    config = _config(options.config)
+    root = own_folder(config, options.results)
+    save(draw_figure(config, options.name, options.results, root), options.output)
+
+
+def _claims(options: argparse.Namespace) -> None:
+    """Judge the papers' claims."""
+    from reversal_curse.claims.ledger import write_ledger
+
+    config = _config(options.config)
+    root = own_folder(config, options.results)
+    table = write_ledger(config, options.results, root, options.table, options.page)
+    for verdict, count in table.group_by("verdict", maintain_order=True).len().iter_rows():
+        print(f"{count:3} {verdict}")

@@ -1,6 +1,7 @@
-"""Errors that a person can mend: the command line prints them as one line."""
+"""Errors that a person can mend: the command line prints them as one line each."""
 
-from __future__ import annotations
+from collections.abc import Iterable
+from difflib import get_close_matches
 
 
 def first_line(error: BaseException) -> str:
@@ -8,18 +9,29 @@ def first_line(error: BaseException) -> str:
     return next(iter(str(error).splitlines()), "") or type(error).__name__
 
 
+def one_line(text: object) -> str:
+    """`text` with what cannot be printed spelt out (`\\n`)."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in str(text))
+
+
+def suggestion(word: object, known: Iterable[str]) -> str:
+    """` (did you mean X?)` where a known word is close; else nothing."""
+    close = get_close_matches(str(word), [str(one) for one in known], n=1)
+    return f" (did you mean {close[0]}?)" if close else ""
+
+
 class UserError(Exception):
     """Something given from outside is wrong; the message says what, where and what is right.
 
-    It is one line whatever stands in a file: what cannot be printed is spelt (`\\n`).
+    It is one line, whatever stands in a file.
     """
 
     def __init__(self, message: str):
-        super().__init__("".join(c if c.isprintable() else repr(c)[1:-1] for c in message))
+        super().__init__(one_line(message))
 
 
 class ConfigError(UserError):
-    """A key of the config is wrong."""
+    """Mistakes in a config, a line each."""
 
-    def __init__(self, key: str, problem: str, allowed: str):
-        super().__init__(f"config error: {key}: {problem}; allowed: {allowed}")
+    def __init__(self, *mistakes: str):
+        Exception.__init__(self, "\n".join(f"config error: {one_line(m)}" for m in mistakes))

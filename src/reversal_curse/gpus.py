@@ -1,7 +1,5 @@
 """The GPUs of this machine, and which of them a process takes."""
 
-from __future__ import annotations
-
 import fcntl
 import os
 import subprocess
@@ -14,20 +12,18 @@ def count_gpus() -> int:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
         return len([name for name in visible.split(",") if name.strip() not in ("", "-1")])
+    command = ["nvidia-smi", "--list-gpus"]
     try:
-        listed = subprocess.run(
-            ["nvidia-smi", "--list-gpus"], capture_output=True, text=True, timeout=20
-        )
+        listed = subprocess.run(command, capture_output=True, text=True, timeout=20)
     except (OSError, subprocess.TimeoutExpired):
         return 0
     return sum(line.startswith("GPU ") for line in listed.stdout.splitlines())
 
 
 def claim(names: list[str], folder: Path) -> tuple[int, IO[str] | None]:
-    """The index of the first of `names` that no other process has claimed, and the claim.
+    """Claim the first of `names` that no other process has, until the file returned is closed.
 
-    The claim lasts until its file is closed or the process ends, however it ends. Where all
-    are taken they are shared: by the number of the process, without a claim.
+    Returns its index, too. Where all are taken they are shared, by the number of the process.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for index, name in enumerate(names):

@@ -1,80 +1,61 @@
 """What is trained, what is waiting and what it will cost, before anything is paid for."""
 
-from __future__ import annotations
-
 import statistics
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from reversal_curse.config import Config
+from reversal_curse.config.file import Config
+from reversal_curse.config.grid import read_sweeps, refuse_old_layout
 from reversal_curse.cost import HARDWARE, seconds
 from reversal_curse.runs import read_record
-from reversal_curse.settings import Settings
-from reversal_curse.sweep import sweep_points
 
 DEVICES = {"cpu": "cpu", "gpu": "cuda"}  # hardware, as `run.json` calls it
 
 
-@dataclass(frozen=True)
-class Point:
-    """A grid point: what it should cost in seconds, and what it did cost where it is trained."""
-
-    settings: Settings
-    estimate: float
-    measured: float | None
-    trained: bool
-
-
-def plan(config: Config, runs: Path, hardware: str, pretrained: Path) -> str:
+def plan(config: Config, results: Path) -> str:
     """A table by family and by sweep: grid points trained and waiting, and the time they will take.
 
-    The estimates of `cost.py` are corrected by the runs below `runs` that were measured on the
-    same kind of hardware. Pretrained models, probed into `pretrained`, are counted below it.
+    The estimates of `cost.py` are corrected by the runs below `results` that were measured on the
+    same kind of hardware. Pretrained models are counted below it.
     """
-    sweeps = {sweep.name: sweep_points(config, sweep) for sweep in config.sweeps}
-    points = {
-        directory: _point(runs / directory, settings, hardware)
-        for found in sweeps.values()
-        for directory, settings in found.items()
-    }
-    ratios = [p.measured / p.estimate for p in points.values() if p.measured]
+    refuse_old_layout(results)
+    sweeps = {name: sweep.points for name, sweep in read_sweeps(config).items()}
+    points = {run: s for found in sweeps.values() for run, s in found.items()}
+    estimates = {run: seconds(settings, config.hardware) for run, settings in points.items()}
+    records = {run: read_record(results / "runs" / run, s) for run, s in points.items()}
+    ratios = [
+        record["wall_seconds"] / estimates[run]
+        for run, record in records.items()
+        if record and record.get("device") == DEVICES[config.hardware] and _measured(record)
+    ]
     correction = statistics.median(ratios) if ratios else 1.0
-    families = dict.fromkeys(point.settings.family for point in points.values())
-    groups = [
-        (f"family {name}", [p for p in points.values() if p.settings.family == name])
-        for name in families
-    ]
-    figures = {sweep: [f for f, s in config.figures.items() if s == sweep] for sweep in sweeps}
-    groups += [
-        (", ".join(figures[name]) or f"sweep {name}", [points[d] for d in found])
-        for name, found in sweeps.items()
-    ]
-    groups.append(("all, each point once", list(points.values())))
-    width = max(len(name) for name, _ in groups)
+    groups: dict[str, list[str]] = {}
+    for run, settings in points.items():
+        groups.setdefault(f"family {settings.family}", []).append(run)
+    for name, found in sweeps.items():
+        drawn = [figure for figure, block in config.figures.items() if block.sweep == name]
+        groups[", ".join(drawn) or f"sweep {name}"] = list(found)
+    groups["all, each point once"] = list(points)
+    width = max(map(len, groups))
     lines = [f"{'':{width}}  {'points':>7}  {'trained':>7}  {'waiting':>7}  {'time left':>10}"]
-    for name, some in groups:
-        waiting = [point for point in some if not point.trained]
-        left = correction * sum(point.estimate for point in waiting)
-        lines.append(
-            f"{name:{width}}  {len(some):7}  {len(some) - len(waiting):7}  {len(waiting):7}  "
-            f"{duration(left):>10}"
-        )
-    lines.append(_footnote(hardware, len(ratios), correction))
+    for name, runs in groups.items():
+        waiting = [run for run in runs if records[run] is None]
+        left = duration(correction * sum(estimates[run] for run in waiting))
+        counts = f"{len(runs):7}  {len(runs) - len(waiting):7}  {len(waiting):7}"
+        lines.append(f"{name:{width}}  {counts}  {left:>10}")
+    lines.append(_footnote(config.hardware, len(ratios), correction))
     if config.pretrained:
-        probed = sum((pretrained / f"model={m.name}/run.json").exists() for m in config.pretrained)
+        probed = sum(
+            (results / f"pretrained/model={m.name}/run.json").exists() for m in config.pretrained
+        )
         count = f"{probed} of {len(config.pretrained)} probed"
         lines.append(f"pretrained models: {count}; their time is not estimated")
     return "\n".join(lines)
 
 
-def _point(directory: Path, settings: Settings, hardware: str) -> Point:
-    record = read_record(directory, settings)
-    measured = None
-    if record and record.get("device") == DEVICES[hardware]:
-        measured = record.get("wall_seconds")
-    valid = isinstance(measured, int | float) and measured > 0
-    estimate = seconds(settings, hardware)
-    return Point(settings, estimate, measured if valid else None, record is not None)
+def _measured(record: dict[str, Any]) -> bool:
+    taken = record.get("wall_seconds")
+    return isinstance(taken, int | float) and taken > 0
 
 
 def duration(left: float) -> str:

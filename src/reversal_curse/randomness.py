@@ -1,10 +1,8 @@
 """Random numbers by seed: one generator per replica, never a global one.
 
-A seed's draws must not depend on which other seeds are trained beside it, so
-every replica owns a generator, and stacked tensors are filled replica by replica.
+A seed's draws must not depend on which other seeds are trained beside it, so stacked tensors are
+filled replica by replica.
 """
-
-from __future__ import annotations
 
 import hashlib
 
@@ -12,10 +10,7 @@ import torch
 
 
 def derived_seed(seed: int, purpose: str) -> int:
-    """A 63-bit seed for one `purpose` ("init", "order", ...) of one replica.
-
-    Hashing keeps the streams of different purposes and neighbouring seeds apart.
-    """
+    """Hash a replica's number and a `purpose` ("init", "order", ...) to a 63-bit seed."""
     digest = hashlib.sha256(f"{purpose}:{seed}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
 
@@ -23,14 +18,14 @@ def derived_seed(seed: int, purpose: str) -> int:
 def seed_generators(
     seeds: list[int], purpose: str, device: torch.device | str = "cpu"
 ) -> list[torch.Generator]:
-    """One generator per seed, on `device`, for one purpose."""
+    """Make one generator per seed, on `device`, for one purpose."""
     return [torch.Generator(device).manual_seed(derived_seed(seed, purpose)) for seed in seeds]
 
 
 def stacked_normal(
     generators: list[torch.Generator], shape: tuple[int, ...], std: float
 ) -> torch.Tensor:
-    """Normal draws of shape (S, *shape), mean 0 and standard deviation `std`."""
+    """Draw from N(0, std^2), shape (S, *shape)."""
     draws = torch.empty(len(generators), *shape, device=generators[0].device)
     for replica, generator in zip(draws, generators, strict=True):
         replica.normal_(0.0, std, generator=generator)
@@ -38,7 +33,7 @@ def stacked_normal(
 
 
 def stacked_uniform(generators: list[torch.Generator], shape: tuple[int, ...]) -> torch.Tensor:
-    """Uniform draws from [0, 1) of shape (S, *shape)."""
+    """Draw uniformly from [0, 1), shape (S, *shape)."""
     draws = torch.empty(len(generators), *shape, device=generators[0].device)
     for replica, generator in zip(draws, generators, strict=True):
         replica.uniform_(generator=generator)
@@ -46,19 +41,17 @@ def stacked_uniform(generators: list[torch.Generator], shape: tuple[int, ...]) -
 
 
 def stacked_permutations(generators: list[torch.Generator], n: int) -> torch.Tensor:
-    """A permutation of 0..n-1 per seed, shape (S, n)."""
+    """Draw a permutation of 0..n-1 per seed, shape (S, n)."""
     return torch.stack([torch.randperm(n, generator=generator) for generator in generators])
 
 
 def dropout_factors(generators: list[torch.Generator], count: int, rate: float) -> torch.Tensor:
-    """Factors (S, count) of inverted dropout: 0 at the rate, 1 / (1 - rate) elsewhere.
+    """Draw factors (S, count) of inverted dropout: 0 at the rate, 1 / (1 - rate) elsewhere.
 
-    All that a step needs are drawn at once, each seed's by its own generator: sixteen bits for
-    each, which is several times as fast as a number for each and rounds the rate to 1 / 65536.
+    From 16 bits each: several times as fast as a number each, and rounds the rate to 1 / 65536.
     """
-    words = torch.empty(
-        len(generators), -(-count // 4), dtype=torch.int64, device=generators[0].device
-    )
+    shape = len(generators), -(-count // 4)
+    words = torch.empty(shape, dtype=torch.int64, device=generators[0].device)
     for replica, generator in zip(words, generators, strict=True):
         replica.random_(-(2**63), None, generator=generator)
     dropped = min(round(rate * 2**16), 2**16 - 1)
@@ -74,19 +67,18 @@ class Masks:
         self.used = 0
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """`x` of shape (S, ...) times the next factors."""
+        """Multiply `x` of shape (S, ...) with the next factors."""
         start, self.used = self.used, self.used + x[0].numel()
         return x * self.factors[:, start : self.used].view(x.shape)
 
 
 class Counter:
-    """Counts the factors that a step needs for each seed."""
+    """Counts the factors that a step needs for each seed, in place of `Masks`."""
 
     def __init__(self) -> None:
         self.count = 0
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """`x` as it is."""
         self.count += x[0].numel()
         return x
 

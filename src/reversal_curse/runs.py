@@ -1,14 +1,14 @@
 """What stands in the directory of a run."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any
 
+from reversal_curse.config.settings import DEFAULTS, Settings
 from reversal_curse.registry import run_tables
-from reversal_curse.settings import Settings
 from reversal_curse.versions import DATA_VERSION, TRAINING_VERSION
+
+LOG = "train.log"
 
 
 def run_files(settings: Settings) -> list[str]:
@@ -17,18 +17,24 @@ def run_files(settings: Settings) -> list[str]:
 
 
 def read_record(directory: Path, settings: Settings) -> dict[str, Any] | None:
-    """What `run.json` says of a finished run of today's training code.
+    """What `run.json` says of a finished run with these settings, of today's training code.
 
-    None where a file of the run is missing, or the code was another.
+    None where a file of the run is missing, or the settings or the code were others.
     """
     if not all((directory / name).exists() for name in reversed(run_files(settings))):
         return None
     try:
         record = json.loads((directory / "run.json").read_text(encoding="utf-8"))
         versions = (record["versions"]["data"], record["versions"]["training"])
+        recorded = dict(record["settings"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return record if versions == (DATA_VERSION, TRAINING_VERSION) else None
+    # A setting that is newer than the run had no say in it: its default.
+    same = all(
+        recorded.get(name, DEFAULTS[name]) == value or (value is None and name not in recorded)
+        for name, value in settings.described().items()
+    )
+    return record if same and versions == (DATA_VERSION, TRAINING_VERSION) else None
 
 
 def is_trained(directory: Path, settings: Settings) -> bool:

@@ -1,9 +1,8 @@
 """What a Parquet table is: its columns with types, units and meaning."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass
+from typing import Any
 
 import polars as pl
 
@@ -48,16 +47,22 @@ class Table:
         return {"table": self.name, "columns": json.dumps(columns)}
 
 
-SEED = Column("seed", pl.Int32, "", "replica, counted from 0")
-EPOCH = Column("epoch", pl.Int32, "epochs", "passes over the training set so far; 0 is untrained")
-PAIR = Column("pair", pl.Int32, "", "index of the pair (A, B) within its seed's dataset")
-PAIR_SPLIT = Column(
-    "pair_split", pl.String, "", "`train`: all directions shown; `validation`: one held out"
-)
-DIRECTION = Column(
-    "direction",
-    pl.String,
-    "",
-    "`forward` (A -> B), `backward` (B <- A); chain: `a_to_b`, `b_to_c`, `a_to_c`",
-)
-SENTENCE_SPLIT = Column("split", pl.String, "", "`train`: in the training set; `unseen`: held out")
+def columns(text: str) -> tuple[Column, ...]:
+    """The columns that lines `name | type | unit | meaning` declare; types are those of polars."""
+    rows = [[cell.strip() for cell in line.split("|")] for line in text.strip().splitlines()]
+    return tuple(Column(name, _dtype(kind), unit, about) for name, kind, unit, about in rows)
+
+
+def _dtype(kind: str) -> Any:
+    return pl.List(_dtype(kind[5:-1])) if kind.startswith("List(") else getattr(pl, kind)
+
+
+SEED, EPOCH, PAIR, PAIR_SPLIT, DIRECTION, SENTENCE_SPLIT = columns("""
+    seed | Int32 | | replica, counted from 0
+    epoch | Int32 | epochs | passes over the training set so far; 0 is untrained
+    pair | Int32 | | index of the pair (A, B) within its seed's dataset
+    pair_split | String | | `train`: all directions shown; `validation`: one held out
+    direction | String | | `forward` (A -> B), `backward` (B <- A); chain: \
+`a_to_b`, `b_to_c`, `a_to_c`
+    split | String | | `train`: in the training set; `unseen`: held out
+""")

@@ -1,19 +1,19 @@
 """The Parquet tables, and the only code that reads or writes them.
 
-A probe's table is described where the probe is registered. `results/README.md` documents
-all schemas; a test holds the two together.
+`results/README.md` documents all schemas; a test holds the two together.
 """
 
-from __future__ import annotations
-
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
 from reversal_curse.atomic import replacing
+from reversal_curse.config.settings import ABOUT, NAMES, Settings
 from reversal_curse.errors import UserError, first_line
-from reversal_curse.registry import PRETRAINED_TABLES, PROBES
+from reversal_curse.registry import PRETRAINED_TABLES, PROBES, run_tables
+from reversal_curse.runs import read_record
 from reversal_curse.schema import (
     DIRECTION,
     EPOCH,
@@ -23,85 +23,88 @@ from reversal_curse.schema import (
     SENTENCE_SPLIT,
     Column,
     Table,
-)
-from reversal_curse.settings import AXES, Settings
-
-_AXIS_UNITS = {"embed_dim": "features", "vocab_size": "tokens", "entity_length": "tokens"}
-
-
-def _axis_column(axis: str) -> Column:
-    field = Settings.model_fields[axis]
-    dtype = pl.Int32 if isinstance(field.default, int) else pl.String
-    return Column(axis, dtype, _AXIS_UNITS.get(axis, ""), field.description)
-
-
-AXIS_COLUMNS = (
-    *map(_axis_column, AXES),
-    Column("settings", pl.String, "", "hash of the settings that no axis spells (see `run.json`)"),
+    columns,
 )
 
-DATASET_TABLE = Table(
-    "dataset",
-    "one sentence of one seed",
-    (
-        SEED,
-        PAIR,
-        PAIR_SPLIT,
-        DIRECTION,
-        SENTENCE_SPLIT,
-        Column("tokens", pl.List(pl.Int32), "", "token ids; relation tokens come first: 0, 1, ..."),
-    ),
+_DTYPES = {bool: pl.Boolean, int: pl.Int64, float: pl.Float64}
+
+
+def setting_column(name: str) -> Column:
+    """The column of a setting: null where it means nothing to a grid point."""
+    declared = Settings.model_fields[name]
+    dtype = _DTYPES.get(declared.annotation, pl.String)
+    return Column(name, dtype, ABOUT[name].unit, declared.description)
+
+
+RUN, _TOKENS = columns("""
+    run | String | | the grid point: its directory below `results/runs`
+    tokens | List(Int32) | | token ids; relation tokens come first: 0, 1, ...
+""")
+_METRICS = columns("""
+    split | String | | `train` or `unseen` (the direction never trained on)
+    nll_token | Float32 | nats | mean -ln p of the first token of the answer
+    nll_word | Float32 | nats | mean -ln p of the whole answer
+    accuracy | Float32 | fraction | answers whose every token is the most probable
+    chance_vocab | Float32 | nats | uniform over the vocabulary, per token
+    chance_class | Float32 | nats | uniform over the answer's class, per token
+""")
+_SUMMARY = columns("""
+    chance_vocab | Float64 | nats | uniform over the vocabulary, per token
+    chance_class | Float64 | nats | uniform over the answer's class, per token
+    last_epoch | Int32 | epochs | after which all this was measured
+    seconds | Float64 | seconds | wall time of its training
+    device | String | | `cpu` or `cuda`
+    device_name | String | | as the system calls it
+    trained_in | String | | `float32`, `bfloat16` (products) or `float64`
+    torch | String | | version of PyTorch
+    training_version | Int32 | | of our training code
+    data_version | Int32 | | of the code that makes sentences
+    commit | String | | of the code; null outside version control
+""")
+_LAST = tuple(
+    Column(
+        f"{split}_{m.name}{suffix}", pl.Float64, m.unit, f"{split} split, {what}: {m.description}"
+    )
+    for split in ("train", "unseen")
+    for m in _METRICS[1:4]
+    for suffix, what in (("", "mean over seeds"), ("_sd", "standard deviation over seeds"))
 )
+_CLAIMS = columns("""
+    id | String | | name of the claim
+    paper | String | | which paper says it (see the ledger), and where
+    statement | String | | what the paper says, in our words
+    grid | String | | sweeps that it was judged on, and what varies in them
+    figure | String | | a figure of the config that shows it
+    measures | String | | what the effect is, with its unit
+    threshold | Float64 | as `effect` | the claim holds from this effect on
+    effect | Float64 | see `measures` | mean over seeds; null: not tested
+    ci_low | Float64 | as `effect` | lower end of the 95 % bootstrap interval
+    ci_high | Float64 | as `effect` | upper end of the 95 % bootstrap interval
+    median | Float64 | as `effect` | median over seeds
+    n_seeds | Int32 | | seeds behind the interval: those that can be judged
+    n_reaching | Int32 | | of these, seeds whose own effect reaches `threshold`
+    verdict | String | | `supported`, `contradicted`, `inconclusive` or `not tested`
+    reason | String | | why it was not tested; else null
+""")
+_SENTENCE = (SEED, PAIR, PAIR_SPLIT, DIRECTION, SENTENCE_SPLIT, _TOKENS)
+DATASET_TABLE = Table("dataset", "one sentence of one seed", _SENTENCE)
 METRICS_TABLE = Table(
-    "metrics",
-    "one evaluation of one seed on one split",
-    (
-        SEED,
-        EPOCH,
-        Column("split", pl.String, "", "`train` or `unseen` (the direction never trained on)"),
-        Column("nll_token", pl.Float32, "nats", "mean -ln p of the first token of the answer"),
-        Column("nll_word", pl.Float32, "nats", "mean -ln p of the whole answer"),
-        Column(
-            "accuracy", pl.Float32, "fraction", "answers whose every token is the most probable"
-        ),
-        Column("chance_vocab", pl.Float32, "nats", "uniform over the vocabulary, per token"),
-        Column("chance_class", pl.Float32, "nats", "uniform over the answer's class, per token"),
-    ),
+    "metrics", "one evaluation of one seed on one split", (SEED, EPOCH, *_METRICS)
 )
-CLAIMS_TABLE = Table(
-    "claims",
-    "one claim",
-    (
-        Column("id", pl.String, "", "name of the claim"),
-        Column("paper", pl.String, "", "P1 (Zhu et al. 2024) or P2 (Jeon et al. 2026), and where"),
-        Column("statement", pl.String, "", "what the paper says, in our words"),
-        Column("grid", pl.String, "", "sweep, and the axes that vary in it; empty: not rendered"),
-        Column("figure", pl.String, "", "the figure that shows it"),
-        Column("measures", pl.String, "", "what the effect is, with its unit"),
-        Column("threshold", pl.Float64, "as `effect`", "the claim holds from this effect on"),
-        Column("effect", pl.Float64, "see `measures`", "mean over seeds; null: not tested"),
-        Column("ci_low", pl.Float64, "as `effect`", "lower end of the 95 % bootstrap interval"),
-        Column("ci_high", pl.Float64, "as `effect`", "upper end of the 95 % bootstrap interval"),
-        Column("median", pl.Float64, "as `effect`", "median over seeds"),
-        Column("n_seeds", pl.Int32, "", "seeds behind the interval: those that can be judged"),
-        Column("n_reaching", pl.Int32, "", "of these, seeds whose own effect reaches `threshold`"),
-        Column(
-            "verdict",
-            pl.String,
-            "",
-            "`supported`, `contradicted`, `inconclusive` or `not tested at this scale`",
-        ),
-    ),
+POINTS_TABLE = Table(
+    "points",
+    "one grid point after its last epoch",
+    (*map(setting_column, NAMES), RUN, *_LAST, *_SUMMARY),
 )
+CLAIMS_TABLE = Table("claims", "one claim", _CLAIMS)
 _PROBE_TABLES = tuple(probe.table for probe in PROBES.values())
 _OTHERS = (*PRETRAINED_TABLES.values(), CLAIMS_TABLE)
-TABLES = {t.name: t for t in (DATASET_TABLE, METRICS_TABLE, *_PROBE_TABLES, *_OTHERS)}
-RUN_TABLES = ("metrics", *PROBES)
+TABLES = {t.name: t for t in (DATASET_TABLE, METRICS_TABLE, POINTS_TABLE, *_PROBE_TABLES, *_OTHERS)}
 
 
-def aggregated(table: Table) -> Table:
-    """The schema of a run table gathered over grid points: the axes come first."""
-    return Table(table.name, table.row, (*AXIS_COLUMNS, *table.columns))
+def gathered(table: Table, settings: Sequence[str] = NAMES) -> Table:
+    """The schema of a run table over grid points: some settings and `run` come first."""
+    return Table(table.name, table.row, (*map(setting_column, settings), RUN, *table.columns))
 
 
 def write_table(path: Path, frame: pl.DataFrame | pl.LazyFrame, table: Table) -> None:
@@ -120,11 +123,6 @@ def write_table(path: Path, frame: pl.DataFrame | pl.LazyFrame, table: Table) ->
 def read_table(path: Path, name: str) -> pl.DataFrame:
     """Read a table of a known schema; raises UserError where the file is something else."""
     return _read(path, TABLES[name].schema)
-
-
-def read_aggregated(path: Path, name: str) -> pl.DataFrame:
-    """Read an aggregated table; raises UserError where the file is something else."""
-    return _read(path, aggregated(TABLES[name]).schema)
 
 
 def _read(path: Path, schema: pl.Schema) -> pl.DataFrame:
@@ -157,11 +155,66 @@ def _read(path: Path, schema: pl.Schema) -> pl.DataFrame:
     return frame.select(schema.names())
 
 
-def scan_runs(paths: Iterable[Path], name: str) -> pl.LazyFrame:
-    """One table of many runs, with the axes from their paths as columns; nothing is read yet."""
-    table = aggregated(TABLES[name])
-    hive = pl.Schema({column.name: column.dtype for column in AXIS_COLUMNS})
-    frame = pl.scan_parquet(
-        list(paths), hive_partitioning=True, hive_schema=hive, schema=TABLES[name].schema
+def settings_frame(points: Mapping[str, Settings], labels: Mapping[str, str]) -> pl.DataFrame:
+    """One row per grid point: `run`, `label` and every setting, null where it means nothing."""
+    schema = {name: setting_column(name).dtype for name in NAMES}
+    rows = [
+        {"run": run, "label": labels.get(run, ""), **settings.described()}
+        for run, settings in points.items()
+    ]
+    return pl.DataFrame(rows, schema={"run": pl.String, "label": pl.String, **schema})
+
+
+def read_runs(
+    points: Mapping[str, Settings], name: str, runs: Path, labels: Mapping[str, str]
+) -> pl.DataFrame:
+    """One table of many runs, with `run`, `label` and every setting; see `settings_frame`.
+
+    Runs whose family does not write the table are left out. Raises UserError where a run is
+    missing, was trained with other settings or code, or is damaged.
+    """
+    frames = [TABLES[name].empty().with_columns(run=pl.lit(""))]
+    for run, settings in points.items():
+        if name in run_tables(settings.family):
+            check_trained(runs / run, settings)
+            frame = read_table(runs / run / f"{name}.parquet", name)
+            frames.append(frame.with_columns(run=pl.lit(run)))
+    return add_settings(pl.concat(frames), settings_frame(points, labels))
+
+
+def add_settings(table: pl.DataFrame, settings: pl.DataFrame) -> pl.DataFrame:
+    """A table that has the column `run`, with the settings of its grid points.
+
+    One that the table has as a column of its own, as `sentence_nll` the learning rate, stays so.
+    """
+    own = [name for name in settings.columns if name in table.columns and name != "run"]
+    return table.join(settings.drop(own), on="run", how="left", maintain_order="left")
+
+
+def check_trained(directory: Path, settings: Settings) -> dict[str, Any]:
+    """The record of a finished run; raises UserError where there is none of these settings."""
+    record = read_record(directory, settings)
+    if record is None:
+        raise UserError(
+            f"{directory}: no finished run of these settings by today's code; train it first"
+        )
+    return record
+
+
+def scan_runs(
+    points: Mapping[str, Settings], name: str, runs: Path, settings: Sequence[str] = NAMES
+) -> pl.LazyFrame:
+    """One table of many runs, with the `settings` asked for; nothing is read yet."""
+    # By the path of a file, so that nobody has to read it from partitions.
+    known = settings_frame(points, {}).with_columns(
+        path=str(runs) + "/" + pl.col("run") + f"/{name}.parquet"
     )
-    return frame.select(table.schema.names())
+    table = TABLES[name]
+    frame = pl.scan_parquet(
+        known["path"].to_list(),
+        schema=table.schema,
+        hive_partitioning=False,
+        include_file_paths="path",
+    )
+    joined = frame.join(known.lazy(), on="path", how="left", maintain_order="left")
+    return joined.select(gathered(table, settings).schema.names())

@@ -1,6 +1,6 @@
 """Fit the prices of `cost.py` to measured runs, and say how well they foretell runs not fitted to.
 
-    python tests/benchmarks/calibrate.py results/trained cpu > tests/unit/measured_runs.json
+    python tests/benchmarks/calibrate.py results/runs cpu > tests/unit/measured_runs.json
 
 Prints the runs as JSON, and prices and errors to standard error.
 """
@@ -14,9 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
-from reversal_curse.cost import HARDWARE, seconds, work
+from reversal_curse.config.settings import DEFAULTS, Settings, settle
+from reversal_curse.cost import HARDWARE, seconds
+from reversal_curse.families import FAMILIES
 from reversal_curse.plan import DEVICES
-from reversal_curse.settings import Settings
 
 PRICES = ("start", "launch", "token", "product", "weight")
 
@@ -42,13 +43,21 @@ def within(ratio: np.ndarray, factor: float = 1.5) -> float:
     return float(np.mean((ratio <= factor) & (ratio >= 1 / factor)))
 
 
+def amounts_of(settings: Settings) -> tuple[float, ...]:
+    """How much a run has of what has a price, in the order of `PRICES`."""
+    work = FAMILIES[settings.family].work(settings)
+    return 1.0, work.launches, work.tokens, work.products, work.weights
+
+
 def main(folder: str, hardware: str) -> None:
     """Read, fit, print."""
     records = [json.loads(path.read_text()) for path in sorted(Path(folder).rglob("run.json"))]
     records = [record for record in records if record["device"] == DEVICES[hardware]]
-    settings = [Settings.model_construct(**record["settings"]) for record in records]
+    # What a run records as null means nothing to it.
+    given = [{k: v for k, v in r["settings"].items() if v is not None} for r in records]
+    settings = [settle(DEFAULTS | one) for one in given]
     measured = np.array([record["wall_seconds"] for record in records])
-    amounts = np.array([(1.0, *work(one)) for one in settings])
+    amounts = np.array([amounts_of(one) for one in settings])
     even = np.arange(len(records)) % 2 == 0
     halves = [fitted(amounts[part], measured[part]) for part in (even, ~even)]
     foretold = np.where(even, amounts @ halves[1], amounts @ halves[0])

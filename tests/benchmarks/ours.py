@@ -9,16 +9,12 @@ import contextlib
 import json
 import os
 import sys
-import tempfile
 import time
-from pathlib import Path
 
 import torch
 
-from reversal_curse.registry import FAMILIES
-from reversal_curse.settings import Settings
-from reversal_curse.sweep import canonical
-from reversal_curse.tables import TABLES, write_table
+from reversal_curse.config.settings import DEFAULTS, Settings, settle
+from reversal_curse.families import FAMILIES
 from reversal_curse.tasks.dataset import Dataset, generate_dataset
 from reversal_curse.training.device import training_device
 from reversal_curse.training.execution import Machine, execution
@@ -31,10 +27,7 @@ WARM_UP = 2
 def seconds_per_epoch(settings: Settings, epochs: int) -> tuple[float, float]:
     """Training and evaluation, without the start and without probes; and the first epochs' time."""
     keep_freed_memory()
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "dataset.parquet"
-        write_table(path, generate_dataset(settings), TABLES["dataset"])
-        dataset = Dataset.read(path)
+    dataset = Dataset.of(generate_dataset(settings))
     device = training_device()
     training = FAMILIES[settings.family].load_start()(settings, dataset, device)
     observer = Observer(training.learner, training.measure)
@@ -56,10 +49,9 @@ if __name__ == "__main__":
     given, count = json.loads(sys.argv[1]), int(sys.argv[2])
     # The estimate that decides on compiling is of the 3000 epochs that the paper trains.
     machine = Machine.of(training_device())
-    whole = execution(canonical(Settings(eval_every=1, **given).model_dump()), machine)
-    values = {"epochs": count + WARM_UP, "eval_every": 1, **given}
-    values["compile"] = "always" if whole.compiled else "never"
-    chosen = canonical(Settings(**values).model_dump())
+    whole = execution(settle({**DEFAULTS, "eval_every": 1, **given}), machine)
+    values = {**DEFAULTS, "epochs": count + WARM_UP, "eval_every": 1, **given}
+    chosen = settle({**values, "compile": "always" if whole.compiled else "never"})
     with contextlib.redirect_stdout(sys.stderr):
         took, first = seconds_per_epoch(chosen, count)
     how = {"precision": whole.precision, "compiled": whole.compiled}

@@ -22,9 +22,12 @@ import numpy as np
 import polars as pl
 import psutil
 
-from reversal_curse.config import Config
-from reversal_curse.sweep import runs_with_table
+from reversal_curse.config.file import Config
+from reversal_curse.config.grid import read_sweeps
+from reversal_curse.config.settings import Settings
+from reversal_curse.runs import run_files
 from reversal_curse.tables import TABLES, write_table
+from reversal_curse.versions import DATA_VERSION, TRAINING_VERSION
 
 ROOT = Path(__file__).parent.parent.parent
 SIZES = (2_000, 6_400, 20_000)
@@ -37,17 +40,15 @@ def grid(points: int) -> dict:
     """A config of `points` grid points (a multiple of 400) and one sweep of four for a figure."""
     return {
         "defaults": {"seeds": SEEDS, "epochs": EPOCHS, "eval_every": 1, "heads": 2},
-        "sweeps": [
-            {
-                "name": "grid",
-                "family": "gpt",
-                "layers": list(range(1, 11)),
+        "sweeps": {
+            "grid": {
+                "layers": {"range": [1, 10]},
                 "embed_dim": [16 * factor for factor in range(1, 11)],
                 "pos_encoding": ["none", "absolute", "rotary", "alibi"],
                 "vocab_size": [20 * factor for factor in range(1, points // 400 + 1)],
             },
-            {"name": "curves", "layers": [1, 2, 3, 4], "embed_dim": 64, "vocab_size": 20},
-        ],
+            "curves": {"layers": [1, 2, 3, 4], "embed_dim": 64, "vocab_size": 20},
+        },
         "figures": {"reversal_layers": "curves"},
     }
 
@@ -73,14 +74,27 @@ def run_file(number: int, path: Path) -> None:
     write_table(path, table, TABLES["metrics"])
 
 
+def record(settings: Settings) -> str:
+    """What stands in `run.json` of a run that was trained today."""
+    versions = {"data": DATA_VERSION, "training": TRAINING_VERSION, "torch": "none"}
+    how = {"wall_seconds": 1.0, "device": "cpu", "device_name": "none", "precision": "float32"}
+    return json.dumps(
+        {"settings": settings.described(), "versions": versions, "commit": None, **how}
+    )
+
+
 def make_tree(folder: Path, config: Config) -> None:
-    """The `metrics` tables of every grid point below `folder`."""
+    """Finished runs of every grid point below `folder`, of which only `metrics` is not empty."""
     masters = [folder.parent / f"master-{number}.parquet" for number in range(DIFFERENT)]
     for number, master in enumerate(masters):
         run_file(number, master)
-    for number, directory in enumerate(runs_with_table(config, "metrics")):
+    points = {d: s for sweep in read_sweeps(config).values() for d, s in sweep.points.items()}
+    for number, (directory, settings) in enumerate(points.items()):
         (folder / directory).mkdir(parents=True)
+        for name in run_files(settings):
+            (folder / directory / name).touch()
         shutil.copyfile(masters[number % DIFFERENT], folder / directory / "metrics.parquet")
+        (folder / directory / "run.json").write_text(record(settings), encoding="utf-8")
 
 
 def measured(command: list[str], cwd: Path) -> tuple[float, float]:
@@ -127,18 +141,15 @@ def costs(points: int) -> dict[str, tuple[float, float]]:
             ),
             "dry run, this machine": measured(snakemake, folder),
         }
-        make_tree(folder / "runs", Config.model_validate(content))
+        make_tree(folder / "results/runs", Config.parse(content))
         python = [sys.executable, "-m", "reversal_curse"]
-        every, curves = folder / "metrics.parquet", folder / "curves.parquet"
-        gather = [*python, "aggregate", "--table", "metrics", "--runs", str(folder / "runs")]
-        of_curves = json.dumps({**content, "sweeps": content["sweeps"][1:]})
-        found["aggregation"] = measured(
-            [*gather, "--config", str(config_file), "--output", str(every)], folder
-        )
-        measured([*gather, "--config", of_curves, "--output", str(curves)], folder)
-        figure = [*python, "figure", "reversal_layers", "--tables", str(curves)]
+        given = ["--config", str(config_file), "--results", str(folder / "results")]
+        metrics, table = folder / "metrics.parquet", folder / "points.parquet"
+        outputs = ["--metrics", str(metrics), "--points", str(table)]
+        found["aggregation"] = measured([*python, "aggregate", *given, *outputs], folder)
+        figure = [*python, "figure", "reversal_layers", *given]
         found["figure"] = measured([*figure, "--output", str(folder / "figure.pdf")], folder)
-        rows = pl.scan_parquet(every).select(pl.len()).collect().item()
+        rows = pl.scan_parquet(metrics).select(pl.len()).collect().item()
         print(f"{points} points, {rows} rows: {found}", flush=True)
     return found
 

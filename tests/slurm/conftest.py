@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -33,7 +34,7 @@ BASE = {
         "eval_every": 10,
         "learning_rate": 0.01,
     },
-    "sweeps": [{"name": "base"}, {"name": "vocab", "vocab_size": [20, 24]}],
+    "sweeps": {"base": {}, "vocab": {"vocab_size": [20, 24]}},
     "figures": {"reversal_curve": "base", "reversal_vocab": "vocab"},
 }
 
@@ -70,13 +71,17 @@ class OnSlurm:
         return start_in_a_group(command, self.root, environment)
 
     def finish(self, process: subprocess.Popen) -> str:
-        output, _ = process.communicate(timeout=400)
+        try:
+            output, _ = process.communicate(timeout=900)
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
         assert process.returncode == 0, output
         return output
 
     def training_log(self) -> str:
         """What the grid points' own logs say."""
-        logs = self.directory.glob("results/logs/runs/**/*.log")
+        logs = self.directory.glob("results/runs/**/train.log")
         return "".join(path.read_text() for path in logs)
 
     def checkpoints(self) -> list[Path]:

@@ -20,7 +20,7 @@ def test_a_sweep_goes_from_the_config_to_figures_with_one_gpu_for_each_training_
     workflow.finish(workflow.start())
     made = {path.name for path in (workflow.directory / "results/figures").iterdir()}
     names = ("reversal_curve", "reversal_vocab")
-    assert made == {f"{name}.{suffix}" for name in names for suffix in ("pdf", "png")}
+    assert made == {f"{name}.{suffix}" for name in names for suffix in ("pdf", "png", "svg")}
     trained = new_jobs(workflow.cluster, "train_gpt", before)
     others = [
         job
@@ -73,7 +73,7 @@ def devices_of_training() -> list[str]:
             environment = (folder / "environ").read_bytes().split(b"\0")
         except OSError:  # it has ended
             continue
-        if arguments[1:4] == [b"-m", b"reversal_curse", b"train-pack"]:
+        if arguments[1:4] == [b"-m", b"reversal_curse", b"train-job"]:
             devices += [e.split(b"=")[1].decode() for e in environment if b"CUDA_VISIBLE" in e]
     return devices
 
@@ -96,7 +96,7 @@ def test_a_cancelled_job_is_tried_again_with_more_and_goes_on_where_it_was(workf
 
 def test_a_job_whose_time_is_nearly_up_stops_and_the_next_one_goes_on(workflow):
     """Three minutes, of which the last two are not used; the second attempt has six."""
-    workflow.write_config(epochs=100000, eval_every=50000)
+    workflow.write_config(epochs=60000, eval_every=30000)
     before = known(workflow.cluster)
     target = "results/figures/reversal_curve.pdf"
     output = workflow.finish(
@@ -115,26 +115,28 @@ def test_a_job_whose_time_is_nearly_up_stops_and_the_next_one_goes_on(workflow):
 
 def test_a_grid_point_that_fails_is_tried_again_and_its_neighbours_are_kept(workflow):
     """Two grid points of one job; the dataset of one is no Parquet at first."""
-    sweep = {"name": "vocab", "vocab_size": [20, 24]}
-    workflow.write_config(sweeps=[sweep], figures={"reversal_vocab": "vocab"})
+    workflow.write_config(sweeps={"vocab": {"vocab_size": [20, 24]}}, figures={})
     workflow.finish(workflow.start("data"))
     dataset = next(workflow.directory.glob("results/data/**/vocab_size=24/**/dataset.parquet"))
-    content, times = dataset.read_bytes(), dataset.stat().st_mtime_ns
+    content, times = dataset.read_bytes(), (dataset.stat().st_mtime_ns,) * 2
     dataset.write_bytes(b"no table")
-    os.utime(dataset, ns=(times, times))
+    os.utime(dataset, ns=times)
     before = known(workflow.cluster)
     process = workflow.start("metrics")
-    output, _ = process.communicate(timeout=400)
+    output, _ = process.communicate(timeout=900)
     assert process.returncode == 1
     assert "dataset.parquet: no readable Parquet table" in output
     jobs = new_jobs(workflow.cluster, "train_gpt", before)
-    assert [job["JobState"] for job in jobs] == ["FAILED", "FAILED", "COMPLETED"]
+    assert [job["JobState"] for job in jobs] == ["FAILED"] * 3
     assert [job["MinMemoryNode"] for job in jobs] == ["48000M", "96000M", "144000M"]
-    assert len(list(workflow.directory.glob("results/runs/**/vocab_size=20/**/run.json"))) == 1
+    (kept,) = workflow.directory.glob("results/runs/**/run.json")
+    assert "vocab_size=20" in kept.parts
+    time_of_kept = kept.stat().st_mtime_ns
     dataset.write_bytes(content)
-    os.utime(dataset, ns=(times, times))
+    os.utime(dataset, ns=times)
     workflow.finish(workflow.start("metrics"))
     assert len(list(workflow.directory.glob("results/runs/**/run.json"))) == 2
+    assert kept.stat().st_mtime_ns == time_of_kept
 
 
 def test_a_pretrained_model_is_probed_with_a_gpu_and_the_memory_of_its_size(workflow):

@@ -1,23 +1,63 @@
-"""Synthetic aggregated tables of the probes, for figures and claims alike."""
+"""Synthetic tables of grid points, as plots and claims read them."""
 
 from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 
-from reversal_curse.settings import AXES, Settings
-from reversal_curse.tables import TABLES, aggregated
+from reversal_curse.config.file import Config
+from reversal_curse.config.grid import describe, read_sweeps, run_directory
+from reversal_curse.config.settings import DEFAULTS, NAMES, Settings, settle
+from reversal_curse.runs import run_files
+from reversal_curse.tables import TABLES, settings_frame, write_table
+from reversal_curse.versions import DATA_VERSION, TRAINING_VERSION
 
 GROUPS = ("all", "attention", "values", "mlp", "embeddings", "head", "norms")
 
 
-def point(**axes) -> dict:
-    """The columns of a grid point."""
-    return {axis: getattr(Settings(), axis) for axis in AXES} | {"settings": "abc"} | axes
+def point(**given) -> dict:
+    """The settings of a grid point by name, None where they mean nothing."""
+    return settle({**DEFAULTS, **given}).described()
 
 
-def _table(name: str, rows: list[dict]) -> pl.DataFrame:
-    return aggregated(TABLES[name]).conform(pl.DataFrame(rows, infer_schema_length=None))
+def settings_of(row: dict) -> Settings:
+    """The settings of a point."""
+    return settle(DEFAULTS | {n: row[n] for n in NAMES if row[n] is not None})
+
+
+def gathered(name: str, rows: list[dict]) -> pl.DataFrame:
+    """A table of grid points: rows have the values of a `point`, and the table's own."""
+    schema = {"run": pl.String, **TABLES[name].schema}
+    known: dict[tuple, Settings] = {}
+    runs = []
+    for row in rows:
+        key = tuple(row[n] for n in NAMES)
+        if key not in known:
+            known[key] = settings_of(row)
+        runs.append(run_directory(known[key]))
+    points = {run_directory(settings): settings for settings in known.values()}
+    labels = describe({run: settings.described() for run, settings in points.items()})
+    own = {n: [row[n] for row in rows] for n in TABLES[name].schema} | {"run": runs}
+    frame = pl.DataFrame(own, schema_overrides=schema, strict=False).select(list(schema))
+    return frame.join(settings_frame(points, labels), on="run", how="left", maintain_order="left")
+
+
+def write_runs(config: Config, results: Path, metrics: Callable[[dict], pl.DataFrame]) -> None:
+    """Finished runs of a config, with the `metrics` of each point; tables of probes are empty."""
+    record = {"device": "cpu", "device_name": "x", "precision": "float32", "wall_seconds": 2.5}
+    record |= {"versions": {"data": DATA_VERSION, "training": TRAINING_VERSION, "torch": "2"}}
+    for sweep in read_sweeps(config).values():
+        for run, settings in sweep.points.items():
+            folder, own = results / "runs" / run, settings.described()
+            for name in run_files(settings)[:-1]:
+                table = TABLES[name.removesuffix(".parquet")]
+                frame = metrics(own) if table.name == "metrics" else table.empty()
+                write_table(folder / name, table.conform(frame), table)
+            (folder / "run.json").write_text(json.dumps({"settings": own, "commit": None} | record))
 
 
 def sentence_nll(
@@ -37,7 +77,7 @@ def sentence_nll(
             ("backward", "unseen", unseen_ratio / m),
         )
     ]
-    return _table("sentence_nll", rows)
+    return gathered("sentence_nll", rows)
 
 
 def weights(
@@ -57,7 +97,7 @@ def weights(
                 for a, i in places
                 for b, j in places
             ]
-    return _table("weights", rows)
+    return gathered("weights", rows)
 
 
 def attention(
@@ -84,7 +124,7 @@ def attention(
                 for seed in range(seeds)
                 for fact in range(4)
             ]
-    return _table("attention", rows)
+    return gathered("attention", rows)
 
 
 def gradients(
@@ -108,7 +148,7 @@ def gradients(
         for epoch in (0, 1, 8)
         for group in GROUPS
     ]
-    return _table("gradients", rows)
+    return gathered("gradients", rows)
 
 
 PRETRAINED = (("diffusion", "masked_diffusion"), ("causal", "causal"))

@@ -10,7 +10,7 @@ from datetime import datetime
 import pytest
 import torch
 
-from reversal_curse.registry import FAMILIES
+from reversal_curse.families import FAMILIES
 from reversal_curse.tables import TABLES, write_table
 from reversal_curse.training.checkpoint import Checkpoints
 from reversal_curse.training.interruption import (

@@ -1,4 +1,4 @@
-"""`python -m reversal_curse`: the steps by hand."""
+"""`reversal-curse`: what it does for people, and the steps that the workflow's rules call."""
 
 from __future__ import annotations
 
@@ -11,105 +11,105 @@ import polars as pl
 import pytest
 
 from reversal_curse.cli import main
-from reversal_curse.config import Config
+from reversal_curse.config.file import Config
+from reversal_curse.config.grid import dataset_directory, read_sweeps
 from reversal_curse.cost import seconds
+from reversal_curse.jobs import training_jobs
 from reversal_curse.plan import duration, plan
-from reversal_curse.registry import run_tables
 from reversal_curse.runs import run_files
-from reversal_curse.sweep import grid_points
 from reversal_curse.versions import DATA_VERSION, TRAINING_VERSION
 
+SMALL = {"layers": 1, "heads": 1, "embed_dim": 8, "vocab_size": 20, "seeds": 2, "epochs": 4}
+TINY = [f"{name}={value}" for name, value in (SMALL | {"seeds": 1, "epochs": 1}).items()]
 
-def test_a_grid_point_by_hand_from_sentences_to_a_figure(tmp_path, monkeypatch):
+
+def write(path, raw: dict) -> str:
+    path.write_text(json.dumps(raw))
+    return str(path)
+
+
+def test_the_steps_of_the_workflow_lead_from_a_config_to_figures_and_claims(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    config = {
-        "defaults": {"layers": 1, "heads": 1, "embed_dim": 8, "vocab_size": 20, "seeds": 2}
-        | {"epochs": 4, "eval_every": 2},
-        "sweeps": [{"name": "a"}],
-    }
-    settings = {**config["defaults"]}
-    assert main(["dataset", "--settings", json.dumps(settings), "--output", "dataset.parquet"]) == 0
-
-    (directory,) = grid_points(Config.parse(config))
-    train = ["train", "--settings", json.dumps(settings), "--dataset", "dataset.parquet"]
-    assert main([*train, "--output", f"runs/{directory}"]) == 0
-    gather = ["aggregate", "--config", json.dumps(config), "--table", "metrics", "--runs", "runs"]
-    assert main([*gather, "--output", "metrics.parquet"]) == 0
-    assert pl.read_parquet("metrics.parquet").height == 2 * 3 * 2
-    figure = ["figure", "reversal_curve", "--tables", "metrics.parquet", "--output"]
-    assert main([*figure, "curve.pdf", "curve.png"]) == 0
-    assert (tmp_path / "curve.png").stat().st_size > 1000
-
-
-@pytest.mark.parametrize("labels", ["{", "[]", '{"frozen": 1}'])
-def test_labels_that_are_no_names_and_texts_are_refused(tmp_path, capsys, labels):
-    command = ["figure", "reversal_curve", "--tables", "x", "--output", str(tmp_path / "a.pdf")]
-    assert main([*command, "--variants", labels]) == 1
-    assert capsys.readouterr().err.startswith("--variants: ")
-    assert not list(tmp_path.iterdir())
+    sweeps = {"a": {"dropout": [0.0, 0.1]}}
+    figures = {"reversal_curve": "a", "mine": {"plot": "overview", "sweep": "a"}}
+    raw = {"defaults": SMALL | {"eval_every": 2}, "sweeps": sweeps, "figures": figures}
+    given = ["--config", write(tmp_path / "config.json", raw)]
+    config = Config.parse(raw).executed(submitted=False)
+    sweeps = read_sweeps(config)
+    (data,) = {dataset_directory(p) for sweep in sweeps.values() for p in sweep.points.values()}
+    path = f"results/data/{data}/dataset.parquet"
+    assert main(["dataset", *given, "--dataset", data, "--output", path]) == 0
+    (job,) = training_jobs(config, sweeps)
+    assert main(["train-job", *given, "--job", job, "--report", "job.json"]) == 0
+    assert len(json.loads((tmp_path / "job.json").read_text())["trained"]) == 2
+    tables = ["--metrics", "metrics.parquet", "--points", "points.parquet"]
+    assert main(["aggregate", *given, *tables]) == 0
+    assert pl.read_parquet("metrics.parquet").height == 2 * 2 * 3 * 2
+    assert pl.read_parquet("points.parquet").height == 2
+    for name in figures:
+        assert main(["figure", name, *given, "--output", f"{name}.pdf", f"{name}.png"]) == 0
+        assert (tmp_path / f"{name}.png").stat().st_size > 1000
+    assert main(["claims", *given, "--table", "claims.parquet", "--page", "claims.md"]) == 0
+    assert set(pl.read_parquet("claims.parquet")["verdict"]) >= {"not tested"}
 
 
-def test_plan_counts_what_is_trained_and_what_is_waiting(tmp_path, capsys):
-    config = {"sweeps": [{"name": "a", "layers": [1, 2]}, {"name": "b", "layers": [2, 3, 4]}]}
-    done = next(path for path in grid_points(Config.parse(config)) if "layers=2/" in path)
-    for name in (*(f"{table}.parquet" for table in run_tables("gpt")), "run.json"):
-        (tmp_path / done / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / done / name).touch()
+def finish(runs, directory: str, settings, **more) -> None:
+    """A finished run whose tables are empty files."""
+    for name in run_files(settings):
+        (runs / directory / name).parent.mkdir(parents=True, exist_ok=True)
+        (runs / directory / name).touch()
     versions = {"data": DATA_VERSION, "training": TRAINING_VERSION}
-    (tmp_path / done / "run.json").write_text(json.dumps({"versions": versions}))
-    counts = counts_of_plan(config, tmp_path, capsys)
-    assert counts == {
-        "family gpt": [4, 1, 3],
-        "sweep a": [2, 1, 1],
-        "sweep b": [3, 1, 2],
-        "all, each point once": [4, 1, 3],
-    }
-    versions["training"] += 1
-    (tmp_path / done / "run.json").write_text(json.dumps({"versions": versions}))
-    assert counts_of_plan(config, tmp_path, capsys)["family gpt"] == [4, 0, 4]
+    record = {"settings": settings.described(), "versions": versions} | more
+    (runs / directory / "run.json").write_text(json.dumps(record))
 
 
-def counts_of_plan(config, runs, capsys) -> dict[str, list[int]]:
-    assert main(["plan", "--config", json.dumps(config), "--runs", str(runs)]) == 0
+def counts_of_plan(path: str, results, capsys) -> dict[str, list[int]]:
+    assert main(["plan", path, "--results", str(results)]) == 0
     rows = re.findall(r"^(\w.*?)  +(\d+)  +(\d+)  +(\d+)  ", capsys.readouterr().out, re.MULTILINE)
     return {name: list(map(int, counts)) for name, *counts in rows}
 
 
-def test_plan_estimates_what_is_left_and_corrects_it_by_what_was_measured(tmp_path, capsys):
-    config = Config.parse({"sweeps": [{"name": "a", "layers": [1, 2]}], "figures": {}})
-    (first, settings), (_, other) = grid_points(config).items()
-    estimate = seconds(other, "gpu")
-    total = estimate + seconds(settings, "gpu")
-    assert plan(config, tmp_path, "gpu", tmp_path).splitlines()[-2].endswith(duration(total))
-    assert "by estimate" in plan(config, tmp_path, "gpu", tmp_path)
-    for name in run_files(settings):
-        (tmp_path / first / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / first / name).touch()
-    record = {
-        "versions": {"data": DATA_VERSION, "training": TRAINING_VERSION},
-        "device": "cuda",
-        "wall_seconds": 3 * seconds(settings, "gpu"),
+def test_plan_counts_what_is_trained_and_what_is_waiting(tmp_path, capsys):
+    raw = {"sweeps": {"a": {"layers": [1, 2]}, "b": {"layers": [2, 3, 4]}}}
+    raw["figures"] = {"reversal_layers": "b"}
+    path = write(tmp_path / "config.json", raw)
+    shared = list(read_sweeps(Config.parse(raw))["a"].points.items())[1]
+    finish(tmp_path / "runs", *shared)
+    assert counts_of_plan(path, tmp_path, capsys) == {
+        "family gpt": [4, 1, 3],
+        "sweep a": [2, 1, 1],
+        "reversal_layers": [3, 1, 2],
+        "all, each point once": [4, 1, 3],
     }
-    (tmp_path / first / "run.json").write_text(json.dumps(record))
-    text = plan(config, tmp_path, "gpu", tmp_path)
+    finish(tmp_path / "runs", *shared, versions={"data": DATA_VERSION, "training": -1})
+    assert counts_of_plan(path, tmp_path, capsys)["family gpt"] == [4, 0, 4]
+
+
+def test_plan_estimates_what_is_left_and_corrects_it_by_what_was_measured(tmp_path):
+    raw = {"sweeps": {"a": {"layers": [1, 2]}}, "hardware": "gpu"}
+    config = Config.parse(raw).executed(submitted=False)
+    (first, settings), (_, other) = read_sweeps(config)["a"].points.items()
+    estimate = seconds(other, "gpu")
+    total = duration(estimate + seconds(settings, "gpu"))
+    assert plan(config, tmp_path).splitlines()[-2].endswith(total)
+    took = {"device": "cuda", "wall_seconds": 3 * seconds(settings, "gpu")}
+    finish(tmp_path / "runs", first, settings, **took)
+    text = plan(config, tmp_path)
     assert "corrected by 1 measured run (x 3)" in text
     assert text.splitlines()[-2].endswith(f"1  {duration(3 * estimate):>10}")
-    elsewhere = plan(config, tmp_path, "cpu", tmp_path)  # measured on another kind of hardware
-    assert "corrected" not in elsewhere
-    record["wall_seconds"] = "long"
-    (tmp_path / first / "run.json").write_text(json.dumps(record))
-    assert "corrected" not in plan(config, tmp_path, "gpu", tmp_path)
+    elsewhere = config.model_copy(update={"hardware": "cpu"})
+    assert "corrected" not in plan(elsewhere, tmp_path), "it was measured on another kind"
+    finish(tmp_path / "runs", first, settings, **took | {"wall_seconds": "long"})
+    assert "corrected" not in plan(config, tmp_path)
 
 
 def test_plan_counts_probed_models_only_where_there_are_some(tmp_path):
-    config = {"sweeps": [{"name": "a"}], "figures": {}}
-    assert "pretrained" not in plan(Config.parse(config), tmp_path, "gpu", tmp_path)
-    config["pretrained"] = [
-        {"name": name, "kind": "causal", "path": "x"} for name in ("probed", "waiting")
-    ]
-    (tmp_path / "model=probed").mkdir()
-    (tmp_path / "model=probed/run.json").touch()
-    text = plan(Config.parse(config), tmp_path, "gpu", tmp_path)
+    raw = {"sweeps": {"a": {}}}
+    assert "pretrained" not in plan(Config.parse(raw).executed(False), tmp_path)
+    models = [{"name": name, "kind": "causal", "path": "x"} for name in ("probed", "waiting")]
+    (tmp_path / "pretrained/model=probed").mkdir(parents=True)
+    (tmp_path / "pretrained/model=probed/run.json").touch()
+    text = plan(Config.parse(raw | {"pretrained": models}).executed(False), tmp_path)
     assert "pretrained models: 1 of 2 probed" in text
 
 
@@ -118,114 +118,82 @@ def test_durations_read_as_a_person_says_them():
     assert {left: duration(left) for left in seconds_and_words} == seconds_and_words
 
 
-CHAIN_OF_REVERSAL = '{"sweeps": [{"name": "a"}], "figures": {"chain_curve": "a"}}'
+STEP = ["--config", "../config.json"]
 
 
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (["plan", "--config", "nowhere.yaml", "--runs", "x"], "nowhere.yaml: No such file"),
-        (["plan", "--config", '{"sweep": 1}', "--runs", "x"], "sweep: unknown key"),
-        (["plan", "--config", '{"sweep', "--runs", "x"], "--config: no JSON"),
-        (
-            ["plan", "--runs", "x", "--config", CHAIN_OF_REVERSAL],
-            "figures.chain_curve: sweep a has task reversal",
-        ),
-        (
-            ["train", "--settings", '{"layers": 0}', "--dataset", "x", "--output", "y"],
-            "--settings: layers",
-        ),
-        (
-            ["train", "--settings", "{", "--dataset", "x", "--output", "y"],
-            "--settings: (top level)",
-        ),
-        (
-            ["train", "--settings", '{"heads": 5}', "--dataset", "x", "--output", "y"],
-            "heads that divide embed_dim",
-        ),
-        (
-            ["train", "--settings", "{}", "--dataset", "nowhere", "--output", "y"],
-            "nowhere: no such file",
-        ),
-        (
-            ["train", "--settings", '{"vocab_siz": 3}', "--dataset", "x", "--output", "y"],
-            "--settings: vocab_siz: unknown key; allowed: task, family,",
-        ),
-        (
-            ["dataset", "--settings", '{"vocab_size": 4}', "--output", "y"],
-            "vocab_size 4 is too small",
-        ),
-        (
-            ["dataset", "--settings", '{"entity_length": 4}', "--output", "y"],
-            "less than or equal to 3",
-        ),
-        (
-            ["dataset", "--settings", '{"task": "chain", "family": "bilinear"}', "--output", "y"],
-            "family bilinear with task chain",
-        ),
-        (
-            ["figure", "reversal_curve", "--tables", "nowhere", "--output", "y.pdf"],
-            "nowhere: no such file",
-        ),
+        (["plan", "nowhere.yaml"], "nowhere.yaml: cannot be read: No such file"),
+        (["plan", "../wrong.json"], "wrong.json, line 1: "),
+        (["train", "layers=0", "--output", "y"], "layers: "),
+        (["train", "layers", "--output", "y"], "layers: must be SETTING=VALUE"),
+        (["train", "heads=5", "--output", "y"], "heads that divide embed_dim"),
+        (["train", "vocab_siz=3", "--output", "y"], "vocab_siz: unknown key (did you mean"),
+        (["train", "masking=both", "--output", "y"], "masking: changes nothing"),
+        (["train", "vocab_size=4", "--output", "y"], "vocab_size 4 is too small"),
+        (["draw", "curves", "nowhere", "--output", "y.pdf"], "nowhere: holds no run"),
+        (["dataset", *STEP, "--dataset", "x", "--output", "y"], "no dataset x in this config"),
+        (["train-job", *STEP, "--job", "x", "--report", "y"], "no training job x in this config"),
+        (["figure", "x", *STEP, "--output", "y.pdf"], "no figure x in this config; it has mine"),
+        (["figure", "mine", *STEP, "--output", "y.pdf"], "no finished run of these settings"),
+        (["aggregate", *STEP, "--metrics", "x", "--points", "y"], "no finished run"),
+        (["claims", *STEP, "--table", "x", "--page", "y"], "no finished run"),
     ],
 )
 def test_bad_input_is_one_line_and_nothing_is_written(
     arguments, problem, tmp_path, monkeypatch, capsys
 ):
-    monkeypatch.chdir(tmp_path)
+    figures = {"mine": {"plot": "curves", "sweep": "a"}}
+    write(tmp_path / "config.json", {"sweeps": {"a": {}}, "figures": figures})
+    write(tmp_path / "wrong.json", {"sweeps": {"a": {}}, "sweep": {}})
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
     assert main(arguments) == 1
     error = capsys.readouterr().err
     assert problem in error
     assert error.count("\n") == 1
-    assert not list(tmp_path.iterdir())
-
-
-def test_the_command_line_reads_configs_without_loading_torch():
-    """A workflow of thousands of points is parsed often; torch alone takes seconds to load."""
-    code = (
-        "import sys, reversal_curse.cli, reversal_curse.sweep, reversal_curse.plan;"
-        "print([m for m in ('torch', 'matplotlib') if m in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
-
-
-def test_a_short_training_loads_neither_a_compiler_nor_pandas(tmp_path):
-    """They take longer to load than such a run trains."""
-    settings = {"layers": 1, "heads": 1, "embed_dim": 4, "vocab_size": 20, "seeds": 1, "epochs": 1}
-    dataset, given = str(tmp_path / "dataset.parquet"), json.dumps(settings)
-    assert main(["dataset", "--settings", given, "--output", dataset]) == 0
-    code = (
-        "import sys; from reversal_curse.cli import main; status = main(sys.argv[1:]);"
-        "print(status, [m for m in ('torch._dynamo', 'pandas') if m in sys.modules])"
-    )
-    command = [sys.executable, "-c", code, "train", "--settings", given, "--dataset", dataset]
-    command += ["--output", str(tmp_path / "run")]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "0 []"
-
-
-@pytest.mark.parametrize("threads", ["x", "0", "1.5"])
-def test_threads_that_are_no_count_are_refused(capsys, threads):
-    with pytest.raises(SystemExit) as caught:
-        main(["train", "--settings", "{}", "--dataset", "x", "--output", "y", "--threads", threads])
-    assert caught.value.code == 2
-    assert f"{threads} is refused; allowed: a whole number from 1 on" in capsys.readouterr().err
+    assert not list((tmp_path / "here").iterdir())
 
 
 def test_an_output_that_is_a_file_is_refused_before_training(tmp_path, capsys):
-    settings = {"layers": 1, "heads": 1, "embed_dim": 4, "vocab_size": 20, "seeds": 1, "epochs": 1}
-    dataset, given = str(tmp_path / "dataset.parquet"), json.dumps(settings)
-    assert main(["dataset", "--settings", given, "--output", dataset]) == 0
-    capsys.readouterr()
-    assert main(["train", "--settings", given, "--dataset", dataset, "--output", dataset]) == 1
+    (tmp_path / "file").touch()
+    assert main(["train", *TINY, "--output", str(tmp_path / "file")]) == 1
     shown = capsys.readouterr()
-    assert shown.err == f"{dataset}: is no directory\n"
+    assert shown.err == f"{tmp_path / 'file'}: is no directory\n"
     assert "epoch" not in shown.out
 
 
-def test_an_unknown_verb_is_refused(capsys):
+@pytest.mark.parametrize(
+    ("code", "loaded"),
+    [
+        ("import reversal_curse.cli, reversal_curse.plan, reversal_curse.jobs", "torch matplotlib"),
+        (
+            "from reversal_curse.cli import main; main(['train', *sys.argv[1:]])",
+            "torch._dynamo pandas matplotlib",
+        ),
+    ],
+    ids=["reading a config", "a short training"],
+)
+def test_nothing_is_loaded_that_takes_longer_than_what_it_is_for(tmp_path, code, loaded):
+    code = f"import sys; {code}; print([m for m in '{loaded}'.split() if m in sys.modules])"
+    command = [sys.executable, "-c", code, *TINY, "--output", str(tmp_path / "run")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["bake"], "bake"),
+        *(
+            (["train", "--output", "y", "--threads", n], f"{n} is refused; allowed: a whole number")
+            for n in ("x", "0", "1.5")
+        ),
+    ],
+)
+def test_what_no_command_takes_is_refused(capsys, arguments, said):
     with pytest.raises(SystemExit) as caught:
-        main(["bake"])
+        main(arguments)
     assert caught.value.code == 2
-    assert "bake" in capsys.readouterr().err
+    assert said in capsys.readouterr().err

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 import re
 import sys
+import textwrap
 import tomllib
 import types
+from pathlib import Path
 
 import duckdb
 import jsonschema
@@ -15,21 +18,35 @@ import pytest
 import torch
 import yaml
 
-from reversal_curse import registry, schema
-from reversal_curse.cli import main
-from reversal_curse.config import Config
-from reversal_curse.docs import SCHEMA, config_schema, generated_blocks, with_blocks
+from reversal_curse import families, registry, schema
+from reversal_curse.aggregate import aggregate
+from reversal_curse.config.figures import PAPER_FIGURES
+from reversal_curse.config.file import Config
+from reversal_curse.config.grid import read_sweeps
+from reversal_curse.config.settings import DEFAULTS, NAMES, Settings, setting
+from reversal_curse.errors import UserError
 from reversal_curse.randomness import seed_generators
-from reversal_curse.registry import ALL_FIGURES, FIGURES, TASKS
-from reversal_curse.settings import AXES, Settings
-from reversal_curse.sweep import grid_points
-from reversal_curse.tables import TABLES, write_table
+from reversal_curse.registry import TASKS
+from reversal_curse.registry.plots import Plot
+from reversal_curse.tables import TABLES
 from reversal_curse.training import masked_diffusion
 from reversal_curse.training.loop import train
 
+from .synthetic import write_runs
+
+ROOT = Path(__file__).parents[2]
+_spec = importlib.util.spec_from_file_location("generate", ROOT / "docs/generate.py")
+generate = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(generate)
+SCHEMA, generated_blocks, with_blocks = (
+    generate.SCHEMA,
+    generate.generated_blocks,
+    generate.with_blocks,
+)
+
 
 def test_the_schema_file_is_that_of_the_typed_config(root):
-    assert (root / SCHEMA).read_text() == config_schema(), "run `make docs`"
+    assert (root / SCHEMA).read_text() == generate.config_schema(), "run `make docs`"
 
 
 @pytest.mark.parametrize("path", generated_blocks(), ids=str)
@@ -47,14 +64,15 @@ def test_the_schema_accepts_the_configs_that_come_with_the_project(root, name):
     "config",
     [
         {},
-        {"sweeps": []},
-        {"sweeps": [{"name": "A"}]},
-        {"sweeps": [{"name": "a", "layer": 1}]},
-        {"sweeps": [{"name": "a", "layers": 0}]},
-        {"sweeps": [{"name": "a", "layers": []}]},
-        {"sweeps": [{"name": "a", "family": "lstm"}]},
-        {"sweeps": [{"name": "a"}], "defaults": {"dropout": 1}},
-        {"sweeps": [{"name": "a"}], "figures": {"pie": "a"}},
+        {"sweeps": {}},
+        {"sweeps": {"A": {}}},
+        {"sweeps": {"a": {"layer": 1}}},
+        {"sweeps": {"a": {"layers": 0}}},
+        {"sweeps": {"a": {"layers": []}}},
+        {"sweeps": {"a": {"family": "lstm"}}},
+        {"sweeps": {"a": {"learning_rate": {"logarithmic": [1, 2, 3]}}}},
+        {"sweeps": {"a": None}, "defaults": {"dropout": 1}},
+        {"sweeps": {"a": {}}, "figures": {"pie": {"plot": "pie", "sweep": "a"}}},
     ],
 )
 def test_the_schema_refuses_what_the_typed_config_refuses(root, config):
@@ -69,68 +87,71 @@ def _schema(root):
 def test_built_in_defaults_are_the_papers(root):
     """`config/paper.yaml` spells settings out for its readers; they are the built-in ones."""
     spelt = yaml.safe_load((root / "config/paper.yaml").read_text())["defaults"]
-    built_in = Settings().model_dump()
-    assert spelt == {name: built_in[name] for name in spelt}
+    assert spelt == {name: DEFAULTS[name] for name in spelt}
 
 
-def test_the_example_of_the_config_readme_is_a_config(root):
-    text = (root / "config/README.md").read_text()
-    example = re.search(r"```yaml\n(.*?)```", text, re.DOTALL).group(1)
-    assert len(grid_points(Config.parse(yaml.safe_load(example)))) == 6
-
-
-def test_every_figure_has_its_caption_and_is_in_both_configs(root):
-    for name in ALL_FIGURES:
-        assert (root / f"workflow/report/{name}.rst").read_text().strip()
-    for config in ("config.yaml", "paper.yaml"):
-        assert set(Config.load(root / "config" / config).figures) == set(FIGURES)
-
-
-def test_the_queries_of_the_results_readme_run(root, tmp_path, monkeypatch, capsys):
-    """On the tables of two grid points, as a reader would paste them."""
+def two_seeds(point: dict) -> pl.DataFrame:
+    """Losses that are learned after 10 epochs, and then differ by dropout."""
+    losses = {0: (3.0, 3.0), 10: (0.05, 6.0), 20: (0.01 + point["dropout"], 7.0)}
     rows = [
         {"seed": seed, "epoch": epoch, "split": split, "nll_token": loss, "nll_word": loss}
         | {"accuracy": 0.25, "chance_vocab": 3.0, "chance_class": 2.0}
         for seed in (0, 1)
-        for epoch, losses in ((0, (3.0, 3.0)), (10, (0.05, 6.0)), (20, (0.01, 7.0)))
-        for split, loss in zip(("train", "unseen"), losses, strict=True)
+        for epoch, pair in losses.items()
+        for split, loss in zip(("train", "unseen"), pair, strict=True)
     ]
-    config = Config.parse({"sweeps": [{"name": "a", "entity_length": [1, 2]}]})
+    return pl.DataFrame(rows)
+
+
+@pytest.mark.parametrize(("page", "sizes"), [("README.md", [6]), ("config/README.md", [6, 2])])
+def test_the_example_config_of_a_readme_is_a_config(root, tmp_path, page, sizes):
+    text = (root / page).read_text()
+    example = next(e for e in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL) if "sweeps" in e)
+    (tmp_path / "my.yaml").write_text(example)
+    sweeps = read_sweeps(Config.load(tmp_path / "my.yaml"))
+    assert [len(sweep.points) for sweep in sweeps.values()] == sizes
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "paper.yaml"])
+def test_both_configs_draw_every_figure_of_the_papers(root, name):
+    assert set(Config.load(root / "config" / name).figures) == set(PAPER_FIGURES)
+
+
+def test_the_queries_of_the_results_readme_tell_their_rows_apart(
+    root, tmp_path, monkeypatch, capsys
+):
+    """On the tables of two grid points, as a reader would paste them."""
+    raw = {"defaults": {"epochs": 20}, "sweeps": {"a": {"dropout": [0.0, 0.1]}}}
+    config = Config.parse(raw).executed(False)
     monkeypatch.chdir(tmp_path)
-    for number, directory in enumerate(grid_points(config)):
-        frame = TABLES["metrics"].conform(pl.DataFrame(rows))
-        frame = frame.with_columns(pl.col("nll_token") + 0.25 * number * (pl.col("epoch") == 20))
-        write_table(f"results/runs/{directory}/metrics.parquet", frame, TABLES["metrics"])
-    from pathlib import Path
-
-    from reversal_curse.aggregate import aggregate
-
-    aggregate(config, "metrics", Path("results/runs"), Path("results/metrics.parquet"))
+    points = read_sweeps(config)["a"].points
+    write_runs(config, Path("results"), two_seeds)
+    folder = Path("results")
+    aggregate(config, folder, folder / "metrics.parquet", folder / "points.parquet")
     text = (root / "results/README.md").read_text()
     python = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    sql = re.findall(r"```sql\n(.*?)```", text, re.DOTALL)
-    assert (len(python), len(sql)) == (2, 1)
+    (sql,) = re.findall(r"```sql\n(.*?)```", text, re.DOTALL)
     exec(python[0], {"__name__": "query"})
     shown = capsys.readouterr().out
-    assert "shape: (4, " in shown  # two grid points, two splits: nothing is averaged over points
-    answer = duckdb.sql(sql[0]).pl()
-    assert answer["entity_length"].to_list() == [1, 2]
+    assert "shape: (2, 4)" in shown
+    assert "dropout" in shown
+    answer = duckdb.sql(sql).pl()
+    assert answer["run"].to_list() == sorted(points)
     assert answer["epoch"].to_list() == [10.0, 10.0]
     exec(python[1], {})
-    assert "0.25" in capsys.readouterr().out
+    assert capsys.readouterr().out.count("0.25") == 4  # two grid points, two seeds
 
 
-def test_a_block_without_its_markers_is_refused_and_nothing_is_written(root, tmp_path, capsys):
+def test_a_block_without_its_markers_is_refused_and_nothing_is_written(root, tmp_path):
     for path in (*generated_blocks(), SCHEMA):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text((root / path).read_text())
     target = tmp_path / "results/README.md"
     target.write_text(target.read_text().replace("begin table metrics", "begin table of metrics"))
     (tmp_path / SCHEMA).write_text("old")
-    assert main(["docs", "--root", str(tmp_path)]) == 1
-    error = capsys.readouterr().err
-    assert error.startswith(f"{target}: no place for the block table metrics; write two lines")
-    assert error.count("\n") == 1
+    with pytest.raises(UserError) as caught:
+        generate.write_docs(tmp_path)
+    assert str(caught.value).startswith(f"{target}: no place for the block table metrics; write")
     assert (tmp_path / SCHEMA).read_text() == "old"
 
 
@@ -150,10 +171,9 @@ def test_the_readmes_family_trains(root, monkeypatch, make_dataset, small_settin
     module = types.ModuleType("reversal_curse.training.guess")
     exec(readme_example(root, "Adding a family"), module.__dict__)
     monkeypatch.setitem(sys.modules, "reversal_curse.training.guess", module)
-    scope = {"Family": registry.Family, "FAMILIES": {}, "TASKS": TASKS}
-    scope |= {"_ALWAYS": set(), "TASK_AXES": registry.TASK_AXES}
+    scope = {"FAMILIES": {}, "TASKS": TASKS, "Family": families.Family, "Work": families.Work}
     exec(readme_example(root, "Adding a family", 1), scope)
-    monkeypatch.setitem(registry.FAMILIES, "guess", scope["FAMILIES"]["guess"])
+    monkeypatch.setitem(families.FAMILIES, "guess", scope["FAMILIES"]["guess"])
     settings = small_settings(epochs=2, eval_every=1).model_copy(update={"family": "guess"})
     tables = train(settings, make_dataset(settings), torch.device("cpu"))
     assert tables["metrics"].height == settings.seeds * 2 * 3
@@ -201,18 +221,32 @@ def test_the_readmes_masking_arm_masks(root):
     assert masked[0, 0].tolist() == [False, True, True, True, True]
 
 
-def test_the_readmes_figure_draws(root):
+def test_the_readmes_setting_is_a_field(root):
+    scope: dict = {"setting": setting}
+    exec(textwrap.dedent(readme_example(root, "Adding a setting")), scope)
+    assert list(scope["__annotations__"]) == ["label_smoothing"]
+
+
+def test_the_readmes_plot_draws_and_has_a_caption(root, tmp_path, monkeypatch):
+    source = readme_example(root, "Adding a plot")
     scope: dict = {}
-    exec(readme_example(root, "Adding a figure"), scope)
-    point = {axis: getattr(Settings(), axis) for axis in AXES} | {"settings": "abc"}
+    exec(source, scope)
     rows = [
-        {**point, "seed": 0, "epoch": epoch, "split": split, "nll_token": 1.0, "nll_word": 1.0}
-        | {"accuracy": 0.5, "chance_vocab": 3.0, "chance_class": 2.0}
+        {**Settings().described(), "run": "a", "label": "", "seed": 0, "epoch": epoch}
+        | {"split": split, "accuracy": 0.5}
         for epoch in (0, 5)
         for split in ("train", "unseen")
     ]
-    figure = scope["draw"]({"metrics": pl.DataFrame(rows)})
+    figure = scope["draw"]({"metrics": pl.DataFrame(rows, infer_schema_length=None)})
     assert len(figure.axes[0].lines) == 1
+    (tmp_path / "final_accuracy.py").write_text(source)
+    monkeypatch.setattr(Plot, "path", tmp_path / "final_accuracy.py")
+    assert Plot("final_accuracy").caption() == "Accuracy after the last epoch, of both splits."
+
+
+def test_the_notebook_example_of_the_readme_names_settings(root):
+    call = re.search(r"rc\.train\((.*?)\)", (root / "README.md").read_text()).group(1)
+    assert {part.split("=")[0].strip() for part in call.split(",")} < set(NAMES)
 
 
 def test_every_direct_dependency_is_pinned_in_the_lock_at_the_same_version(root):

@@ -6,12 +6,13 @@ import polars as pl
 import pytest
 import torch
 
+from reversal_curse.config.settings import Settings
 from reversal_curse.errors import UserError
-from reversal_curse.settings import Settings
+from reversal_curse.families import FAMILIES
 from reversal_curse.training.checkpoint import Checkpoints
 from reversal_curse.training.interruption import Interrupted
 from reversal_curse.training.loop import train
-from reversal_curse.training.memory import bytes_per_seed, free_bytes, seed_groups
+from reversal_curse.training.memory import free_bytes, seed_groups
 from stopping import StopAfter
 
 CPU = torch.device("cpu")
@@ -25,7 +26,7 @@ def test_ten_seeds_of_the_papers_default_fit_a_gpu_of_80_gb():
 
 def test_seeds_are_divided_evenly_and_each_group_fits():
     settings = Settings()
-    free = 4 * bytes_per_seed(settings)
+    free = 4 * FAMILIES["gpt"].memory(settings)
     assert seed_groups(settings, list(range(10)), free) == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
 
 
@@ -34,11 +35,11 @@ def test_where_not_one_seed_fits_a_line_says_how_much_it_needs():
         seed_groups(Settings(layers=96, embed_dim=12288), [0], GPU_80)
 
 
-@pytest.mark.parametrize("family", ["gpt", "masked_diffusion", "one_layer", "bilinear"])
+@pytest.mark.parametrize("family", FAMILIES)
 def test_every_family_has_an_estimate_that_grows_with_the_model(family):
     sizes = [(80, 96), (800, 768)]
     small, large = (Settings(family=family, vocab_size=v, embed_dim=d) for v, d in sizes)
-    assert 0 < bytes_per_seed(small) < bytes_per_seed(large)
+    assert 0 < FAMILIES[family].memory(small) < FAMILIES[family].memory(large)
 
 
 @pytest.fixture

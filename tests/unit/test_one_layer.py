@@ -94,15 +94,6 @@ def test_attention_is_learned_where_the_fact_stands_in_the_sentence(small_settin
     assert last["accuracy"].min() == 1.0
 
 
-@pytest.mark.parametrize("task", ["reversal", "in_context"])
-def test_a_seed_trained_in_a_batch_is_that_seed_trained_alone(small_settings, make_dataset, task):
-    settings = one_layer_settings(small_settings, task=task)
-    together = train(settings, make_dataset(settings), CPU)["metrics"]
-    alone = train(settings, make_dataset(settings, seeds=[2]), CPU)["metrics"]
-    ours = together.filter(pl.col("seed") == 2)
-    assert ours["nll_token"].to_list() == pytest.approx(alone["nll_token"].to_list(), abs=1e-6)
-
-
 def test_weights_are_one_sided_for_held_out_pairs_and_mutual_for_train_pairs(
     small_settings, make_dataset
 ):

@@ -3,51 +3,30 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from functools import partial
 
 import polars as pl
 import pytest
 import torch
 
 from reversal_curse.errors import UserError
-from reversal_curse.pretrained.answers import (
-    Questions,
-    answer_nll,
-    answered_exactly,
-    measure_answers,
-)
-from reversal_curse.pretrained.checkpoint import find_checkpoint
-from reversal_curse.pretrained.entry import PretrainedModel
-from reversal_curse.pretrained.facts import read_facts
-from reversal_curse.pretrained.finetune import finetune, mask, with_adapters
-from reversal_curse.pretrained.layout import Layout
-from reversal_curse.pretrained.loading import load, load_tokenizer
+from reversal_curse.pretrained.answers import answer, measure_answers
+from reversal_curse.pretrained.facts import Layout, Questions, read_facts
+from reversal_curse.pretrained.finetune import add_adapters, finetune, mask
 from reversal_curse.training.checkpoint import Checkpoints
 from reversal_curse.training.interruption import Interrupted
 from stopping import StopAfter
-from tiny_models import save_causal, save_masked, write_facts
+from tiny_models import load_tiny
 
 
 @pytest.fixture
 def tiny(tmp_path):
-    """A tiny untrained model of some kind, with its facts as questions."""
-
-    def make(kind: str, **keys):
-        folder = tmp_path / f"model{len(list(tmp_path.iterdir()))}"
-        (save_causal if kind == "causal" else save_masked)(folder)
-        keys = {"steps": 0, "learning_rate": 3e-3, "batch_size": 64, **keys}
-        entry = PretrainedModel(
-            name="tiny", kind=kind, path=str(folder), facts=write_facts(tmp_path), **keys
-        )
-        checkpoint = find_checkpoint(entry)
-        tokenizer = load_tokenizer(entry, checkpoint)
-        questions = Questions.of(read_facts(entry.facts), tokenizer)
-        return load(entry, checkpoint, tokenizer), questions
-
-    return make
+    return partial(load_tiny, tmp_path)
 
 
 # "a0 is b0 b1 b2": an answer of three tokens
-LONG = Layout((1, 0, 21, 22, 23), subject=(0, 1), object=(2, 5), fact=0, direction="forward")
+LONG = Layout((1, 0, 21, 22, 23), subject=(0, 1), object=(2, 5), answer=(2, 5), fact=0)
 
 
 @torch.no_grad()
@@ -66,9 +45,9 @@ def test_a_masked_model_fills_in_the_surest_token_first(tiny):
         open_ = [i for i in (2, 3, 4) if greedy[0, i] == loaded.mask]
         surest = max(open_, key=lambda i: log_p[i].max())
         greedy[0, surest] = log_p[surest].argmax()
-    assert answer_nll(loaded, [LONG])[0] == pytest.approx(nll / 3, rel=1e-5)
-    said = Layout(tuple(greedy[0].tolist()), LONG.subject, LONG.object, 1, "forward")
-    assert answered_exactly(loaded, [LONG, said]) == {0: False, 1: True}
+    assert answer(loaded, [LONG], truth=True)[0] == pytest.approx(nll / 3, rel=1e-5)
+    said = replace(LONG, tokens=tuple(greedy[0].tolist()), fact=1)
+    assert answer(loaded, [LONG, said], truth=False) == {0: False, 1: True}
     assert loaded.mask not in greedy
 
 
@@ -78,20 +57,20 @@ def test_a_causal_model_answers_from_left_to_right(tiny):
     tokens = torch.tensor([LONG.tokens])
     log_p = loaded.model(input_ids=tokens).logits.log_softmax(-1)[0]
     nll = -sum(log_p[i - 1, LONG.tokens[i]].item() for i in (2, 3, 4))
-    assert answer_nll(loaded, [LONG])[0] == pytest.approx(nll / 3, rel=1e-5)
+    assert answer(loaded, [LONG], truth=True)[0] == pytest.approx(nll / 3, rel=1e-5)
     greedy = tokens[:, :2]
     for _ in range(3):
         best = loaded.model(input_ids=greedy).logits[:, -1:].argmax(-1)
         greedy = torch.cat([greedy, best], 1)
-    said = Layout(tuple(greedy[0].tolist()), LONG.subject, LONG.object, 1, "forward")
-    assert answered_exactly(loaded, [LONG, said]) == {0: False, 1: True}
+    said = replace(LONG, tokens=tuple(greedy[0].tolist()), fact=1)
+    assert answer(loaded, [LONG, said], truth=False) == {0: False, 1: True}
 
 
 def test_answers_do_not_depend_on_the_batch(tiny):
     one, questions = tiny("masked_lm", batch_size=1)
     many, _ = tiny("masked_lm", batch_size=5)
-    layouts = [*questions.right["reverse"], Layout(LONG.tokens, (0, 1), (2, 5), 99, "forward")]
-    alone, together = answer_nll(one, layouts), answer_nll(many, layouts)
+    layouts = [*questions.right["reverse"], replace(LONG, fact=99)]
+    alone, together = (answer(loaded, layouts, truth=True) for loaded in (one, many))
     assert sorted(alone) == [*range(12), 99]
     for fact, value in alone.items():
         assert together[fact] == pytest.approx(value, rel=1e-4)
@@ -108,8 +87,9 @@ def test_shifted_output_is_read_one_position_earlier(tiny):
 
 def test_a_shifted_model_is_not_asked_for_first_tokens(tiny):
     loaded, questions = tiny("masked_diffusion", shifted=True)
-    with pytest.raises(UserError, match=r"^tiny: fact 1: a model that is shifted says nothing of"):
-        questions.check_first_tokens("tiny")
+    facts = read_facts(loaded.entry.facts)
+    with pytest.raises(UserError, match=r"^fact 1: a model that is shifted says nothing of"):
+        Questions.of(facts, loaded.tokenizer, shifted=True)
     generator = torch.Generator().manual_seed(0)
     masked = [mask(loaded, questions.right["forward"], generator)[0] for _ in range(20)]
     assert not torch.stack(masked)[..., 0].any()
@@ -165,7 +145,7 @@ def test_adapters_start_as_nothing_and_leave_the_weights_alone(tiny):
     pytest.importorskip("peft")
     loaded, questions = tiny("causal", steps=60, method="lora", lora_rank=8)
     before = measure_answers(loaded, questions)
-    with_adapters(loaded)
+    add_adapters(loaded)
     assert measure_answers(loaded, questions).equals(before)
     base = {n: p.clone() for n, p in loaded.model.named_parameters() if not p.requires_grad}
     finetune(loaded, questions.right["forward"], seed=0)
@@ -182,7 +162,9 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_weights(tiny, tmp_path, meth
 
     def start():
         loaded, questions = tiny("masked_diffusion", steps=20, batch_size=5, method=method)
-        return with_adapters(loaded) if method == "lora" else loaded, questions.right["forward"]
+        if method == "lora":
+            add_adapters(loaded)
+        return loaded, questions.right["forward"]
 
     whole, layouts = start()
     finetune(whole, layouts, seed=1)

@@ -8,8 +8,14 @@ import transformers
 from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 
 from reversal_curse.errors import UserError
-from reversal_curse.pretrained.facts import SHIPPED, Fact, facts_version, read_facts
-from reversal_curse.pretrained.layout import DIRECTIONS, lay_out
+from reversal_curse.pretrained.facts import (
+    ANSWERS,
+    SHIPPED,
+    Fact,
+    facts_version,
+    lay_out,
+    read_facts,
+)
 from tiny_models import TEMPLATES, write_facts
 
 
@@ -19,7 +25,7 @@ def test_the_shipped_facts_are_200_in_several_relations_with_a_word_before_every
     assert len({fact.relation for fact in facts}) >= 5
     assert len({name for fact in facts for name in (fact.subject, fact.object)}) == 400
     for fact in facts:
-        for direction in DIRECTIONS:
+        for direction in ANSWERS:
             text, places = fact.sentence(direction)
             for name, (start, end) in places.items():
                 assert text[start:end] == getattr(fact, name)
@@ -53,13 +59,20 @@ def test_the_version_of_facts_changes_with_the_file(tmp_path):
 
 
 MISTAKES = {
-    "slot missing": ({"forward": "{subject} is"}, "fact 1: forward: '{subject} is' must have the"),
-    "slot twice": ({"reverse": "{object} {object} {subject}"}, "must have the slot {object} once"),
+    "slot missing": (
+        {"forward": "{subject} is"},
+        "fact 1: forward: '{subject} is' must have the slots",
+    ),
+    "slot twice": (
+        {"reverse": "{object} {object} {subject}"},
+        "must have the slots {subject} and {object} once each",
+    ),
     "forward answer first": (
         {"forward": "{object} was made by {subject}"},
-        "forward: '{object} was made by {subject}' must end with {object}",
+        "forward: '{object} was made by {subject}' must have the slots {subject} and {object} once "
+        "each, and end with {object}",
     ),
-    "reverse answer first": ({"reverse": "{subject} of {object}"}, "must end with {subject}"),
+    "reverse answer first": ({"reverse": "{subject} of {object}"}, "end with {subject}"),
     "empty entity": ({"subject": ""}, "fact 1: subject is empty"),
     "spaces around": ({"object": " x"}, "object is empty or has spaces around it"),
     "same question": ({"subject": "x"}, "fact 2: 'x' is asked for in fact 1 too"),
@@ -94,7 +107,7 @@ def test_a_file_that_is_no_table_of_facts_is_one_line(tmp_path):
 def trained_tokenizer(kind: str) -> transformers.PreTrainedTokenizerFast:
     """A small subword tokenizer, trained on the shipped facts."""
     facts = read_facts(None)
-    sentences = [fact.sentence(direction)[0] for fact in facts for direction in DIRECTIONS]
+    sentences = [fact.sentence(direction)[0] for fact in facts for direction in ANSWERS]
     special = ["[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     if kind == "wordpiece":
         made = Tokenizer(models.WordPiece(unk_token="[UNK]"))
@@ -122,8 +135,9 @@ def trained_tokenizer(kind: str) -> transformers.PreTrainedTokenizerFast:
 def test_spans_are_the_tokens_of_the_entities(kind):
     tokenizer, facts = trained_tokenizer(kind), read_facts(None)
     lengths = set()
-    for direction in DIRECTIONS:
-        for fact, layout in zip(facts, lay_out(facts, tokenizer, direction), strict=True):
+    for direction in ANSWERS:
+        for index, fact in enumerate(facts):
+            layout = lay_out(index, fact, tokenizer, direction)
             text, _ = fact.sentence(direction)
             assert list(layout.tokens) == tokenizer(text)["input_ids"]
             for name in ("subject", "object"):
@@ -141,9 +155,9 @@ def test_an_entity_that_the_tokenizer_merges_with_its_surroundings_is_one_line()
     made = Tokenizer(models.WordLevel({"a": 0, "is": 1, "b": 2, "b!": 3, "?": 4}, unk_token="?"))
     made.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=made, unk_token="?")
-    glued = [Fact("a", "b", "{subject} is {object}!", "{object} is {subject}", 0)]
+    glued = Fact("a", "b", "{subject} is {object}!", "{object} is {subject}", 0)
     with pytest.raises(UserError, match=r"fact 1 \('b' in 'a is b!'\): the tokenizer's token 'b!'"):
-        lay_out(glued, tokenizer, "forward")
-    unknown = [Fact("a", "zzz", "{subject} is {object}", "{object} is {subject}", 0)]
+        lay_out(0, glued, tokenizer, "forward")
+    unknown = Fact("a", "zzz", "{subject} is {object}", "{object} is {subject}", 0)
     with pytest.raises(UserError, match=r"'zzz' in 'a is zzz'\): the tokenizer does not know"):
-        lay_out(unknown, tokenizer, "forward")
+        lay_out(0, unknown, tokenizer, "forward")

@@ -8,52 +8,43 @@ import polars as pl
 import pytest
 
 from reversal_curse.errors import UserError
-from reversal_curse.figures.render import draw, render
+from reversal_curse.figures.render import draw
 from reversal_curse.pretrained.analysis import answer_means, head_correlations, learned
-from reversal_curse.registry import PRETRAINED_FIGURES
-from reversal_curse.tables import TABLES, write_table
+from reversal_curse.registry.plots import PLOTS
 
 from . import synthetic
 
 REVERSES = {"masked_diffusion": True, "causal": False}
 MAKERS = {
-    "answers": lambda seeds: synthetic.answers(REVERSES, seeds=seeds),
-    "scores": lambda seeds: synthetic.scores(True, seeds=seeds),
-    "gradients": lambda seeds: synthetic.pretrained_gradients(REVERSES, seeds=seeds),
+    "pretrained_reversal": lambda seeds: synthetic.answers(REVERSES, seeds=seeds),
+    "pretrained_attention": lambda seeds: synthetic.scores(True, seeds=seeds),
+    "pretrained_gradients": lambda seeds: synthetic.pretrained_gradients(REVERSES, seeds=seeds),
 }
 
 
-def tables(name: str, seeds: int = 3) -> dict[str, pl.DataFrame]:
-    return {table: MAKERS[table](seeds) for table in PRETRAINED_FIGURES[name].tables}
+def drawn(plot: str, table: pl.DataFrame):
+    figure = draw(plot, dict.fromkeys(PLOTS[plot].tables, table))
+    figure.canvas.draw()
+    return figure
 
 
 @pytest.mark.parametrize("seeds", [0, 1, 3])
-@pytest.mark.parametrize("name", PRETRAINED_FIGURES)
-def test_every_figure_draws_also_without_fine_tuning(name, seeds):
-    figure = draw(name, tables(name, seeds))
-    figure.canvas.draw()
-    assert figure.axes
-
-
-@pytest.mark.parametrize("name", PRETRAINED_FIGURES)
-def test_figures_are_rendered_from_gathered_tables(name, tmp_path):
-    (table,) = PRETRAINED_FIGURES[name].tables
-    write_table(tmp_path / "t.parquet", MAKERS[table](2), TABLES[f"pretrained_{table}"])
-    render(name, [tmp_path / "t.parquet"], [tmp_path / "figure.pdf", tmp_path / "figure.png"])
-    assert (tmp_path / "figure.pdf").read_bytes().startswith(b"%PDF")
+@pytest.mark.parametrize("plot", MAKERS)
+def test_every_plot_draws_also_without_fine_tuning(plot, seeds):
+    assert drawn(plot, MAKERS[plot](seeds)).axes
 
 
 def test_models_without_scores_are_said_to_have_none():
-    figure = draw("pretrained_attention", {"scores": synthetic.scores(True).clear()})
+    figure = drawn("pretrained_attention", synthetic.scores(True).clear())
     found = [text.get_text() for text in figure.findobj(matplotlib.text.Text)]
     assert any(text.startswith("None of these models") for text in found)
     with pytest.raises(UserError, match="no rows"):
-        draw("pretrained_reversal", {"answers": MAKERS["answers"](1).clear()})
+        drawn("pretrained_reversal", synthetic.answers(REVERSES).clear())
 
 
 def test_steps_that_were_not_measured_are_left_out():
-    table = MAKERS["gradients"](2).with_columns(actual_change=pl.lit(None, pl.Float64))
-    draw("pretrained_gradients", {"gradients": table}).canvas.draw()
+    table = synthetic.pretrained_gradients(REVERSES)
+    drawn("pretrained_gradients", table.with_columns(actual_change=pl.lit(None, pl.Float64)))
 
 
 def test_the_margin_is_what_another_facts_answer_costs_more():

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import time
+from functools import partial
 
 import numpy as np
 import polars as pl
@@ -15,36 +16,19 @@ import transformers
 from transformers.models.eurobert.modeling_eurobert import apply_rotary_pos_emb
 
 from reversal_curse.cli import main
-from reversal_curse.pretrained.answers import Questions
 from reversal_curse.pretrained.attention import measure_scores
-from reversal_curse.pretrained.checkpoint import code_digest, find_checkpoint
+from reversal_curse.pretrained.checkpoint import find_checkpoint
 from reversal_curse.pretrained.entry import MEASURED, PretrainedModel
-from reversal_curse.pretrained.facts import read_facts
-from reversal_curse.pretrained.finetune import finetune, with_adapters
+from reversal_curse.pretrained.finetune import add_adapters, finetune
 from reversal_curse.pretrained.gradients import measure_gradients, parameter_group
-from reversal_curse.pretrained.loading import load, load_tokenizer
 from reversal_curse.registry import PRETRAINED_TABLES
 from reversal_curse.tables import read_table
-from tiny_models import save_causal, save_masked, save_own_code, write_facts
+from tiny_models import load_tiny, save_causal, save_masked, save_own_code, write_facts
 
 
 @pytest.fixture
 def tiny(tmp_path):
-    """A tiny model of some kind, loaded, with its facts as questions."""
-
-    def make(kind: str = "masked_diffusion", save=save_masked, count: int = 12, **keys):
-        folder = save(tmp_path / f"model{len(list(tmp_path.iterdir()))}")
-        keys = {"steps": 0, "learning_rate": 3e-3, "batch_size": 64, **keys}
-        if "trust_remote_code" in keys:
-            keys["revision"] = code_digest(folder)
-        path = write_facts(tmp_path, count)
-        entry = PretrainedModel(name="tiny", kind=kind, path=str(folder), facts=path, **keys)
-        checkpoint = find_checkpoint(entry)
-        tokenizer = load_tokenizer(entry, checkpoint)
-        questions = Questions.of(read_facts(entry.facts), tokenizer)
-        return load(entry, checkpoint, tokenizer), questions
-
-    return make
+    return partial(load_tiny, tmp_path)
 
 
 @torch.no_grad()
@@ -204,7 +188,7 @@ def test_gradients_with_adapters_are_those_of_the_models_own_weights(tiny):
     pytest.importorskip("peft")
     loaded, questions = tiny(method="lora")
     alone = measure_gradients(loaded, questions)
-    with_adapters(loaded)
+    add_adapters(loaded)
     trained = {name for name, p in loaded.model.named_parameters() if p.requires_grad}
     with_them = measure_gradients(loaded, questions)
     assert with_them["group"].equals(alone["group"])
@@ -245,56 +229,51 @@ def test_parameters_are_grouped_by_the_names_of_the_architectures(name):
     assert parameter_group(name) == NAMES[name]
 
 
-def command(entry: dict, output, *more: str) -> int:
-    return main(["probe-pretrained", "--entry", json.dumps(entry), "--output", str(output), *more])
+def probe(tmp_path, *more: str, **keys) -> list[str]:
+    """The command that probes a tiny masked model, with its config written."""
+    entry = {
+        "name": "tiny",
+        "kind": "masked_lm",
+        "path": str(save_masked(tmp_path / "model")),
+        "facts": write_facts(tmp_path),
+        **keys,
+    }
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps({"sweeps": {"base": {}}, "pretrained": [entry]}))
+    given = {"config": config, "model": "tiny", "results": tmp_path}
+    arguments = [part for name, value in given.items() for part in (f"--{name}", str(value))]
+    return ["probe-pretrained", *arguments, *more]
 
 
 @pytest.mark.parametrize("method", ["full", "lora"])
 def test_the_command_writes_tables_and_a_record(tmp_path, method, capsys):
     if method == "lora":
         pytest.importorskip("peft")
-    entry = {
-        "name": "tiny",
-        "kind": "masked_lm",
-        "path": str(save_masked(tmp_path / "model")),
-        "facts": write_facts(tmp_path),
-        "steps": 5,
-        "seeds": 2,
-        "method": method,
-    }
-    kept = tmp_path / "checkpoints"
-    assert command(entry, tmp_path / "out", "--checkpoints", str(kept)) == 0
+    assert main(probe(tmp_path, steps=5, seeds=2, method=method)) == 0
+    output = tmp_path / "pretrained/model=tiny"
     assert "tiny: after fine-tuning, seed 1: forward" in capsys.readouterr().out
-    assert not list(kept.rglob("*.pt"))
+    assert not list((tmp_path / "checkpoints").rglob("*.pt"))
     for name in MEASURED:
-        table = read_table(tmp_path / f"out/{name}.parquet", PRETRAINED_TABLES[name].name)
+        table = read_table(output / f"{name}.parquet", PRETRAINED_TABLES[name].name)
         states = table.select("seed", "stage").unique().sort("stage", "seed").rows()
         assert states == [(0, "after"), (1, "after"), (0, "before")]
         assert set(table["model"]) == {"tiny"}
-    answers = read_table(tmp_path / "out/answers.parquet", "pretrained_answers")
+    answers = read_table(output / "answers.parquet", "pretrained_answers")
     after = [answers.filter(pl.col("stage") == "after", pl.col("seed") == s)["nll"] for s in (0, 1)]
     assert not after[0].equals(after[1])
-    record = json.loads((tmp_path / "out/run.json").read_text())
+    record = json.loads((output / "run.json").read_text())
     assert record["entry"]["name"] == "tiny"
     assert record["peak_memory"] > 10**6
     assert record["wall_seconds"] > 0
-    assert record["parameters"] == find_checkpoint(PretrainedModel(**entry)).parameters
+    entry = PretrainedModel(name="tiny", kind="masked_lm", path=str(tmp_path / "model"))
+    assert record["parameters"] == find_checkpoint(entry).parameters
     assert set(record["seconds"]) >= {"measure before 0", "fine-tune 1", "measure after 1"}
 
 
 def test_a_probe_that_is_stopped_goes_on_from_what_was_reached(tmp_path):
-    entry = {
-        "name": "tiny",
-        "kind": "masked_lm",
-        "path": str(save_masked(tmp_path / "model")),
-        "facts": write_facts(tmp_path),
-        "steps": 100_000,
-        "seeds": 1,
-    }
+    arguments = probe(tmp_path, "--checkpoint-minutes", "0.01", steps=100_000, seeds=1)
+    program = [sys.executable, "-m", "reversal_curse", *arguments]
     kept = tmp_path / "checkpoints"
-    arguments = ["--entry", json.dumps(entry), "--output", str(tmp_path / "out")]
-    arguments += ["--checkpoints", str(kept), "--checkpoint-minutes", "0.01"]
-    program = [sys.executable, "-m", "reversal_curse", "probe-pretrained", *arguments]
 
     def run_until_kept(more_than: int) -> tuple[int, str]:
         with subprocess.Popen(program, text=True, stdout=-1, stderr=subprocess.STDOUT) as process:
@@ -312,7 +291,7 @@ def test_a_probe_that_is_stopped_goes_on_from_what_was_reached(tmp_path):
     assert status == 143
     assert f"seed 0: going on after step {reached} of 100000" in output
     assert newest(kept) > reached
-    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "pretrained").exists()
 
 
 def newest(kept) -> int:
@@ -321,9 +300,6 @@ def newest(kept) -> int:
 
 
 def test_a_mistake_is_one_line_of_the_command(tmp_path, capsys):
-    entry = {"name": "tiny", "kind": "causal", "path": str(tmp_path / "none")}
-    assert command(entry, tmp_path / "out") == 1
+    assert main(probe(tmp_path, path=str(tmp_path / "none"))) == 1
     assert capsys.readouterr().err == f"tiny: path {tmp_path}/none: no such folder\n"
-    assert command({**entry, "kind": "x"}, tmp_path / "out") == 1
-    assert capsys.readouterr().err.startswith("--entry: kind: Input should be 'masked_diffusion'")
-    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "pretrained").exists()

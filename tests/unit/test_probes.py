@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from reversal_curse.analysis import rotary_correlation
+from reversal_curse.config.settings import choices
 from reversal_curse.models.positional import apply_rotary, rotary_angles
 from reversal_curse.probes import attention, gradients
 from reversal_curse.probes.learner import SHOWN, UNSEEN, Learner
-from reversal_curse.settings import POS_ENCODINGS
 from reversal_curse.training import language_model, masked_diffusion
 from reversal_curse.training.loop import train
 
@@ -127,7 +127,7 @@ def test_the_step_is_undone_and_its_first_order_is_right(small_settings, make_da
     assert errors < 0.25 * whole["predicted_change"].abs().mean()
 
 
-@pytest.mark.parametrize("pos_encoding", POS_ENCODINGS)
+@pytest.mark.parametrize("pos_encoding", choices("pos_encoding"))
 def test_groups_partition_the_parameters(small_settings, make_dataset, pos_encoding):
     settings = facts(small_settings, pos_encoding=pos_encoding)
     learner = make_learner(settings, make_dataset(settings))

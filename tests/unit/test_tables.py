@@ -1,41 +1,38 @@
-"""Parquet in and out."""
+"""Parquet in and out: the tables of a run, and those of many."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
 from reversal_curse.aggregate import aggregate
-from reversal_curse.config import Config
+from reversal_curse.config.file import Config
+from reversal_curse.config.grid import CARD, NOTHING, read_sweeps
+from reversal_curse.config.settings import DEFAULTS, NAMES, settle
 from reversal_curse.errors import UserError
-from reversal_curse.settings import AXES
-from reversal_curse.sweep import grid_points
+from reversal_curse.runs import is_trained
 from reversal_curse.tables import (
     TABLES,
-    aggregated,
-    read_aggregated,
+    read_runs,
     read_table,
+    setting_column,
+    settings_frame,
     write_table,
 )
+
+from .synthetic import write_runs
 
 METRICS = TABLES["metrics"]
 
 
 def metrics(seeds=2, epochs=(0, 1)) -> pl.DataFrame:
     rows = [
-        {
-            "seed": seed,
-            "epoch": epoch,
-            "split": split,
-            "nll_token": 1.0 + seed,
-            "nll_word": 1.0,
-            "accuracy": 0.5,
-            "chance_vocab": 3.0,
-            "chance_class": 2.0,
-        }
+        {"seed": seed, "epoch": epoch, "split": split, "nll_token": 1.0 + seed, "nll_word": 1.0}
+        | {"accuracy": 0.5, "chance_vocab": 3.0, "chance_class": 2.0}
         for seed in range(seeds)
         for epoch in epochs
         for split in ("train", "unseen")
@@ -54,38 +51,28 @@ def test_a_write_that_fails_leaves_the_old_table_and_nothing_partial(tmp_path):
     path = tmp_path / "metrics.parquet"
     write_table(path, metrics(), METRICS)
     before = path.read_bytes()
-    broken = metrics().lazy().select(pl.col("nowhere"))
     with pytest.raises(pl.exceptions.PolarsError):
-        write_table(path, broken, METRICS)
+        write_table(path, metrics().lazy().select(pl.col("nowhere")), METRICS)
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["metrics.parquet"]
 
 
-def test_units_and_meanings_travel_in_the_file(tmp_path):
-    path = tmp_path / "metrics.parquet"
-    write_table(path, metrics(), METRICS)
-    columns = json.loads(pq.read_metadata(path).metadata[b"columns"])
-    assert list(columns) == metrics().columns
-    assert columns["nll_token"]["unit"] == "nats"
-    assert columns["accuracy"]["unit"] == "fraction"
-    assert all(column["description"] for column in columns.values())
+def meanings(path: Path) -> dict[str, dict]:
+    """What a file says of its columns."""
+    return json.loads(pq.read_metadata(path).metadata[b"columns"])
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"PAR1", b"not parquet at all", b"PAR1" + b"\0" * 64 + b"PAR1"]
+    "content", [b"", b"PAR1", b"not parquet at all", b"PAR1" + b"\0" * 64 + b"PAR1", None]
 )
-def test_a_file_that_is_no_parquet_is_one_clear_line(tmp_path, content):
+def test_a_file_that_is_no_parquet_or_missing_is_one_clear_line(tmp_path, content):
     path = tmp_path / "metrics.parquet"
-    path.write_bytes(content)
-    with pytest.raises(UserError, match="no readable Parquet table") as caught:
+    if content is not None:
+        path.write_bytes(content)
+    problem = "no such file" if content is None else "no readable Parquet table"
+    with pytest.raises(UserError, match=f"{path}: {problem}") as caught:
         read_table(path, "metrics")
     assert "\n" not in str(caught.value)
-    assert str(path) in str(caught.value)
-
-
-def test_a_missing_file_is_one_clear_line(tmp_path):
-    with pytest.raises(UserError, match=r"nowhere.parquet: no such file"):
-        read_table(tmp_path / "nowhere.parquet", "metrics")
 
 
 @pytest.mark.parametrize(
@@ -102,54 +89,113 @@ def test_a_table_of_another_schema_is_refused(tmp_path, change, problem):
         read_table(path, "metrics")
 
 
-CONFIG = {
-    "defaults": {"vocab_size": 20, "embed_dim": 16, "heads": 2},
-    "sweeps": [{"name": "a", "layers": [1, 2], "pos_encoding": ["none", "rotary"]}],
-}
+CONFIG = Config.parse(
+    {
+        "defaults": {"vocab_size": 20, "embed_dim": 16, "heads": 2, "epochs": 1},
+        "sweeps": {
+            "a": {"layers": [1, 2], "pos_encoding": ["none", "rotary"], "dropout": [0.0, 0.1]},
+            "b": {"family": "bilinear"},
+        },
+    }
+)
 
 
-def write_runs(config: Config, runs) -> None:
-    for directory in grid_points(config):
-        write_table(runs / directory / "metrics.parquet", metrics(), METRICS)
+@pytest.fixture
+def results(tmp_path) -> Path:
+    """A finished run of every grid point."""
+    write_runs(CONFIG, tmp_path, lambda one: metrics())
+    return tmp_path
 
 
-def test_runs_become_one_table_with_every_axis_as_a_column(tmp_path):
-    config = Config.parse(CONFIG)
-    write_runs(config, tmp_path / "runs")
-    assert aggregate(config, "metrics", tmp_path / "runs", tmp_path / "metrics.parquet") == 4
-    table = read_aggregated(tmp_path / "metrics.parquet", "metrics")
-    assert table.columns == [*AXES, "settings", *metrics().columns]
-    assert table.schema == aggregated(METRICS).schema
-    assert table.height == 4 * metrics().height
-    assert table.group_by("layers", "pos_encoding").len().height == 4
-    assert set(table["vocab_size"]) == {20}
-    columns = json.loads(pq.read_metadata(tmp_path / "metrics.parquet").metadata[b"columns"])
-    assert columns["embed_dim"]["unit"] == "features"
+def gather(results: Path, config: Config = CONFIG) -> tuple[pl.DataFrame, pl.DataFrame]:
+    paths = results / "metrics.parquet", results / "points.parquet"
+    aggregate(config, results, *paths)
+    return pl.read_parquet(paths[0]), pl.read_parquet(paths[1])
 
 
-def test_the_run_files_scan_as_hive_partitions(tmp_path):
-    config = Config.parse(CONFIG)
-    write_runs(config, tmp_path / "runs")
-    aggregate(config, "metrics", tmp_path / "runs", tmp_path / "metrics.parquet")
-    scanned = pl.scan_parquet(
-        tmp_path / "runs/**/metrics.parquet", hive_partitioning=True
-    ).collect()
-    table = pl.read_parquet(tmp_path / "metrics.parquet")
-    assert scanned.height == table.height
-    assert set(scanned.columns) == set(table.columns)
-    assert scanned["settings"].unique().to_list() == table["settings"].unique().to_list()
+def test_runs_become_one_table_with_the_settings_of_the_config_as_columns(results):
+    table, _ = gather(results)
+    shown = [name for name in NAMES if name in {*CARD, "heads", "epochs", "dropout"}]
+    assert table.columns == [*shown, "run", *metrics().columns]
+    assert table.height == 9 * metrics().height
+    assert table.group_by("layers", "pos_encoding", "dropout").len().height == 9
+    assert table.filter(family="bilinear")["dropout"].null_count() == metrics().height
+    found = meanings(results / "metrics.parquet")
+    assert found["embed_dim"]["unit"] == "features"
+    assert found["nll_token"]["unit"] == "nats"
+    assert all(column["description"] for column in found.values())
 
 
-def test_a_missing_run_is_named_and_no_table_written(tmp_path):
-    config = Config.parse(CONFIG)
-    write_runs(config, tmp_path / "runs")
-    gone = next(iter(grid_points(config)))
-    (tmp_path / "runs" / gone / "metrics.parquet").unlink()
-    with pytest.raises(UserError, match="missing; train it first"):
-        aggregate(config, "metrics", tmp_path / "runs", tmp_path / "metrics.parquet")
-    assert not (tmp_path / "metrics.parquet").exists()
+def test_every_grid_point_is_one_row_with_all_settings_and_what_was_measured(results):
+    _, points = gather(results)
+    assert points.schema == TABLES["points"].schema
+    assert points.height == 9
+    row = points.filter(family="bilinear").row(0, named=True)
+    assert row["train_nll_token"] == pytest.approx(1.5)
+    assert row["train_nll_token_sd"] == pytest.approx(0.5**0.5)
+    assert (row["last_epoch"], row["seconds"], row["trained_in"]) == (1, 2.5, "float32")
+    assert (row["layers"], row["embed_dim"]) == (None, 16)
 
 
-def test_a_table_that_no_run_of_the_config_writes_is_refused(tmp_path):
-    with pytest.raises(UserError, match="no grid point of a writes the table separation"):
-        aggregate(Config.parse(CONFIG), "separation", tmp_path, tmp_path / "x.parquet")
+def test_runs_scan_as_hive_partitions_null_where_a_setting_means_nothing(results):
+    found = pl.scan_parquet(results / "runs/**/metrics.parquet", hive_partitioning=True).collect()
+    assert found.height == gather(results)[0].height
+    assert set(found.columns) == {*CARD, "settings", *metrics().columns}
+    bilinear = found.filter(family="bilinear")
+    assert bilinear["layers"].null_count() == bilinear.height == metrics().height
+    assert NOTHING not in found["pos_encoding"].to_list()
+
+
+def test_runs_are_read_with_labels_and_only_where_the_family_writes_the_table(results):
+    sweeps = read_sweeps(CONFIG)
+    points = {run: s for sweep in sweeps.values() for run, s in sweep.points.items()}
+    labels = sweeps["a"].labels
+    table = read_runs(points, "metrics", results / "runs", labels)
+    assert set(table.columns) == {"run", "label", *NAMES, *metrics().columns}
+    assert set(table["label"]) == {"", *labels.values()}
+    assert read_runs(points, "logits", results / "runs", labels).is_empty()
+    (results / "runs" / next(iter(sweeps["b"].points)) / "separation.parquet").unlink()
+    with pytest.raises(UserError, match="no finished run of these settings"):
+        read_runs(points, "metrics", results / "runs", labels)
+
+
+@pytest.mark.parametrize("gone", ["metrics.parquet", "run.json", "logits.parquet"])
+def test_a_missing_run_is_named_and_no_table_written(results, gone):
+    run = next(iter(read_sweeps(CONFIG)["a"].points))
+    (results / "runs" / run / gone).unlink()
+    with pytest.raises(UserError, match=r"layers=1.*no finished run.*train it first"):
+        gather(results)
+    assert not (results / "metrics.parquet").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "trained"),
+    [
+        (lambda record: record, True),
+        (lambda record: record["settings"].pop("dropout"), False),  # 0.0, not the default
+        (lambda record: record["settings"].pop("beta1"), True),  # newer than the run: its default
+        (lambda record: record["settings"].update(beta1=0.8), False),
+        (lambda record: record["settings"].update(gone=1), True),
+        (lambda record: record["versions"].update(training=-1), False),
+        (lambda record: record["versions"].update(data=-1), False),
+        (lambda record: record.pop("versions"), False),
+        (lambda record: record.update(settings=None), False),
+    ],
+)
+def test_a_run_counts_as_trained_where_settings_and_code_are_those_of_today(
+    results, change, trained
+):
+    run, settings = next(iter(read_sweeps(CONFIG)["a"].points.items()))
+    path = results / "runs" / run / "run.json"
+    record = json.loads(path.read_text())
+    change(record)
+    path.write_text(json.dumps(record))
+    assert is_trained(path.parent, settings) == trained
+
+
+def test_a_setting_has_a_column_of_its_type_with_unit_and_meaning():
+    frame = settings_frame({"x": settle(DEFAULTS)}, {})
+    types = {"tie_head": pl.Boolean, "layers": pl.Int64, "dropout": pl.Float64, "task": pl.String}
+    assert {name: frame.schema[name] for name in types} == types
+    assert setting_column("embed_dim").unit == "features"
+    assert setting_column("task").description

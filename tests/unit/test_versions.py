@@ -7,15 +7,22 @@ When a test here fails on purpose, results have moved: raise the version in
 from __future__ import annotations
 
 import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
 
 import polars as pl
 import pytest
 import torch
 
+from reversal_curse.config.settings import Settings
+from reversal_curse.families import FAMILIES
 from reversal_curse.pretrained.entry import PretrainedModel
 from reversal_curse.pretrained.probe import probe_pretrained
-from reversal_curse.registry import FAMILIES
-from reversal_curse.settings import Settings
+from reversal_curse.provenance import PACKAGE
+from reversal_curse.registry.plots import PLOTS
 from reversal_curse.tasks.dataset import generate_dataset
 from reversal_curse.training.loop import train
 from reversal_curse.versions import DATA_VERSION, PRETRAINED_VERSION, TRAINING_VERSION
@@ -63,3 +70,45 @@ def test_a_pretrained_model_is_measured_by_this_version_so(tmp_path, kind):
     numbers = found["nll"].to_list() + gradients.filter(group="all")["cosine"].to_list()
     numbers += [] if scores.is_empty() else [scores["score_forward"].mean()]
     assert PRETRAINED.get((kind, PRETRAINED_VERSION)) == pytest.approx(numbers, abs=2e-3)
+
+
+CHANGE_AND_PRINT = """
+import json, sys
+from reversal_curse.provenance import PACKAGE, claims_version, plot_version
+from reversal_curse.registry.plots import PLOTS
+
+def versions():
+    plots = {name: plot_version.__wrapped__(name) for name in PLOTS}
+    return plots | {"claims": claims_version.__wrapped__()}
+
+found = [versions()]
+for file in sys.argv[1:]:
+    with open(PACKAGE / file, "a") as opened:
+        opened.write("# changed")
+    found.append(versions())
+print(json.dumps(found))
+"""
+CHANGES = {
+    "figures/embeddings.py": {"embeddings"},
+    "figures/curves.py": {"curves", "word_curves"},
+    "figures/style.py": {*PLOTS},
+    "families.py": {*PLOTS},
+    "analysis.py": {*PLOTS, "claims"},
+    "claims/chain.py": {"claims"},
+    "training/loop.py": set(),
+}
+
+
+def test_a_change_of_code_draws_and_judges_again_what_it_is_of_and_nothing_else(tmp_path):
+    shutil.copytree(PACKAGE, tmp_path / "reversal_curse")
+    done = subprocess.run(
+        [sys.executable, "-c", CHANGE_AND_PRINT, *CHANGES],
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found = json.loads(done.stdout)
+    for file, before, after in zip(CHANGES, found, found[1:], strict=False):
+        assert {name for name in after if after[name] != before[name]} == CHANGES[file], file

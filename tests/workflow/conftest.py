@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import time
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,38 +28,27 @@ TINY = {
         "learning_rate": 0.01,
     },
     "families": {"bilinear": {"learning_rate": 1.0}},
-    "variants": {"frozen": {"freeze_embeddings": True}},
-    "sweeps": [
-        {"name": "base"},
-        {"name": "vocab", "vocab_size": [20, 24]},
-        {"name": "frozen", "variant": ["default", "frozen"]},
-        {"name": "bilinear", "family": "bilinear", "embed_dim": [8, 16]},
-        {"name": "overview", "family": ["gpt", "bilinear"], "vocab_size": [20, 24]},
-    ],
+    "sweeps": {
+        "base": {},
+        "vocab": {"vocab_size": [20, 24]},
+        "bilinear": {"family": "bilinear"},
+    },
     "figures": {
         "reversal_curve": "base",
-        "reversal_logits": "base",
         "reversal_vocab": "vocab",
-        "reversal_layers": "base",
-        "reversal_depth_width": "base",
-        "reversal_positional": "base",
-        "reversal_entity_length": "base",
-        "reversal_frozen": "frozen",
-        "embedding_cosine": "vocab",
         "bilinear_separation": "bilinear",
-        "sweep_overview": "overview",
+        "mine": {"plot": "overview", "sweep": "vocab", "title": "Of my own"},
     },
 }
-TINY_POINTS = 6  # gpt: V = 20, V = 24, frozen; bilinear: d = 8 and 16 at V = 20, d = 8 at V = 24
+TINY_POINTS = 3  # gpt: V = 20 (in two sweeps) and V = 24; bilinear
 
 
 @dataclass
 class Workflow:
-    """The workflow with a config of its own and an empty directory to work in."""
+    """The workflow of a checkout with a config of its own and a directory to work in."""
 
     root: Path
     directory: Path
-    snakefile: Path
     lock: bool = False
     path: str = "/usr/bin:/bin"
 
@@ -64,13 +56,14 @@ class Workflow:
     def config_file(self) -> Path:
         return self.directory / "config.yaml"
 
-    def write_config(self, config: dict | str) -> None:
-        text = config if isinstance(config, str) else yaml.safe_dump(config)
-        self.config_file.write_text(text)
+    def write_config(self, **keys) -> None:
+        """A config of tiny models; keywords are its keys, one grid point where there is none."""
+        config = {"defaults": TINY["defaults"], "sweeps": {"base": {}}, **keys}
+        self.config_file.write_text(yaml.safe_dump(config, sort_keys=False))
 
     def start(self, *arguments: str) -> subprocess.Popen:
         """Start Snakemake in a process group of its own; stdout and stderr together."""
-        command = [sys.executable, "-m", "snakemake", "--snakefile", str(self.snakefile)]
+        command = [sys.executable, "-m", "snakemake", "--snakefile", str(self.root / "Snakefile")]
         command += ["--directory", str(self.directory), "--cores", "2"]
         command += [] if self.lock else ["--nolock"]
         command += arguments  # targets come first: --configfile takes all that follows it
@@ -80,47 +73,68 @@ class Workflow:
         environment = {**os.environ, "PATH": self.path}
         return start_in_a_group(command, self.root, environment)
 
-    def snakemake(self, *arguments: str, status: int | None = 0) -> str:
+    def snakemake(self, *arguments: str, status: int = 0) -> str:
         """Run Snakemake; returns stdout and stderr together; checks the exit status."""
         process = self.start(*arguments)
         output, _ = process.communicate()
-        if status is not None:
-            assert process.returncode == status, output
+        assert process.returncode == status, output
         return output
 
     def jobs(self, *arguments: str) -> dict[str, int]:
         """Rules that a dry run would execute, with the number of jobs."""
         return job_counts(self.snakemake("--dry-run", *arguments))
 
+    def find(self, pattern: str) -> list[Path]:
+        """What matches below `results`."""
+        return sorted((self.directory / "results").glob(pattern))
+
+    def contents(self, pattern: str) -> dict[Path, tuple[int, bytes]]:
+        """Time and bytes of the files that match below `results`."""
+        found = [path for path in self.find(pattern) if path.is_file()]
+        return {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in found}
+
+    def wait_for(self, pattern: str, text: str = "") -> None:
+        """Until a file below `results` has a text."""
+        deadline = time.monotonic() + 120
+        while not any(text in path.read_text() for path in self.find(pattern)):
+            assert time.monotonic() < deadline, f"no {text} in {pattern}"
+            time.sleep(0.05)
+
 
 def job_counts(output: str) -> dict[str, int]:
-    """The table "Job stats" of Snakemake's output, without its total."""
+    """The table "Job stats" of Snakemake's output, without its total and `all`."""
     if "Job stats:" not in output:
         assert "Nothing to be done" in output, output
         return {}
     lines = output.split("Job stats:\n", 1)[1].split("\n\n", 1)[0].splitlines()[2:]
     counts = {line.split()[0]: int(line.split()[1]) for line in lines}
-    counts.pop("total")
-    return counts
+    return {rule: count for rule, count in counts.items() if rule not in ("total", "all")}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def tiny() -> dict:
-    """A config of six tiny grid points and every figure."""
-    return TINY
+    """A config of three tiny grid points and a few figures, to change at will."""
+    return deepcopy(TINY)
 
 
 @pytest.fixture
 def workflow(root, tmp_path) -> Workflow:
     """The checkout's workflow in an empty directory with the tiny config."""
-    made = Workflow(root, tmp_path, root / "Snakefile")
-    made.write_config(TINY)
+    made = Workflow(root, tmp_path)
+    made.write_config(**TINY)
     return made
 
 
 @pytest.fixture(scope="session")
 def finished(root, tmp_path_factory) -> tuple[Workflow, str]:
     """A finished run of the tiny config, and what Snakemake printed; read it, do not change it."""
-    made = Workflow(root, tmp_path_factory.mktemp("finished"), root / "Snakefile")
-    made.write_config(TINY)
+    made = Workflow(root, tmp_path_factory.mktemp("finished"))
+    made.write_config(**TINY)
     return made, made.snakemake()
+
+
+@pytest.fixture
+def copy(finished, tmp_path) -> Workflow:
+    """The finished run, to change at will."""
+    shutil.copytree(finished[0].directory, tmp_path / "copy")
+    return Workflow(finished[0].root, tmp_path / "copy")

@@ -2,29 +2,33 @@
 
 
 rule claims:
-    "The ledger of claims: results/claims.md and results/claims.parquet."
+    "The ledger of claims: claims.md and claims.parquet."
     input:
-        "results/claims.md",
-        "results/claims.parquet",
+        lambda wildcards: reports(CLAIM_RUNS),
+        f"{OWN}/claims.md",
+        f"{OWN}/claims.parquet",
 
 
 rule judge_claims:
     input:
-        [f"results/{table}" for table in claim_tables(CONFIG)],
+        lambda wildcards: reports(CLAIM_RUNS),
+        [f"{OWN}/pretrained/{table}.parquet" for table in MEASURED if PRETRAINED],
     output:
-        table="results/claims.parquet",
-        page=report("results/claims.md", caption="../report/claims.rst", category="claims"),
+        table=f"{OWN}/claims.parquet",
+        page=report(f"{OWN}/claims.md", caption="../report/claims.rst", category="claims"),
     log:
-        "results/logs/claims.log",
+        f"{OWN}/logs/claims.log",
     priority: FIRST
     localrule: True
     conda:
         "../envs/reversal_curse.yaml"
     params:
-        config=CONFIG.to_json(),
+        # Every setting and figure is said in it.
+        config=CONFIG.digest,
+        runs=lambda wildcards: version_of_runs(CLAIM_RUNS),
         version=claims_version(),
     message:
         "judge the claims"
     shell:
-        "python -m reversal_curse claims --config {params.config:q} --results results "
-        "--table {output.table:q} --page {output.page:q} > {log:q} 2>&1"
+        f"python -m reversal_curse claims --config {SNAPSHOT} --table {{output.table:q}} "
+        "--page {output.page:q} > {log:q} 2>&1"

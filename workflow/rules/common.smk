@@ -1,42 +1,38 @@
 """The config, checked once, and what the rules derive from it."""
 
 import gc
-import json
 import os
 import sys
+from functools import cache
 from pathlib import Path
 from tempfile import gettempdir
 
 from snakemake.exceptions import WorkflowError
-from snakemake.utils import validate
 
-from reversal_curse.claims.ledger import claim_tables
-from reversal_curse.code_version import claims_version, figure_version
-from reversal_curse.config import Config, read_yaml
-from reversal_curse.errors import ConfigError
+from reversal_curse.claims.ledger import claim_points
+from reversal_curse.provenance import claims_version, digest_of, plot_version
+from reversal_curse.config.file import Config
+from reversal_curse.config.grid import (
+    dataset_directory,
+    own_folder,
+    read_sweeps,
+    refuse_old_layout,
+)
+from reversal_curse.errors import UserError
+from reversal_curse.families import FAMILIES
 from reversal_curse.gpus import count_gpus
-from reversal_curse.packing import packs
+from reversal_curse.jobs import training_jobs
 from reversal_curse.plan import DEVICES
 from reversal_curse.pretrained.checkpoint import memory_to_ask_for, weights_version
 from reversal_curse.pretrained.entry import MEASURED
 from reversal_curse.pretrained.facts import facts_version
-from reversal_curse.registry import ALL_FIGURES, FAMILIES, PRETRAINED_FIGURES, run_tables
+from reversal_curse.registry.plots import PLOTS
 from reversal_curse.runs import is_trained
-from reversal_curse.sweep import (
-    check_figures,
-    dataset_directory,
-    dataset_json,
-    sweep_points,
-    variant_labels,
-)
-from reversal_curse.tables import RUN_TABLES
 from reversal_curse.versions import DATA_VERSION, PRETRAINED_VERSION, TRAINING_VERSION
 
 # What Snakemake keeps of thousands of jobs is never garbage; to look through it again and again, as
 # Python does by default, took a seventh of the time of a dry run of 20,000 grid points.
 gc.set_threshold(1_000_000)
-
-DEFAULT_CONFIG = f"{workflow.basedir}/config/config.yaml"
 
 # Rules say `python -m reversal_curse`: that is the interpreter Snakemake itself runs in,
 # also where its environment was not activated, and the package of this checkout.
@@ -46,157 +42,163 @@ os.environ.update(
 )
 
 
-def or_exit(check, *arguments):
-    """The result of a check; a mistake in the config ends the program with one line."""
+def or_exit(check, *arguments, **named):
+    """The result of a check; a mistake of the user ends the program with a line for each."""
     try:
-        return check(*arguments)
-    except ConfigError as error:
+        return check(*arguments, **named)
+    except UserError as error:
         sys.exit(str(error))
 
 
-# Snakemake would keep the last of two equal keys; reading the files ourselves refuses them.
-for path in workflow.overwrite_configfiles or [DEFAULT_CONFIG]:
-    or_exit(read_yaml, path)
+# Jobs are submitted where the executor has a limit of jobs, and this process may be one of them.
+SUBMITTED = workflow.resource_settings.nodes is not None or workflow.remote_exec
 
-# Snakemake merges a --configfile into the default config, and two sets of sweeps would be
-# mixed. A config given by the user replaces the default.
-if not workflow.overwrite_configfiles:
+# We read the files ourselves: Snakemake keeps the last of two equal keys, and leaves the numbers in
+# `--config 'defaults={seeds: 3}'` as texts. A config of the user replaces the default one.
+FILES = workflow.overwrite_configfiles or [f"{workflow.basedir}/config/config.yaml"]
+CONFIG = or_exit(Config.load, *FILES, overrides=workflow.config_settings.config).executed(SUBMITTED)
+SWEEPS = or_exit(read_sweeps, CONFIG)
+or_exit(refuse_old_layout, Path("results"))
 
-    configfile: DEFAULT_CONFIG
+POINTS = {run: s for sweep in SWEEPS.values() for run, s in sweep.points.items()}
+DATASETS = sorted({dataset_directory(settings) for settings in POINTS.values()})
+JOBS = training_jobs(CONFIG, SWEEPS)
+JOB_OF = {run: name for name, job in JOBS.items() for run in job.points}
+FIGURES = CONFIG.drawings()
+DRAWN = {run for f in FIGURES.values() if f.sweep for run in SWEEPS[f.sweep].points}
+CLAIM_RUNS = claim_points(SWEEPS)
+PRETRAINED = {model.name: model for model in CONFIG.pretrained}
 
-
-CONFIG = or_exit(Config.parse, config)
-SWEEPS = {sweep.name: or_exit(sweep_points, CONFIG, sweep) for sweep in CONFIG.sweeps}
-POINTS = {path: settings for points in SWEEPS.values() for path, settings in points.items()}
-or_exit(check_figures, CONFIG)
-
-validate(config, "../schemas/config.schema.json", set_default=False)
-
-PACKS = packs(SWEEPS, CONFIG.job_minutes, CONFIG.hardware)
-PACK_OF = {directory: name for name, pack in PACKS.items() for directory in pack.points}
-
-# How often a training job may be tried again after this attempt.
-ATTEMPTS_LEFT = 0
-if CONFIG.retries:
-    ATTEMPTS_LEFT = lambda wildcards, attempt: CONFIG.retries + 1 - attempt
-
-# Of jobs that run beside Snakemake and need next to nothing. Numbers, since a profile's expressions,
-# and the directory for temporary files, would be worked out anew for each of thousands.
-TINY = {"mem_mb": 100, "disk_mb": 1, "runtime": 5, "tmpdir": gettempdir()}
-
-# Jobs are tried again by the Snakemake that submits them; inside a job, once is enough.
-RETRIES = 0 if workflow.remote_exec else CONFIG.retries
+# Where the config's own figures and tables lie.
+OWN = str(own_folder(CONFIG, Path("results")))
+# The config for the jobs: a file, since it may be too long for a command line.
+SNAPSHOT = f"results/configs/{digest_of(CONFIG.to_json())}.json"
 
 # Local jobs that ask for a GPU: no more at a time than there are. On a machine without one they
 # run on the CPU, on as many cores as Snakemake was given.
-LOCAL = workflow.resource_settings.nodes is None and not workflow.remote_exec
-if LOCAL and "gpu" not in workflow.global_resources and (gpus := count_gpus()):
+if not SUBMITTED and "gpu" not in workflow.global_resources and (gpus := count_gpus()):
     workflow.register_resource("gpu", gpus)
 
 # The directory for temporary files, which would be worked out for each job. A node has its own, and
 # what the user gives for every rule holds.
 GIVEN = workflow.resource_settings.default_resources is not None
-HERE = {"tmpdir": gettempdir()} if LOCAL and not GIVEN else {}
+HERE = {"tmpdir": gettempdir()} if not SUBMITTED and not GIVEN else {}
+
+# Of a training job; a profile's `set-resources` asks for something else by family.
+ASKED = {"gpu": 1}
+if SUBMITTED:
+    ASKED |= {
+        "mem_mb": lambda wildcards, attempt: 48000 * attempt,
+        "runtime": lambda wildcards, attempt: 1440 * attempt,  # minutes
+        "cpus_per_task": 4,
+    }
 
 # Of all that is not training: it takes seconds and somebody waits for it, or it takes longest of all
 # (a pretrained model).
 FIRST = 1
 
-PRETRAINED = {model.name: model for model in CONFIG.pretrained}
-MEMORY_OF_MODEL = {
-    name: memory_to_ask_for(model, DEVICES[CONFIG.hardware]) for name, model in PRETRAINED.items()
-}
-# Where the tables of a figure are, below results/.
-FIGURE_SOURCES = {name: f"sweeps/{sweep}" for name, sweep in CONFIG.figures.items()}
-if PRETRAINED:
-    FIGURE_SOURCES |= dict.fromkeys(PRETRAINED_FIGURES, "pretrained")
 
-DATASETS = {dataset_directory(settings): settings for settings in POINTS.values()}
+onstart:
+    Path(SNAPSHOT).parent.mkdir(parents=True, exist_ok=True)
+    Path(SNAPSHOT).write_text(CONFIG.to_json(), encoding="utf-8")
 
 
 wildcard_constraints:
-    sweep="|".join(SWEEPS),
-    table="|".join(RUN_TABLES),
     model="|".join(PRETRAINED),
     measured="|".join(MEASURED),
 
 
-def find(kind, directory, known):
-    """What the config knows of a directory that a rule was asked for."""
-    if directory not in known:
-        raise WorkflowError(f"no {kind} {directory} in this config; `snakemake plan` lists sweeps")
-    return known[directory]
+@cache
+def trained(run):
+    """Whether a grid point has a finished run of today's settings and code."""
+    return is_trained(Path("results/runs") / run, POINTS[run])
 
 
-def point_settings(wildcards):
-    """Settings of the grid point whose run directory a rule was asked for."""
-    return find("grid point", wildcards.point, POINTS)
+@cache
+def report_of_job(name):
+    """What a training job writes when all its grid points are trained.
+
+    A report that is no longer true, since a run was deleted, is removed: the job runs again.
+    """
+    path = Path(f"results/jobs/{name}.json")
+    if path.exists() and not workflow.remote_exec and not all(map(trained, JOBS[name].points)):
+        path.unlink()
+    return str(path)
 
 
-def pack(wildcards):
-    """The grid points of the training job that a rule was asked for."""
-    return find("training job", wildcards.pack, PACKS)
+def reports(runs):
+    """Reports of the jobs that train what is not trained of these runs.
+
+    Targets ask for them too: Snakemake does not miss one while all that is made from it is there.
+    """
+    return sorted({report_of_job(JOB_OF[run]) for run in runs if not trained(run)})
 
 
-def priority_of_pack(wildcards):
+def reports_of_sweep(sweep):
+    return reports(SWEEPS[sweep].points)
+
+
+def find_job(wildcards):
+    """The training job whose report a rule was asked for."""
+    if wildcards.job not in JOBS:
+        raise WorkflowError(f"no training job {wildcards.job} in this config")
+    return JOBS[wildcards.job]
+
+
+def priority_of_job(wildcards):
     """Between 0 and 1: the longest training job starts first, so that no core waits at the end.
 
     Longest by the estimate of all its grid points, trained or not.
     """
-    estimate = pack(wildcards).seconds
+    estimate = find_job(wildcards).seconds
     return estimate / (estimate + 3600)
 
 
-def title_of_pack(wildcards):
+def title_of_job(wildcards):
     """What a training job is, in words."""
-    chosen = pack(wildcards)
-    count, sweeps = len(chosen.points), ", ".join(chosen.sweeps)
-    return f"{count} grid point{'s' * (count > 1)} of {chosen.family} ({sweeps})"
+    job = find_job(wildcards)
+    count, sweeps = len(job.points), ", ".join(job.sweeps)
+    return f"{count} grid point{'s' * (count > 1)} of {job.family} ({sweeps})"
 
 
-def inputs_of_pack(wildcards):
-    """The datasets that a training job reads, and the call for another try.
-
-    That file stands there after a grid point of the job failed, newer than the job's report.
-    """
-    directories = map(dataset_directory, pack(wildcards).points.values())
-    again = f"results/packs/{wildcards.pack}.again"
-    return [
-        *(f"results/data/{directory}/dataset.parquet" for directory in dict.fromkeys(directories)),
-        *([again] if os.path.exists(again) else []),
-    ]
+def datasets_of_job(wildcards):
+    """The datasets that a training job reads."""
+    directories = map(dataset_directory, find_job(wildcards).points.values())
+    return [f"results/data/{directory}/dataset.parquet" for directory in dict.fromkeys(directories)]
 
 
-def report_of_point(wildcards):
-    """What the training job of a grid point writes; nothing where the point is trained."""
-    settings = point_settings(wildcards)
-    if is_trained(Path("results/trained") / wildcards.point, settings):
-        return []
-    return f"results/packs/{PACK_OF[wildcards.point]}.json"
+def version_of_runs(runs):
+    """Stands for a set of grid points and today's training code."""
+    return digest_of([*sorted(runs), DATA_VERSION, TRAINING_VERSION])
 
 
-def dataset_settings(wildcards):
-    """Settings of some grid point that reads the dataset that a rule was asked for."""
-    return find("dataset", wildcards.dataset, DATASETS)
+def inputs_of_figure(name):
+    """What a figure needs: its sweep trained, or tables of pretrained models."""
+    plot = PLOTS[FIGURES[name].plot]
+    if plot.pretrained:
+        tables = [table.removeprefix("pretrained_") for table in plot.tables]
+        return [f"{OWN}/pretrained/{table}.parquet" for table in tables]
+    return reports_of_sweep(FIGURES[name].sweep)
 
 
-def files_of_sweep(sweep, table):
-    """The run files of a sweep that hold a table."""
-    return [
-        f"results/runs/{directory}/{table}.parquet"
-        for directory, settings in SWEEPS[sweep].items()
-        if table in run_tables(settings.family)
-    ]
+def version_of_figure(name):
+    """Changes with what a figure draws, with its code and with the words in it."""
+    figure = FIGURES[name]
+    sweep = SWEEPS.get(figure.sweep)
+    shown = [*sweep.labels.values(), version_of_runs(sweep.points)] if sweep else []
+    return digest_of([plot_version(figure.plot), figure.plot, *shown])
 
 
-def labels_of_variants(source):
-    """How figures call the variants of a sweep, as JSON."""
-    points = SWEEPS.get(source.removeprefix("sweeps/"), {})
-    return json.dumps(variant_labels(CONFIG, points.values()))
+def caption_of_figure(name):
+    """The title, what the plot shows, and what the sweep varies."""
+    figure = FIGURES[name]
+    sweep = SWEEPS.get(figure.sweep)
+    points = f"Sweep {figure.sweep}: {len(sweep.points)} grid points." if sweep else ""
+    labels = [label for label in sweep.labels.values() if label] if sweep else []
+    some = f" {'; '.join(labels)}." if 0 < len(labels) <= 12 else ""
+    return f"**{figure.title}.** {PLOTS[figure.plot].caption()} {points}{some}"
 
 
 def figure_files():
     """The files of every figure of the config."""
-    return [
-        f"results/figures/{name}.{suffix}" for name in FIGURE_SOURCES for suffix in ("pdf", "png")
-    ]
+    return [f"{OWN}/figures/{name}.{suffix}" for name in FIGURES for suffix in ("pdf", "png")]

@@ -13,16 +13,15 @@ rule dataset:
     log:
         "results/logs/data/{dataset}.log",
     wildcard_constraints:
-        dataset="task=[a-z0-9_=/]+",
+        dataset="task=.+",
     priority: FIRST
     localrule: True
     conda:
         "../envs/reversal_curse.yaml"
     params:
-        settings=lambda wildcards: dataset_json(dataset_settings(wildcards)),
         version=DATA_VERSION,
     message:
         "sentences of {wildcards.dataset}"
     shell:
-        "python -m reversal_curse dataset --settings {params.settings:q} --output {output:q} "
-        "> {log:q} 2>&1"
+        f"python -m reversal_curse dataset --config {SNAPSHOT} --dataset {{wildcards.dataset:q}} "
+        "--output {output:q} > {log:q} 2>&1"

@@ -4,39 +4,39 @@
 rule figures:
     "Every figure of the config, as PDF and PNG."
     input:
+        lambda wildcards: reports(DRAWN),
         figure_files(),
 
 
-# Figures of sweeps, and of pretrained models where the config has some.
-for figure, source in FIGURE_SOURCES.items():
+for figure, drawn in FIGURES.items():
 
     rule:
-        f"The figure {figure}: {ALL_FIGURES[figure].title}."
+        f"The figure {figure}: {drawn.title}."
         name:
             f"figure_{figure}"
         input:
-            [f"results/{source}/{table}.parquet" for table in ALL_FIGURES[figure].tables],
+            lambda wildcards, figure=figure: inputs_of_figure(figure),
         output:
-            f"results/figures/{figure}.pdf",
+            f"{OWN}/figures/{figure}.pdf",
             report(
-                f"results/figures/{figure}.png",
-                caption=f"../report/{figure}.rst",
-                category=ALL_FIGURES[figure].group,
-                labels={"figure": ALL_FIGURES[figure].title},
+                f"{OWN}/figures/{figure}.png",
+                caption="../report/figure.rst",
+                category=drawn.group,
+                labels={"figure": drawn.title},
             ),
+            f"{OWN}/figures/{figure}.svg",
         log:
-            f"results/logs/figures/{figure}.log",
+            f"{OWN}/logs/figures/{figure}.log",
         priority: FIRST
         localrule: True
         conda:
             "../envs/reversal_curse.yaml"
         params:
             figure=figure,
-            source=source,
-            variants=labels_of_variants(source),
-            version=figure_version(figure),
+            caption=lambda wildcards, figure=figure: caption_of_figure(figure),
+            version=lambda wildcards, figure=figure: version_of_figure(figure),
         message:
             "render {params.figure}"
         shell:
-            "python -m reversal_curse figure {params.figure} --tables {input:q} --output {output:q} "
-            "--variants {params.variants:q} > {log:q} 2>&1"
+            f"python -m reversal_curse figure {{params.figure}} --config {SNAPSHOT} "
+            "--output {output:q} > {log:q} 2>&1"

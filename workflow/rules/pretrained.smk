@@ -1,10 +1,14 @@
 """Pretrained models: measured, fine-tuned on forward statements, measured again."""
 
+MEMORY_OF_MODEL = {
+    name: memory_to_ask_for(model, DEVICES[CONFIG.hardware]) for name, model in PRETRAINED.items()
+}
+
 
 rule pretrained:
     "Every pretrained model of the config."
     input:
-        [f"results/pretrained/{table}.parquet" for table in MEASURED if PRETRAINED],
+        [f"{OWN}/pretrained/{table}.parquet" for table in MEASURED if PRETRAINED],
 
 
 rule probe_pretrained:
@@ -14,24 +18,22 @@ rule probe_pretrained:
     log:
         "results/logs/pretrained/{model}.log",
     priority: FIRST
-    retries: RETRIES
     conda:
         "../envs/pretrained.yaml"
     resources:
         gpu=lambda wildcards: PRETRAINED[wildcards.model].gpus,
         mem_mb=lambda wildcards, attempt: attempt * MEMORY_OF_MODEL[wildcards.model],
     params:
-        entry=lambda wildcards: PRETRAINED[wildcards.model].to_json(),
+        # All that its tables depend on.
+        entry=lambda wildcards: PRETRAINED[wildcards.model].model_dump(exclude_unset=True),
         facts=lambda wildcards: facts_version(PRETRAINED[wildcards.model].facts),
         weights=lambda wildcards: weights_version(PRETRAINED[wildcards.model]),
         version=PRETRAINED_VERSION,
-        directory="results/pretrained/model={model}",
     message:
         "probe the pretrained model {wildcards.model} "
         "(GPUs: {resources.gpu}, memory: {resources.mem_mb} MB)"
     shell:
-        "python -m reversal_curse probe-pretrained --entry {params.entry:q} "
-        "--output {params.directory:q} --checkpoints results/checkpoints/pretrained "
+        f"python -m reversal_curse probe-pretrained --config {SNAPSHOT} --model {{wildcards.model}} "
         "--threads {threads} > {log:q} 2>&1"
 
 
@@ -39,17 +41,17 @@ rule gather_pretrained:
     input:
         [f"results/pretrained/model={model}/{{measured}}.parquet" for model in PRETRAINED],
     output:
-        "results/pretrained/{measured}.parquet",
+        f"{OWN}/pretrained/{{measured}}.parquet",
     log:
-        "results/logs/pretrained/gather_{measured}.log",
+        f"{OWN}/logs/pretrained/gather_{{measured}}.log",
     priority: FIRST
     localrule: True
     conda:
         "../envs/reversal_curse.yaml"
     params:
-        models=[f"results/pretrained/model={model}" for model in PRETRAINED],
+        models=list(PRETRAINED),
     message:
         "gather {wildcards.measured} of pretrained models"
     shell:
-        "python -m reversal_curse gather-pretrained --table {wildcards.measured} "
-        "--models {params.models:q} --output {output:q} > {log:q} 2>&1"
+        f"python -m reversal_curse gather-pretrained --config {SNAPSHOT} "
+        "--table {wildcards.measured} --output {output:q} > {log:q} 2>&1"

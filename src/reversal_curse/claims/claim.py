@@ -1,63 +1,102 @@
 """What a claim is, and how it is judged."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
 
-from reversal_curse.config import Config
-from reversal_curse.registry import ALL_FIGURES, PRETRAINED_FIGURES
+from reversal_curse.config.grid import Sweep, varying
+from reversal_curse.config.settings import Settings
 
 SUPPORTED, CONTRADICTED = "supported", "contradicted"
-INCONCLUSIVE, NOT_TESTED = "inconclusive", "not tested at this scale"
+INCONCLUSIVE, NOT_TESTED = "inconclusive", "not tested"
 RESAMPLES = 10_000
 CONFIDENCE = 0.95
 
 Tables = dict[str, pl.DataFrame]
+Effect = Callable[[Tables], pl.DataFrame]
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A statement, how its effect is measured, and from which value on it holds.
+    """A statement, the grid points that it is about, and from which effect on it holds.
 
-    `effect` maps the tables of the figure's sweep to one number per seed (columns `seed`,
-    `effect`); no rows mean that the sweep lacks the grid points. The claim holds where the
-    effect is at least `threshold`.
+    `effect` maps the tables of those grid points to one number per seed (columns `seed`,
+    `effect`); no rows mean that there is nothing to judge. The claim holds where the effect is at
+    least `threshold`.
     """
 
     id: str
     paper: str
-    """`P1` (Zhu et al. 2024) or `P2` (Jeon et al. 2026), and the section."""
+    """A key of `PAPERS`, and where in it: `P1, figure 5`."""
     statement: str
-    figure: str
-    """The figure that shows it; the claim reads the same sweep, or the same pretrained models."""
     measures: str
     """The effect in words, with its unit."""
-    effect: Callable[[Tables], pl.DataFrame]
+    effect: Effect
     threshold: float
     because: str
     """Why the threshold is what it is."""
-    note: str = ""
-    """What was tried and seen with the default config, which does not bear the claim out."""
+    where: Mapping[str, tuple] = field(default_factory=dict)
+    """The values that settings may have; empty for pretrained models."""
+    varies: tuple[str, ...] = ()
+    """Settings that must differ between the grid points of a sweep that it is judged on."""
+    may_vary: tuple[str, ...] = ()
+    """Settings that may differ beside them; all others must be equal."""
     remark: str = ""
     """What a reader must know to weigh the verdict, whatever it is and with any config."""
-    also: tuple[str, ...] = ()
-    """Tables that the effect is computed from beside those of the figure."""
+    tables: tuple[str, ...] = ("metrics",)
+    """Tables that the effect is computed from."""
 
     @property
-    def tables(self) -> tuple[str, ...]:
-        """Run tables that the effect is computed from."""
-        return (*ALL_FIGURES[self.figure].tables, *self.also)
+    def pretrained(self) -> bool:
+        """Whether it is about the config's pretrained models."""
+        return self.tables[0].startswith("pretrained_")
 
-    def source(self, config: Config) -> str | None:
-        """Where its tables are, below `results/`; None where the config has nothing of it."""
-        if self.figure in PRETRAINED_FIGURES:
-            return "pretrained" if config.pretrained else None
-        sweep = config.figures.get(self.figure)
-        return f"sweeps/{sweep}" if sweep else None
+
+@dataclass(frozen=True)
+class Selection:
+    """The data that a claim is judged on."""
+
+    points: dict[str, Settings]
+    """Run directory to settings."""
+    sweeps: tuple[str, ...]
+    reason: str = ""
+    """Why there are none."""
+
+
+def select(claim: Claim, sweeps: Mapping[str, Sweep]) -> Selection:
+    """The grid points of the sweeps that meet a claim's conditions, whatever their names are."""
+    points: dict[str, Settings] = {}
+    used, found = [], False
+    for name, sweep in sweeps.items():
+        meeting, varied = _meeting(claim.where, sweep)
+        found = found or bool(meeting)
+        if meeting and set(claim.varies) <= set(varied) <= {*claim.varies, *claim.may_vary}:
+            points |= meeting
+            used.append(name)
+    if used:
+        return Selection(points, tuple(used))
+    conditions = ", ".join(f"{n} {' or '.join(map(str, v))}" for n, v in claim.where.items())
+    if not found:
+        return Selection({}, (), f"not in this config: no grid point has {conditions}")
+    also = f" (it may vary {', '.join(claim.may_vary)})" if claim.may_vary else ""
+    needed = f"only {' and '.join(claim.varies)} varied" if claim.varies else "nothing varied"
+    return Selection({}, (), f"needs a sweep with {conditions} and {needed}{also}")
+
+
+def _meeting(where: Mapping[str, tuple], sweep: Sweep) -> tuple[dict[str, Settings], list[str]]:
+    """The grid points of a sweep that meet conditions, and the settings that vary among them."""
+    if any(sweep.values[name].isdisjoint(allowed) for name, allowed in where.items()):
+        return {}, []
+    if all(sweep.values[name] <= set(allowed) for name, allowed in where.items()):
+        return sweep.points, sweep.varied
+    meeting = {
+        run: settings
+        for run, settings in sweep.points.items()
+        if all(getattr(settings, name) in allowed for name, allowed in where.items())
+    }
+    return meeting, varying([settings.described() for settings in meeting.values()])
 
 
 @dataclass(frozen=True)
@@ -72,18 +111,18 @@ class Judgement:
     n_seeds: int = 0
     n_reaching: int = 0
     """Seeds whose own effect reaches the threshold."""
+    reason: str | None = None
+    """Why it was not tested."""
 
 
-def judge(claim: Claim, tables: Tables | None) -> Judgement:
-    """The verdict on a claim; it follows from the interval, not from the mean.
-
-    `tables` is None where the config does not render the claim's figure.
-    """
-    if tables is None or any(table.is_empty() for table in tables.values()):
-        return Judgement(NOT_TESTED)
+def judge(claim: Claim, tables: Tables) -> Judgement:
+    """The verdict on a claim; it follows from the interval, not from the mean."""
+    empty = [name for name, table in tables.items() if table.is_empty()]
+    if empty:
+        return Judgement(NOT_TESTED, reason=f"scale: no rows in {', '.join(empty)}")
     by_seed = claim.effect(tables).sort("seed")
     if by_seed.is_empty():
-        return Judgement(NOT_TESTED)
+        return Judgement(NOT_TESTED, reason="scale: no seed has what the effect compares")
     values = by_seed["effect"].to_numpy().astype(float)
     reaching = int((values >= claim.threshold).sum())
     if not np.isfinite(values).all():

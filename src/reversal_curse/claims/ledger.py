@@ -1,8 +1,6 @@
 """The ledger: every claim judged on what a config measured, as a table and as a page."""
 
-from __future__ import annotations
-
-import hashlib
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
@@ -19,13 +17,13 @@ from reversal_curse.claims import (
     reversal,
     theory,
 )
-from reversal_curse.claims.claim import NOT_TESTED, Claim, Tables, judge
-from reversal_curse.config import Config
+from reversal_curse.claims.claim import NOT_TESTED, Claim, Judgement, Selection, judge, select
+from reversal_curse.config.file import Config
+from reversal_curse.config.grid import Sweep, read_sweeps
+from reversal_curse.config.settings import DEFAULTS, NAMES, Settings
 from reversal_curse.provenance import commit
-from reversal_curse.registry import PRETRAINED_TABLES, uses
-from reversal_curse.settings import AXES, Settings
-from reversal_curse.sweep import sweep_points
-from reversal_curse.tables import TABLES, read_aggregated, read_table, write_table
+from reversal_curse.registry.plots import PLOTS
+from reversal_curse.tables import TABLES, read_runs, read_table, write_table
 
 GROUPS = {
     "Reversal": reversal.CLAIMS,
@@ -37,45 +35,57 @@ GROUPS = {
     "Pretrained models": pretrained.CLAIMS,
 }
 CLAIMS: dict[str, Claim] = {claim.id: claim for group in GROUPS.values() for claim in group}
-_BUILT_IN = Settings()
+PAPERS = {
+    "P1": "Zhu, Huang, Zhang, Jordan, Jiao, Tian, Russell (NeurIPS 2024): Towards a Theoretical "
+    "Understanding of the 'Reversal Curse' via Training Dynamics",
+    "P2": "Jeon, Shin, Kim, Lee, No (2026): A Theoretical Analysis of Why Masked Diffusion Models "
+    "Mitigate the Reversal Curse",
+}
 MARKS = {"supported": "✓", "contradicted": "✗", "inconclusive": "?"}
 
 
-def claim_tables(config: Config) -> list[str]:
-    """Aggregated tables (below `results`) that the claims of a config read."""
-    needed = {
-        f"{source}/{table}.parquet"
-        for claim in CLAIMS.values()
-        if (source := claim.source(config))
-        for table in claim.tables
-    }
-    return sorted(needed)
+def claim_points(sweeps: Mapping[str, Sweep]) -> dict[str, Settings]:
+    """The grid points that the claims are judged on."""
+    points: dict[str, Settings] = {}
+    for claim in CLAIMS.values():
+        if not claim.pretrained:
+            points |= select(claim, sweeps).points
+    return points
 
 
-def evaluate(config: Config, results: Path) -> pl.DataFrame:
-    """The `claims` table: every claim judged; raises UserError where a table is missing."""
-    rows = []
+def evaluate(config: Config, results: Path, root: Path) -> pl.DataFrame:
+    """The `claims` table: every claim judged on runs below `results`.
+
+    Tables of pretrained models lie below `root`. Raises UserError where a table is missing.
+    """
+    sweeps = read_sweeps(config)
 
     @cache
-    def read(source: str, table: str) -> pl.DataFrame:
-        path = results / source / f"{table}.parquet"
-        if source == "pretrained":
-            return read_table(path, PRETRAINED_TABLES[table].name)
-        return read_aggregated(path, table)
+    def read(runs: tuple[str, ...], table: str) -> pl.DataFrame:
+        if table.startswith("pretrained_"):
+            name = table.removeprefix("pretrained_")
+            return read_table(root / f"pretrained/{name}.parquet", table)
+        points = {run: s for w in sweeps.values() for run, s in w.points.items() if run in runs}
+        return read_runs(points, table, results / "runs", {})
 
+    rows = []
     for claim in CLAIMS.values():
-        source = claim.source(config)
-        tables: Tables | None = None
-        if source is not None:
-            tables = {table: read(source, table) for table in claim.tables}
-        result = judge(claim, tables)
+        if claim.pretrained:
+            reason = "" if config.pretrained else "not in this config: it has no pretrained models"
+            chosen = Selection({}, (), reason)
+        else:
+            chosen = select(claim, sweeps)
+        if chosen.reason:
+            result = Judgement(NOT_TESTED, reason=chosen.reason)
+        else:
+            result = judge(claim, {t: read(tuple(chosen.points), t) for t in claim.tables})
         rows.append(
             {
                 "id": claim.id,
                 "paper": claim.paper,
                 "statement": claim.statement,
-                "grid": _grid(config, source) if source else "",
-                "figure": claim.figure,
+                "grid": "" if chosen.reason else _grid(config, chosen),
+                "figure": _figure(config, claim, chosen.sweeps),
                 "measures": claim.measures,
                 "threshold": claim.threshold,
                 **vars(result),
@@ -84,31 +94,37 @@ def evaluate(config: Config, results: Path) -> pl.DataFrame:
     return TABLES["claims"].conform(pl.DataFrame(rows, infer_schema_length=None))
 
 
-def _grid(config: Config, source: str) -> str:
-    """A sweep in words: its name, its size, and its axes where they vary or are no default.
+def _figure(config: Config, claim: Claim, sweeps: tuple[str, ...]) -> str | None:
+    """A figure of the config that draws what the claim was judged on; None if there is none."""
+    for name, figure in config.drawings().items():
+        here = claim.pretrained or figure.sweep in sweeps
+        if here and claim.tables[0] in PLOTS[figure.plot].tables:
+            return name
+    return None
+
+
+def _grid(config: Config, chosen: Selection) -> str:
+    """What a claim was judged on, in words: sweeps, their size, and what varies or is no default.
 
     Of pretrained models their names.
     """
-    if source == "pretrained":
+    if not chosen.points:
         return f"pretrained: {', '.join(model.name for model in config.pretrained)}"
-    name = source.removeprefix("sweeps/")
-    sweep = next(sweep for sweep in config.sweeps if sweep.name == name)
-    points = list(sweep_points(config, sweep).values())
+    rows = [settings.described() for settings in chosen.points.values()]
+    base = {**DEFAULTS, **config.defaults.model_dump(exclude_unset=True)}
+    of_families = set().union(*(block.model_fields_set for block in config.families.values()))
     parts = []
-    for axis in AXES:
-        values = sorted({getattr(point, axis) for point in points})
-        default = getattr(config.defaults, axis, None) or getattr(_BUILT_IN, axis)
-        meant = any(axis in uses(point.family, point.task) for point in points)
-        if len(values) > 1 or (meant and values != [default]):
-            parts.append(f"{axis} {', '.join(map(str, values))}")
-    size = "1 grid point" if len(points) == 1 else f"{len(points)} grid points"
-    return "; ".join([f"{name}: {size}", *parts])
+    for name in NAMES:
+        values = sorted({row[name] for row in rows if row[name] is not None})
+        if name not in of_families and values not in ([], [base[name]]):
+            parts.append(f"{name} {', '.join(map(str, values))}")
+    size = "1 grid point" if len(rows) == 1 else f"{len(rows)} grid points"
+    return "; ".join([f"{', '.join(chosen.sweeps)}: {size}", *parts])
 
 
 def page(config: Config, table: pl.DataFrame) -> str:
     """The ledger as a Markdown page."""
     counts = dict(table.group_by("verdict", maintain_order=True).len().iter_rows())
-    digest = hashlib.sha256(config.to_json().encode()).hexdigest()[:12]
     lines = [
         "# Ledger of claims",
         "",
@@ -126,7 +142,7 @@ def page(config: Config, table: pl.DataFrame) -> str:
         "or weights count a seed only where the trained direction stands out.",
         "",
         f"{len(table)} claims: {', '.join(f'{n} {verdict}' for verdict, n in counts.items())}.",
-        f"Config {digest}, code {commit() or 'outside version control'}.",
+        f"Config {config.digest}, code {commit() or 'outside version control'}.",
         "",
         "## Settings",
         "",
@@ -135,68 +151,59 @@ def page(config: Config, table: pl.DataFrame) -> str:
         "",
         *_differences(config),
         "",
-        "Axes are said at every claim. The settings of Jeon et al. 2026 are not known to us in",
+        "Other settings are said at every claim. Those of Jeon et al. 2026 are not known to us in",
         "full; those of their experiments are ours.",
+        "",
+        "## Papers",
+        "",
+        *(f"* {key}: {paper}." for key, paper in PAPERS.items()),
     ]
     rows = {row["id"]: row for row in table.iter_rows(named=True)}
     for group, claims in GROUPS.items():
         lines += ["", f"## {group}", "", "| claim | measured | verdict |", "| --- | --- | --- |"]
         lines += [_row(claim, rows[claim.id]) for claim in claims]
         for claim in claims:
-            open_ = rows[claim.id]["verdict"] in ("contradicted", "inconclusive")
-            tested = rows[claim.id]["verdict"] != NOT_TESTED
-            remark = claim.remark if tested else ""
-            note = f"Seen with the default config: {claim.note}" if claim.note and open_ else ""
-            text = " ".join(filter(None, [remark, note]))
-            lines += [f"\n**{claim.id}**: {text}"] if text else []
+            if claim.remark and rows[claim.id]["verdict"] != NOT_TESTED:
+                lines.append(f"\n**{claim.id}**: {claim.remark}")
     return "\n".join(lines) + "\n"
 
 
 def _row(claim: Claim, row: dict) -> str:
-    where = f"[{claim.figure}](figures/{claim.figure}.pdf)" if row["grid"] else claim.figure
-    grid = row["grid"] or "not in this config"
-    text = f"{claim.statement} <br> `{claim.id}` *{claim.paper}; {where}; {grid}*"
+    figure = f"[{row['figure']}](figures/{row['figure']}.pdf)" if row["figure"] else ""
+    where = "; ".join(filter(None, [claim.paper, figure, row["grid"], row["reason"]]))
+    text = f"{claim.statement} <br> `{claim.id}` *{where}*"
     measured = f"{claim.measures}; at least {claim.threshold:.3g} ({claim.because})"
     if row["effect"] is not None:
         interval = f"[{row['ci_low']:.3g}, {row['ci_high']:.3g}]"
         seeds = f"{row['n_reaching']} of {row['n_seeds']} seed{'s' * (row['n_seeds'] > 1)}"
-        measured = (
-            f"**{row['effect']:.3g}** {interval}, median {row['median']:.3g}, {seeds} <br> "
-            f"{measured}"
-        )
+        spread = f"{interval}, median {row['median']:.3g}, {seeds}"
+        measured = f"**{row['effect']:.3g}** {spread} <br> {measured}"
     verdict = f"{MARKS.get(row['verdict'], '–')} {row['verdict']}"
     cells = [cell.replace("|", "\\|") for cell in (text, measured, verdict)]
     return f"| {' | '.join(cells)} |"
 
 
 def _differences(config: Config) -> list[str]:
-    """One line per setting of `defaults`, families and variants that is not the built-in one."""
-    built_in = _BUILT_IN.model_dump()
+    """One line per setting of `defaults`, families and presets that is not the built-in one."""
     blocks = {
         "defaults": config.defaults,
         **{f"family {name}": block for name, block in config.families.items()},
-        **{f"variant {name}": block for name, block in config.variants.items()},
+        **{f"preset {name}": block for name, block in config.presets.items()},
     }
-    found = [
-        f"* {where}: "
-        + ", ".join(
-            f"{name} {value} (built in: {built_in[name]})" for name, value in differing.items()
-        )
-        for where, block in blocks.items()
-        if (
-            differing := {
-                name: value
-                for name, value in block.model_dump(exclude_unset=True).items()
-                if value != built_in[name]
-            }
-        )
-    ]
+    found = []
+    for where, block in blocks.items():
+        given = block.model_dump(exclude_unset=True).items()
+        own = [f"{n} {v} (built in: {DEFAULTS[n]})" for n, v in given if v != DEFAULTS[n]]
+        if own:
+            found.append(f"* {where}: {', '.join(own)}")
     return found or ["None."]
 
 
-def write_ledger(config: Config, results: Path, table_path: Path, page_path: Path) -> pl.DataFrame:
+def write_ledger(
+    config: Config, results: Path, root: Path, table_path: Path, page_path: Path
+) -> pl.DataFrame:
     """Judge every claim; write the table and the page; returns the table."""
-    table = evaluate(config, results)
+    table = evaluate(config, results, root)
     text = page(config, table)
     write_table(table_path, table, TABLES["claims"])
     with replacing(page_path) as partial:

@@ -1,31 +1,43 @@
 """Claims on why masked diffusion answers in reverse: Jeon et al. 2026."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
-
 import polars as pl
 
-from reversal_curse.analysis import LAST, POINT, rotary_correlation, score_correlations
+from reversal_curse.analysis import LAST, rotary_correlation, score_correlations
 from reversal_curse.claims.claim import Claim, Tables
-from reversal_curse.claims.diffusion import ABSOLUTE, AUTOREGRESSIVE, DIFFUSION
-from reversal_curse.claims.effects import smallest
+from reversal_curse.claims.diffusion import (
+    ABSOLUTE,
+    AUTOREGRESSIVE,
+    COMPARED,
+    DIFFUSION,
+    FACTS,
+    ROTARY,
+)
+from reversal_curse.claims.effects import difference_of, effect_of, smallest
+from reversal_curse.config.settings import NAMES
 
-ROTARY = pl.col("pos_encoding") == "rotary"
+GRADIENTS = {**COMPARED, "tables": ("gradients",)}
+ATTENTION = {
+    "where": FACTS,
+    "varies": ("distance", "heads"),
+    "may_vary": ("masking", "pos_encoding", "embed_dim"),
+    "tables": ("attention",),
+}
 BEFORE = pl.col("epoch") == 0
-CORRELATION = "correlation over facts, mean over heads, worst distance and head size"
 OWN = pl.col("cosine") - pl.col("cosine_control")
 ROTARY_DIFFUSION = DIFFUSION & ROTARY
+SUMMED_RATIO = pl.col("actual_change").sum() / pl.col("predicted_change").sum()
 PER_FORWARD = pl.col("actual_change") / pl.col("nll_forward")
 NO_MORE_THAN_ANOTHER = "0: no better than with the answer of another fact"
 
 
-def _correlation(when: pl.Expr) -> Callable[[Tables], pl.DataFrame]:
-    def effect(tables: Tables) -> pl.DataFrame:
-        found = score_correlations(tables["attention"]).filter(ROTARY, when)
-        return found.group_by("seed").agg(effect=smallest("correlation"))
+def _of(group: str) -> pl.Expr:
+    return pl.col("group") == group
 
-    return effect
+
+@effect_of
+def _correlation(tables: Tables, when: pl.Expr) -> pl.DataFrame:
+    found = score_correlations(tables["attention"]).filter(ROTARY, when)
+    return found.group_by("seed").agg(effect=smallest("correlation"))
 
 
 def _with_rho(tables: Tables) -> pl.DataFrame:
@@ -33,7 +45,7 @@ def _with_rho(tables: Tables) -> pl.DataFrame:
 
     Masking arms start from the same weights, so that one of them is enough.
     """
-    once = [*(name for name in POINT if name != "masking"), "seed"]
+    once = [*(name for name in NAMES if name != "masking"), "seed", "displacement"]
     found = score_correlations(tables["attention"]).filter(ROTARY, BEFORE)
     found = found.sort("masking").unique(once, keep="first", maintain_order=True)
     settings = found.select("displacement", "head_dim", "rotated").rows()
@@ -54,52 +66,44 @@ def _closed_form_slope(tables: Tables) -> pl.DataFrame:
     return by_seed.filter(pl.col("rho") >= 3).select("seed", "effect")
 
 
-def _over_training(
-    value: pl.Expr, where: pl.Expr, group: str = "all"
-) -> Callable[[Tables], pl.DataFrame]:
+@effect_of
+def _over_points(
+    tables: Tables, value: pl.Expr, where: pl.Expr, group: str = "all"
+) -> pl.DataFrame:
     """`value` over the looks at a run, the smallest over its grid points, per seed."""
-
-    def effect(tables: Tables) -> pl.DataFrame:
-        rows = tables["gradients"].filter(where, pl.col("group") == group)
-        by_point = rows.group_by(*POINT, "seed").agg(value.alias("value")).drop_nulls()
-        return by_point.group_by("seed").agg(effect=smallest("value"))
-
-    return effect
+    rows = tables["gradients"].filter(where, _of(group))
+    by_point = rows.group_by("run", "seed").agg(value.alias("value")).drop_nulls()
+    return by_point.group_by("seed").agg(effect=smallest("value"))
 
 
-def _rotary_over_absolute(tables: Tables) -> pl.DataFrame:
-    """Own cosine of masked diffusion, mean over the looks: rotary minus absolute, per seed."""
-    rows = tables["gradients"].filter(DIFFUSION, pl.col("group") == "all").with_columns(own=OWN)
-    by_seed = rows.group_by("seed").agg(
-        rotary=pl.col("own").filter(ROTARY).mean(), absolute=pl.col("own").filter(ABSOLUTE).mean()
-    )
-    return by_seed.drop_nulls().select("seed", effect=pl.col("rotary") - pl.col("absolute"))
+@effect_of
+def _more_aligned(tables: Tables, value: pl.Expr, more: pl.Expr, less: pl.Expr) -> pl.DataFrame:
+    """`value` in masked diffusion, mean over rows that meet `more` minus that of `less`."""
+    rows = tables["gradients"].filter(DIFFUSION).with_columns(value=value)
+    means = {"more": pl.col("value").filter(more), "less": pl.col("value").filter(less)}
+    by_seed = rows.group_by("seed").agg(**{name: part.mean() for name, part in means.items()})
+    return difference_of(by_seed, "more", "less")
 
 
 def _reverse_below(tables: Tables) -> pl.DataFrame:
     """-ln p(A | B is [M]) minus -ln p(A | [M] is B) after training, per seed."""
-    rows = tables["gradients"].filter(ROTARY_DIFFUSION, LAST, pl.col("group") == "all")
+    rows = tables["gradients"].filter(ROTARY_DIFFUSION, LAST, _of("all"))
     below = rows.with_columns(below=pl.col("nll_reverse") - pl.col("nll_forward"))
     return below.group_by("seed").agg(effect=smallest("below"))
 
 
-def _values_over_attention(tables: Tables) -> pl.DataFrame:
-    """Cosine in W_V and W_O minus that in W_Q and W_K, mean over the looks, per seed."""
-    rows = tables["gradients"].filter(DIFFUSION, ROTARY)
-    mean = {
-        name: pl.col("cosine").filter(pl.col("group") == name).mean()
-        for name in ("values", "attention")
-    }
-    by_seed = rows.group_by("seed").agg(**mean).drop_nulls()
-    return by_seed.select("seed", effect=pl.col("values") - pl.col("attention"))
-
-
-def _first_order(tables: Tables) -> pl.DataFrame:
-    """0.1 minus the relative error of the summed prediction, largest over points, per seed."""
-    rows = tables["gradients"].filter(ROTARY_DIFFUSION, pl.col("group") == "all")
-    ratio = pl.col("actual_change").sum() / pl.col("predicted_change").sum()
-    by_point = rows.group_by(*POINT, "seed").agg(left=0.1 - (ratio - 1).abs())
-    return by_point.group_by("seed").agg(effect=smallest("left"))
+def _scores_correlated(name: str, when: pl.Expr, words: str) -> Claim:
+    return Claim(
+        id=f"scores_correlated_{name}",
+        paper="P2, attention scores",
+        statement="In masked diffusion with rotary positions the attention scores of both layouts "
+        f"of a fact are positively correlated {words}.",
+        **ATTENTION,
+        measures="correlation over facts, mean over heads, worst distance and head size",
+        effect=_correlation(when),
+        threshold=0.0,
+        because="0: uncorrelated",
+    )
 
 
 CLAIMS = (
@@ -108,7 +112,7 @@ CLAIMS = (
         paper="P2, main claim",
         statement="In masked diffusion with rotary positions the probability of A after `B is` "
         "ends below that of A before `is B`.",
-        figure="gradient_alignment",
+        **GRADIENTS,
         measures="loss of A in `B is [M]` minus that in `[M] is B` after training, rotary (nats)",
         effect=_reverse_below,
         threshold=0.0,
@@ -123,7 +127,7 @@ CLAIMS = (
         statement="In masked diffusion with rotary positions the attention scores of both layouts "
         "of a fact correlate as rho(D) = (2 / d_h) sum_j cos(2 D theta_j), for queries and keys as "
         "they are drawn.",
-        figure="attention_correlation",
+        **ATTENTION,
         measures="0.1 minus the absolute value of the mean deviation from rho(D) over distances "
         "and head sizes, before training",
         effect=_closed_form,
@@ -136,63 +140,31 @@ CLAIMS = (
         statement="In masked diffusion with rotary positions the attention scores of both layouts "
         "of a fact correlate more at those distances D and head sizes d_h at which rho(D) = "
         "(2 / d_h) sum_j cos(2 D theta_j) is larger.",
-        figure="attention_correlation",
+        **ATTENTION,
         measures="slope of the correlation against rho(D) before training (1 in theory)",
         effect=_closed_form_slope,
         threshold=0.5,
         because="one half: nearer to the theory than to no dependence",
-        note="rho(D) takes values from 0.58 to 0.75 only, and every correlation is one over twenty "
-        "facts.",
     ),
-    Claim(
-        id="scores_correlated_untrained",
-        paper="P2, attention scores",
-        statement="In masked diffusion with rotary positions the attention scores of both layouts "
-        "of a fact are positively correlated before training.",
-        figure="attention_correlation",
-        measures=CORRELATION,
-        effect=_correlation(BEFORE),
-        threshold=0.0,
-        because="0: uncorrelated",
-        remark="In the default run the scores are correlated with absolute positions as well, if "
-        "less: the correlation alone does not tell which model answers in reverse.",
+    _scores_correlated("untrained", BEFORE, "before training"),
+    _scores_correlated(
+        "either",
+        LAST & (pl.col("masking") == "either"),
+        "after training with either entity masked, at every distance and head size",
     ),
-    Claim(
-        id="scores_correlated_either",
-        paper="P2, attention scores",
-        statement="In masked diffusion with rotary positions the attention scores of both layouts "
-        "of a fact are positively correlated after training with either entity masked, at every "
-        "distance and head size.",
-        figure="attention_correlation",
-        measures=CORRELATION,
-        effect=_correlation(LAST & (pl.col("masking") == "either")),
-        threshold=0.0,
-        because="0: uncorrelated",
-    ),
-    Claim(
-        id="scores_correlated_any_order",
-        paper="P2, attention scores",
-        statement="In masked diffusion with rotary positions the attention scores of both layouts "
-        "of a fact are positively correlated after training with tokens masked in any order.",
-        figure="attention_correlation",
-        measures=CORRELATION,
-        effect=_correlation(LAST & (pl.col("masking") == "any_order")),
-        threshold=0.0,
-        because="0: uncorrelated",
-        note="the correlation follows the closed form at first and rises "
-        "over some tens of epochs; then, while the facts are learned, it falls and comes to differ "
-        "from seed to seed, though reverse queries are answered (figure, panels b and e). With "
-        "either entity masked it rises to nearly 1 instead (panels c and f). So masking relation "
-        "tokens, too, is what undoes it.",
+    _scores_correlated(
+        "any_order",
+        LAST & (pl.col("masking") == "any_order"),
+        "after training with tokens masked in any order",
     ),
     Claim(
         id="gradients_aligned",
         paper="P2, gradients",
         statement="In masked diffusion with rotary positions the gradients of `[M] is B` and of "
         "`B is [M]` are aligned throughout training.",
-        figure="gradient_alignment",
+        **GRADIENTS,
         measures="cosine minus that with another fact's answer, smallest over training",
-        effect=_over_training(OWN.min(), ROTARY_DIFFUSION),
+        effect=_over_points(OWN.min(), ROTARY_DIFFUSION),
         threshold=0.0,
         because=NO_MORE_THAN_ANOTHER,
     ),
@@ -202,10 +174,10 @@ CLAIMS = (
         statement="In masked diffusion the gradients of `[M] is B` and of `B is [M]` are aligned "
         "more with rotary positions than with absolute ones, where reverse queries are not "
         "answered.",
-        figure="gradient_alignment",
+        **GRADIENTS,
         measures="cosine minus that with another fact's answer, mean over training, rotary minus "
         "absolute",
-        effect=_rotary_over_absolute,
+        effect=_more_aligned(OWN, _of("all") & ROTARY, _of("all") & ABSOLUTE),
         threshold=0.1,
         because="0.1: a difference that can be seen in the figure",
     ),
@@ -214,10 +186,10 @@ CLAIMS = (
         paper="P2, gradients; the contrast is ours",
         statement="In an autoregressive model of the same size the gradients of `A is`, asked for "
         "B, and of `B is`, asked for A, are not aligned.",
-        figure="gradient_alignment",
+        **GRADIENTS,
         measures="0.1 minus the cosine in excess of that with another fact's answer, mean over "
         "training, worst point",
-        effect=_over_training((0.1 - OWN).mean(), AUTOREGRESSIVE),
+        effect=_over_points((0.1 - OWN).mean(), AUTOREGRESSIVE),
         threshold=0.0,
         because="less than 0.1 better than with the answer of another fact",
     ),
@@ -226,25 +198,21 @@ CLAIMS = (
         paper="P2, gradients",
         statement="In masked diffusion with rotary positions a step on the forward loss lowers "
         "the reverse loss.",
-        figure="gradient_alignment",
+        **GRADIENTS,
         measures="decrease of the reverse loss by a forward step, over the forward loss, mean "
         "over training, worst point",
-        effect=_over_training(-PER_FORWARD.mean(), ROTARY_DIFFUSION),
+        effect=_over_points(-PER_FORWARD.mean(), ROTARY_DIFFUSION),
         threshold=0.0,
         because="0: the step does nothing",
-        remark="In the default run it does so with absolute positions too, on average no less "
-        "(0.011 against 0.008): this effect does not tell the two apart, the gradients of single "
-        "facts do. Early in training, where the reverse loss falls most, what is learned is which "
-        "tokens are answers at all.",
     ),
     Claim(
         id="forward_step_hurts_gpt",
         paper="P2, gradients; the contrast is ours",
         statement="In an autoregressive model a step on the forward loss raises the reverse loss.",
-        figure="gradient_alignment",
+        **GRADIENTS,
         measures="increase of the reverse loss by a forward step, over the forward loss, mean "
         "over training, worst point",
-        effect=_over_training(PER_FORWARD.mean(), AUTOREGRESSIVE),
+        effect=_over_points(PER_FORWARD.mean(), AUTOREGRESSIVE),
         threshold=0.0,
         because="0: the step does nothing",
     ),
@@ -253,10 +221,10 @@ CLAIMS = (
         paper="P2, gradients",
         statement="In masked diffusion with rotary positions a step on the forward loss changes "
         "the reverse loss as the inner product of both gradients predicts.",
-        figure="gradient_alignment",
+        **GRADIENTS,
         measures="0.1 minus the relative error of the predicted change, summed over training, "
         "worst point",
-        effect=_first_order,
+        effect=_over_points(0.1 - (SUMMED_RATIO - 1).abs(), ROTARY_DIFFUSION),
         threshold=0.0,
         because="within a tenth, for steps that lower the forward loss by one percent",
     ),
@@ -265,10 +233,10 @@ CLAIMS = (
         paper="P2, value-side storage; measured by gradients",
         statement="In masked diffusion with rotary positions what a fact stores on the value side "
         "(W_V, W_O) serves both layouts.",
-        figure="gradient_alignment",
+        **GRADIENTS,
         measures="cosine in W_V and W_O minus that with another fact's answer, smallest over "
         "training, rotary",
-        effect=_over_training(OWN.min(), ROTARY_DIFFUSION, group="values"),
+        effect=_over_points(OWN.min(), ROTARY_DIFFUSION, group="values"),
         threshold=0.0,
         because=NO_MORE_THAN_ANOTHER,
     ),
@@ -277,9 +245,9 @@ CLAIMS = (
         paper="P2, value-side storage; the contrast is ours",
         statement="In masked diffusion with rotary positions the value side (W_V, W_O) is shared "
         "between the layouts more than queries and keys, which the rotation sets apart.",
-        figure="gradient_alignment",
+        **GRADIENTS,
         measures="cosine in W_V and W_O minus that in W_Q and W_K, mean over training",
-        effect=_values_over_attention,
+        effect=_more_aligned(pl.col("cosine"), _of("values") & ROTARY, _of("attention") & ROTARY),
         threshold=0.0,
         because="0: both alike",
     ),

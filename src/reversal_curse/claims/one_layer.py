@@ -4,49 +4,39 @@ Y and Z start at zero, so seeds differ in their sentences alone, and where the t
 their effects are the same number.
 """
 
-from __future__ import annotations
-
-from collections.abc import Callable
+from typing import Any
 
 import polars as pl
 
 from reversal_curse.analysis import asymmetry, one_layer_bounds, partner_contrasts
 from reversal_curse.claims.claim import Claim, Tables
-from reversal_curse.claims.effects import STANDS_OUT
+from reversal_curse.claims.effects import STANDS_OUT, effect_of
 
 SEEN, UNSEEN = pl.col("split") == "train", pl.col("split") == "unseen"
 LAST = pl.col("epoch") == pl.col("epoch").max()
 ROUNDING = -1e-9
 
 
-def _bounds(task: str, value: pl.Expr, *where: pl.Expr) -> Callable[[Tables], pl.DataFrame]:
-    """The smallest `value` over steps, sentences and grid points of a task, per seed."""
-
-    def effect(tables: Tables) -> pl.DataFrame:
-        bounds = one_layer_bounds(tables["sentence_nll"].filter(pl.col("task") == task))
-        by_seed = bounds.filter(*where).group_by("seed").agg(value.min().alias("effect"))
-        return by_seed.drop_nulls()
-
-    return effect
+@effect_of
+def _bounds(tables: Tables, value: pl.Expr, *where: pl.Expr) -> pl.DataFrame:
+    """The smallest `value` over steps, sentences and grid points, per seed."""
+    bounds = one_layer_bounds(tables["sentence_nll"]).filter(*where)
+    return bounds.group_by("seed").agg(effect=value.min()).drop_nulls()
 
 
-def _asymmetry(family: str) -> Callable[[Tables], pl.DataFrame]:
-    def effect(tables: Tables) -> pl.DataFrame:
-        of_family = (pl.col("family") == family) & (pl.col("task") == "reversal")
-        held_out = asymmetry(tables["weights"].filter(of_family)).filter(
-            pl.col("pair_split") == "validation"
-        )
-        return held_out.group_by("seed").agg(effect=pl.col("asymmetry").min())
+def _one_layer(task: str) -> dict[str, Any]:
+    where = {"task": (task,), "family": ("one_layer",), "entity_length": (1,)}
+    return {"where": where, "may_vary": ("vocab_size",), "tables": ("sentence_nll",)}
 
-    return effect
+
+def _asymmetry(tables: Tables) -> pl.DataFrame:
+    held_out = asymmetry(tables["weights"]).filter(pl.col("pair_split") == "validation")
+    return held_out.group_by("seed").agg(effect=pl.col("asymmetry").min())
 
 
 def _intransitivity(tables: Tables) -> pl.DataFrame:
     """A tenth minus the contrast of A ~> C over the smaller of those of A -> B and B -> C."""
-    chain = (pl.col("family") == "one_layer") & (pl.col("task") == "chain")
-    contrasts = partner_contrasts(tables["weights"].filter(chain)).filter(
-        pl.col("pair_split") == "validation"
-    )
+    contrasts = partner_contrasts(tables["weights"]).filter(pl.col("pair_split") == "validation")
     link = pl.col("source_role") + pl.col("target_role")
     mean = {name: pl.col("contrast").filter(link == name).mean() for name in ("AB", "BC", "AC")}
     by_seed = contrasts.group_by("seed").agg(**mean).drop_nulls()
@@ -59,9 +49,9 @@ CLAIMS = (
         id="one_layer_seen_bound",
         paper="P1, section 4, reversal theorem",
         statement="What is trained is learned: p >= 1 - (M - 1) (M eta_Y t / N)^(-c) for all t.",
-        figure="one_layer_bounds",
+        **_one_layer("reversal"),
         measures="largest c with which the bound holds at every step, sentence and vocabulary",
-        effect=_bounds("reversal", pl.col("exponent"), SEEN),
+        effect=_bounds(pl.col("exponent"), SEEN),
         threshold=0.5,
         because="at least half the rate 1 / t that the update gives in the end (derived)",
     ),
@@ -70,9 +60,9 @@ CLAIMS = (
         paper="P1, section 4, reversal theorem",
         statement="In the end what is trained is learned at the rate c = 1: 1 - p falls as "
         "(M - 1) / (M eta_Y t / N).",
-        figure="one_layer_bounds",
+        **_one_layer("reversal"),
         measures="0.05 minus the distance of c from 1 after the last step",
-        effect=_bounds("reversal", 0.05 - (pl.col("exponent") - 1).abs(), SEEN, LAST),
+        effect=_bounds(0.05 - (pl.col("exponent") - 1).abs(), SEEN, LAST),
         threshold=0.0,
         because="c within 0.05 of the derived 1",
     ),
@@ -80,9 +70,9 @@ CLAIMS = (
         id="one_layer_unseen_bound",
         paper="P1, section 4, reversal theorem",
         statement="The direction held out never becomes more probable than 1 / M.",
-        figure="one_layer_bounds",
+        **_one_layer("reversal"),
         measures="1 minus the largest M p over steps, sentences and vocabularies",
-        effect=_bounds("reversal", 1 - pl.col("ratio"), UNSEEN),
+        effect=_bounds(1 - pl.col("ratio"), UNSEEN),
         threshold=ROUNDING,
         because="the theorem's bound; starting from zero it is met with equality, up to rounding",
     ),
@@ -90,9 +80,9 @@ CLAIMS = (
         id="one_layer_chain_steps",
         paper="P1, section 4, chain theorem",
         statement="The two steps of a held-out chain, A -> B and B -> C, are learned.",
-        figure="one_layer_bounds",
+        **_one_layer("chain"),
         measures="smallest p of the two answers after the last step",
-        effect=_bounds("chain", 1 - pl.col("missing"), SEEN, LAST),
+        effect=_bounds(1 - pl.col("missing"), SEEN, LAST),
         threshold=0.95,
         because="as for the training sentences of the transformers",
     ),
@@ -100,9 +90,9 @@ CLAIMS = (
         id="one_layer_chain_bound",
         paper="P1, section 4, chain theorem",
         statement="The leap A ~> C of a held-out chain never becomes more probable than 1 / M.",
-        figure="one_layer_bounds",
+        **_one_layer("chain"),
         measures="1 minus the largest M p over steps, sentences and vocabularies",
-        effect=_bounds("chain", 1 - pl.col("ratio"), UNSEEN),
+        effect=_bounds(1 - pl.col("ratio"), UNSEEN),
         threshold=ROUNDING,
         because="the theorem's bound, up to rounding",
     ),
@@ -112,10 +102,11 @@ CLAIMS = (
             paper=f"P1, section {section}",
             statement=f"The effective weights of the {words} are asymmetric: a pair of which one "
             "direction was trained has weight in that direction alone.",
-            figure="one_layer_weights",
+            where={"task": ("reversal",), "family": (family,), "entity_length": (1,)},
+            tables=("weights",),
             measures="|c_ab - c_ba| / (|c_ab| + |c_ba|) of held-out pairs, c: contrast of the "
             "partner with the other entities",
-            effect=_asymmetry(family),
+            effect=_asymmetry,
             threshold=0.8,
             because="0.8: one direction has nine times the other's weight",
         )
@@ -129,7 +120,8 @@ CLAIMS = (
         paper="P1, section 4",
         statement="The effective weights of the one-layer transformer are intransitive: weight "
         "from A to B and from B to C gives none from A to C.",
-        figure="one_layer_weights",
+        where={"task": ("chain",), "family": ("one_layer",), "entity_length": (1,)},
+        tables=("weights",),
         measures="a tenth, minus the contrast of A to C over that of A to B or B to C",
         effect=_intransitivity,
         threshold=0.0,

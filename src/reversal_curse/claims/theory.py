@@ -1,16 +1,20 @@
 """Claims on the theory of the bilinear model: Zhu et al. 2024, section 3."""
 
-from __future__ import annotations
-
 import math
 
 import polars as pl
 
 from reversal_curse.analysis import exponents, first_passage
 from reversal_curse.claims.claim import Claim, Tables
+from reversal_curse.claims.effects import effect_of
+from reversal_curse.config.settings import NAMES, Settings
 from reversal_curse.registry import TASKS
-from reversal_curse.settings import AXES, Settings
 
+BILINEAR = {
+    "where": {"family": ("bilinear",)},
+    "varies": ("embed_dim",),
+    "tables": ("separation",),
+}
 DIMENSIONS = 3
 """How many embedding dimensions it takes to speak of a trend."""
 
@@ -28,22 +32,19 @@ def _trend(tables: Tables) -> pl.DataFrame:
     return by_seed.filter(pl.col("dimensions") >= DIMENSIONS).select("seed", "effect")
 
 
-def _first_passage(level: float):
-    def effect(tables: Tables) -> pl.DataFrame:
-        """Reverse loss minus ln(m / 2) at first passage, mean over pairs, at the largest d."""
-        table = tables["separation"]
-        largest = table.filter(pl.col("embed_dim") == pl.col("embed_dim").max())
-        tokens = max(_tokens(point) for point in largest.select(AXES).unique().to_dicts())
-        passage = first_passage(largest, level)
-        floor = math.log(tokens / 2)
-        return passage.group_by("seed").agg(effect=pl.col("nll_reverse").mean() - floor)
-
-    return effect
+@effect_of
+def _first_passage(tables: Tables, level: float) -> pl.DataFrame:
+    """Reverse loss minus ln(m / 2) at first passage, mean over pairs, at the largest d."""
+    table = tables["separation"]
+    largest = table.filter(pl.col("embed_dim") == pl.col("embed_dim").max())
+    tokens = max(_tokens(point) for point in largest.select(NAMES).unique().to_dicts())
+    above = pl.col("nll_reverse").mean() - math.log(tokens / 2)
+    return first_passage(largest, level).group_by("seed").agg(effect=above)
 
 
-def _tokens(axes: dict) -> int:
+def _tokens(point: dict) -> int:
     """The number m of tokens that a grid point's model knows."""
-    settings = Settings.model_construct(**axes)
+    settings = Settings.model_construct(**point)
     return TASKS[settings.task].vocabulary(settings)
 
 
@@ -52,7 +53,7 @@ CLAIMS = (
         id="bilinear_separation",
         paper="P1, section 3, separation theorem",
         statement="L_rev(t) / L_rev(0) >= (L(t) / L(0))^eps for all t, with eps below 1.",
-        figure="bilinear_separation",
+        **BILINEAR,
         measures="1 minus the smallest exponent that holds for all t, pairs and dimensions",
         effect=_bound_bites,
         threshold=0.0,
@@ -63,7 +64,7 @@ CLAIMS = (
         paper="P1, section 3, separation theorem",
         statement="The eps of the bound L_rev(t) / L_rev(0) >= (L(t) / L(0))^eps shrinks as the "
         "embedding dimension d grows.",
-        figure="bilinear_separation",
+        **BILINEAR,
         measures="decrease of the exponent per doubling of d",
         effect=_trend,
         threshold=0.0,
@@ -75,7 +76,7 @@ CLAIMS = (
             paper="P1, section 3, lower bound",
             statement=f"When the forward loss first falls below {level}, the reverse loss is "
             "still at least ln(m / 2), m the number of tokens.",
-            figure="bilinear_separation",
+            **BILINEAR,
             measures="mean reverse loss at first passage minus ln(m / 2) at the largest d (nats)",
             effect=_first_passage(level),
             threshold=0.0,

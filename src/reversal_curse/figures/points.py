@@ -1,63 +1,59 @@
-"""Tell grid points apart: which axes vary in a table, and in which order values come."""
+"""Tell grid points apart: which settings vary in a table, and in which order values come."""
 
-from __future__ import annotations
-
-import re
+from collections.abc import Sequence
+from typing import Any
 
 import polars as pl
 
-from reversal_curse.analysis import POINT
-from reversal_curse.figures.style import axis_label
-from reversal_curse.registry import FAMILIES, MASKINGS, TASKS
-from reversal_curse.settings import AXES, POS_ENCODINGS
-
-_ORDER = {
-    "task": tuple(TASKS),
-    "family": tuple(FAMILIES),
-    "pos_encoding": POS_ENCODINGS,
-    "masking": tuple(MASKINGS),
-    "variant": ("default",),
-}
+from reversal_curse.config.grid import varying
+from reversal_curse.config.settings import NAMES, choices, in_words
+from reversal_curse.figures.style import KIND_COLOURS
 
 
-def varying_axes(table: pl.DataFrame) -> list[str]:
-    """The axes (and `settings`, where only it differs) that take several values in `table`."""
-    counts = table.select(pl.col(POINT).n_unique()).row(0, named=True)
-    axes = [axis for axis in AXES if counts[axis] > 1]
-    return axes or [axis for axis in ("settings",) if counts[axis] > 1]
+def varying_settings(table: pl.DataFrame) -> list[str]:
+    """The settings that tell the grid points of a table apart."""
+    return varying(table.select(NAMES).unique().to_dicts())
 
 
 def split_points(
-    table: pl.DataFrame, axes: list[str] | None = None
+    table: pl.DataFrame, settings: Sequence[str] | None = None
 ) -> list[tuple[str, pl.DataFrame]]:
-    """`table` in parts, one per value of `axes` (the varying ones by default), labelled.
+    """`table` in parts, labelled: one per grid point, or per value of the `settings` given.
 
-    Numbers come in their order, names in the order the field lists them.
+    Numbers come in their order, names in the order the setting lists them.
     """
-    axes = varying_axes(table) if axes is None else axes
-    if not axes:
+    if settings is None:
+        parts = table.partition_by("run", maintain_order=True)
+        names = varying_settings(table)
+        parts = sorted(parts, key=lambda part: [rank(n, part[n][0]) for n in names])
+        return [(part["label"][0], part) for part in parts]
+    if not settings:
         return [("", table)]
-    parts = table.partition_by(axes, as_dict=True)
+    by_value = table.partition_by(settings, as_dict=True)
     keys = sorted(
-        parts, key=lambda values: [_rank(a, v) for a, v in zip(axes, values, strict=True)]
+        by_value, key=lambda key: [rank(n, v) for n, v in zip(settings, key, strict=True)]
     )
-    return [(", ".join(filter(None, map(axis_label, axes, key))), parts[key]) for key in keys]
+    return [(_label(settings, key), by_value[key]) for key in keys]
 
 
-def values_of(table: pl.DataFrame, axis: str) -> list:
-    """The values of one axis in a table, in the order in which figures show them."""
-    return [part[axis][0] for _, part in split_points(table, [axis])]
+def _label(settings: Sequence[str], values: Sequence[Any]) -> str:
+    """Values in words; of a column that is no setting, the value itself."""
+    both = zip(settings, values, strict=True)
+    return ", ".join(filter(None, (in_words(n, v) if n in NAMES else str(v) for n, v in both)))
 
 
-def _rank(axis: str, value: object) -> tuple:
-    """Numbers in a name count as numbers: `weight decay 0.9` comes before `weight decay 10`."""
-    order = _ORDER.get(axis, ())
-    if value in order:
-        return (order.index(value),)
-    if not isinstance(value, str):
-        return (len(order), value)
-    parts = re.split(r"(\d+(?:\.\d+)?)", value)
-    return (len(order), *(float(p) if i % 2 else p for i, p in enumerate(parts)))
+def values_of(table: pl.DataFrame, setting: str) -> list:
+    """The values of a setting in a table, None left out, in the order in which plots show them."""
+    values = table[setting].unique().drop_nulls().to_list()
+    return sorted(values, key=lambda value: rank(setting, value))
+
+
+def rank(setting: str, value: Any) -> tuple:
+    """Sorts values: None, then the choices of a setting in their order, then the others."""
+    if value is None:
+        return (-1,)
+    listed = choices(setting) if setting in NAMES else ()
+    return (listed.index(value),) if value in listed else (len(listed), value)
 
 
 def without_diverged(table: pl.DataFrame, column: str) -> tuple[pl.DataFrame, int]:
@@ -68,11 +64,29 @@ def without_diverged(table: pl.DataFrame, column: str) -> tuple[pl.DataFrame, in
 
 def seed_phrase(table: pl.DataFrame) -> str:
     """How many replicas the grid points of a table have: `10 seeds`, `1 seed`, `2 to 10 seeds`."""
-    counts = table.group_by(POINT).agg(pl.col("seed").n_unique())["seed"]
+    counts = table.group_by("run").agg(pl.col("seed").n_unique())["seed"]
     low, high = counts.min(), counts.max()
     if low != high:
         return f"{low} to {high} seeds"
     return "1 seed" if high == 1 else f"{high} seeds"
+
+
+def first_seed(table: pl.DataFrame) -> pl.DataFrame:
+    """The rows of the first seed, which maps show."""
+    return table.filter(pl.col("seed") == pl.col("seed").min())
+
+
+def maps_phrase(table: pl.DataFrame) -> str:
+    """What maps and the numbers below them are of."""
+    numbers = f"mean ± standard deviation over {seed_phrase(table)}"
+    return f"maps: seed {table['seed'].min()}; numbers: {numbers}"
+
+
+def models_of(table: pl.DataFrame) -> list[tuple[str, str, pl.DataFrame]]:
+    """Name, kind and rows of every pretrained model: by kind, then as the config lists them."""
+    parts = table.partition_by("model", maintain_order=True)
+    found = [(part["model"][0], part["kind"][0], part) for part in parts]
+    return sorted(found, key=lambda model: list(KIND_COLOURS).index(model[1]))
 
 
 def mean_and_spread(values: pl.Series | list[float], digits: int = 1) -> str:

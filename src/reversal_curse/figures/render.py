@@ -1,6 +1,4 @@
-"""Draw a figure from its tables and write its files."""
-
-from __future__ import annotations
+"""Draw plots in the house style, and write figures to files."""
 
 from pathlib import Path
 
@@ -9,52 +7,56 @@ import polars as pl
 from matplotlib.figure import Figure
 
 from reversal_curse.atomic import replacing
-from reversal_curse.errors import UserError
+from reversal_curse.config.file import Config
+from reversal_curse.config.grid import read_sweeps
+from reversal_curse.errors import UserError, suggestion
 from reversal_curse.figures.style import RC
-from reversal_curse.registry import ALL_FIGURES, PRETRAINED_FIGURES, PRETRAINED_TABLES
-from reversal_curse.tables import read_aggregated, read_table
+from reversal_curse.registry.plots import PLOTS
+from reversal_curse.tables import read_runs, read_table
 
 # Without dates, the same numbers give the same file.
-_METADATA = {".pdf": {"CreationDate": None, "ModDate": None}, ".png": {"Software": None}}
+_METADATA = {
+    ".pdf": {"CreationDate": None, "ModDate": None},
+    ".png": {"Software": None},
+    ".svg": {"Date": None},
+}
 
 
-def draw(name: str, tables: dict[str, pl.DataFrame]) -> Figure:
-    """Draw a registered figure in the house style; raises UserError where a table is empty."""
+def draw(plot: str, tables: dict[str, pl.DataFrame]) -> Figure:
+    """Draw a plot in the house style; raises UserError where a table is empty."""
     for table, frame in tables.items():
-        if frame.is_empty() and not ALL_FIGURES[name].may_be_empty:
-            raise UserError(f"figure {name}: its table {table} has no rows")
-    module = ALL_FIGURES[name].load()
+        if frame.is_empty() and not PLOTS[plot].may_be_empty:
+            raise UserError(f"plot {plot}: its table {table} has no rows")
     with matplotlib.rc_context(RC):
-        return module.draw(tables)
+        return getattr(PLOTS[plot].load(), PLOTS[plot].draw)(tables)
 
 
-def render(
-    name: str, paths: list[Path], outputs: list[Path], variants: dict[str, str] | None = None
-) -> None:
-    """Read the tables that the figure lists, in that order, and write PDF or PNG files.
+def draw_figure(config: Config, name: str, results: Path, root: Path) -> Figure:
+    """Draw a figure of a config from the runs below `results`.
 
-    `variants` says how the figure calls the variants of its sweep (see `variant_labels`).
-    Raises UserError where a table is missing or wrong, or a suffix unknown.
+    Tables of pretrained models lie below `root`, where the config's own files are. Raises UserError
+    where the config has no such figure, or what it draws is missing.
     """
-    needed = ALL_FIGURES[name].tables
-    if len(paths) != len(needed):
-        raise UserError(f"figure {name} reads {', '.join(needed)}; {len(paths)} tables were given")
+    figures = config.drawings()
+    if name not in figures:
+        raise UserError(
+            f"no figure {name} in this config{suggestion(name, figures)}; it has "
+            f"{', '.join(figures) or 'none'}"
+        )
+    plot = PLOTS[figures[name].plot]
+    if plot.pretrained:
+        files = {t: f"pretrained/{t.removeprefix('pretrained_')}.parquet" for t in plot.tables}
+        return draw(figures[name].plot, {t: read_table(root / f, t) for t, f in files.items()})
+    sweep = read_sweeps(config)[figures[name].sweep]
+    tables = {t: read_runs(sweep.points, t, results / "runs", sweep.labels) for t in plot.tables}
+    return draw(figures[name].plot, tables)
+
+
+def save(figure: Figure, outputs: list[Path]) -> None:
+    """Write PDF, PNG or SVG files; raises UserError where a suffix is unknown."""
     for output in outputs:
         if output.suffix not in _METADATA:
             raise UserError(f"{output}: unknown suffix; allowed: {', '.join(_METADATA)}")
-    read = _read_pretrained if name in PRETRAINED_FIGURES else _read_sweep
-    tables = {
-        table: read(path, table, variants or {}) for table, path in zip(needed, paths, strict=True)
-    }
-    figure = draw(name, tables)
     for output in outputs:
-        with replacing(output) as partial, matplotlib.rc_context(RC):
+        with replacing(output) as partial, matplotlib.rc_context({**RC, "svg.hashsalt": "1"}):
             figure.savefig(partial, metadata=_METADATA[output.suffix])
-
-
-def _read_sweep(path: Path, table: str, variants: dict[str, str]) -> pl.DataFrame:
-    return read_aggregated(path, table).with_columns(pl.col("variant").replace(variants))
-
-
-def _read_pretrained(path: Path, table: str, variants: dict[str, str]) -> pl.DataFrame:
-    return read_table(path, PRETRAINED_TABLES[table].name)

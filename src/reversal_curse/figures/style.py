@@ -1,37 +1,27 @@
 """The house style: sizes, fonts, and colours that the colour-blind can tell apart."""
 
-from __future__ import annotations
-
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import matplotlib
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from reversal_curse.families import FAMILIES
+from reversal_curse.registry import TASKS
 
 # Okabe and Ito's palette.
 COLOURS = {"train": "#0072B2", "unseen": "#D55E00"}
-UNSEEN = {
-    "reversal": "unseen direction",
-    "facts": "reverse query",
-    "chain": "unseen, A ⇝ C",
-    "chain_related": "unseen, x i ⇝ z i",
-    "in_context": "unseen sentences",
-}
+SPLIT_MARKERS = {"train": "^", "unseen": "o"}
 REFERENCE = "#555555"
-FAMILY_COLOURS = {
-    "gpt": "#D55E00",
-    "masked_diffusion": "#0072B2",
-    "one_layer": "#009E73",
-    "bilinear": "#555555",
-}
-ENCODING_STYLES = {
-    "rotary": "-",
-    "alibi": (0, (6, 1, 1, 1)),
-    "none": (0, (1, 1)),
-    "absolute": (0, (4, 2)),
-}
-FAMILY_NAMES = {"gpt": "autoregressive", "masked_diffusion": "masked diffusion"}
+BEFORE, AFTER = "#999999", "#0072B2"
+KIND_COLOURS = {"masked_diffusion": "#0072B2", "masked_lm": "#009E73", "causal": "#D55E00"}
+DASHES = (0, (4, 2))
+_LINES = {"rotary": "-", "alibi": (0, (6, 1, 1, 1)), "none": (0, (1, 1)), "absolute": DASHES}
+_MARKERS = {"rotary": "o", "alibi": "^", "none": "v", "absolute": "s"}
 
 PANEL_WIDTH, PANEL_HEIGHT = 2.6, 2.3  # inches
 MAX_COLUMNS = 4
@@ -56,34 +46,26 @@ RC = {
     "pdf.fonttype": 42,
 }
 
-_AXIS_LABELS: dict[str, Callable[[object], str]] = {
-    "layers": lambda v: f"{v} layer" if v == 1 else f"{v} layers",
-    "heads": lambda v: f"{v} head" if v == 1 else f"{v} heads",
-    "embed_dim": lambda v: f"d = {v}",
-    "vocab_size": lambda v: f"V = {v}",
-    "entity_length": lambda v: f"{v}-token entities",
-    "pos_encoding": lambda v: {"none": "no positions", "alibi": "ALiBi"}.get(
-        str(v), f"{v} positions"
-    ),
-    "masking": lambda v: f"masked: {str(v).replace('_', ' ')}",
-    "distance": lambda v: f"{v} relation token" if v == 1 else f"{v} relation tokens",
-    "train_facts": lambda v: f"{v} training facts",
-    "task": lambda v: str(v).replace("_", " "),
-    "family": lambda v: str(v).replace("_", " "),
-    "variant": str,
-    "settings": lambda v: f"settings {v}",
-}
+
+def family_colour(family: str) -> str:
+    """The colour of a family; grey where it has none."""
+    return FAMILIES[family].colour if family in FAMILIES else REFERENCE
+
+
+def encoding_line(encoding: str | None) -> Any:
+    """The line style of a positional encoding; that of one without a style is dash-dotted."""
+    return _LINES.get(encoding, "-.")
+
+
+def encoding_marker(encoding: str | None) -> str:
+    """The marker of a positional encoding; that of one without a marker is a diamond."""
+    return _MARKERS.get(encoding, "D")
 
 
 def split_names(tasks: list[str]) -> dict[str, str]:
-    """What a figure calls the two splits, given the tasks that it shows."""
-    unseen = UNSEEN[tasks[0]] if len(tasks) == 1 else "unseen"
-    return {"train": "train", "unseen": unseen}
-
-
-def axis_label(axis: str, value: object) -> str:
-    """How a figure writes one value of an axis: `V = 80`, `2 layers`, ..."""
-    return _AXIS_LABELS.get(axis, str)(value)
+    """What a plot calls the two splits, given the tasks that it shows."""
+    known = len(tasks) == 1 and tasks[0] in TASKS
+    return {"train": "train", "unseen": TASKS[tasks[0]].unseen if known else "unseen"}
 
 
 def shades(values: Iterable, colormap: str = "viridis", low: float = 0.0, high: float = 0.85):
@@ -93,28 +75,51 @@ def shades(values: Iterable, colormap: str = "viridis", low: float = 0.0, high: 
     return dict(zip(values, colours, strict=True))
 
 
-def label_panels(axes: list[Axes]) -> None:
-    """Letter the panels a, b, c, ... where there are several."""
-    if len(axes) > 1:
-        for index, ax in enumerate(axes):
-            ax.text(
-                -0.02,
-                1.04,
-                _letter(index),
-                transform=ax.transAxes,
-                fontweight="bold",
-                fontsize=9,
-                ha="right",
-                va="bottom",
-            )
+def new_figure(
+    width: float, height: float, rows: int = 1, columns: int = 1, **given: Any
+) -> tuple[Figure, np.ndarray]:
+    """A figure of a width and height (inches), and its panels by row and column."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots(rows, columns, squeeze=False, **given)
+
+
+def panel_grid(
+    count: int, width: float, height: float, extra: tuple[float, float], **shared: Any
+) -> tuple[Figure, list[Axes]]:
+    """A figure of `count` panels of a width and height (inches), and the panels, row by row."""
+    columns = min(count, MAX_COLUMNS)
+    rows = -(-count // columns)
+    size = (columns * width + extra[0], rows * height + extra[1])
+    figure, grid = new_figure(*size, rows, columns, **shared)
+    for ax in grid.flat[count:]:
+        ax.set_visible(False)
+    return figure, list(grid.flat[:count])
+
+
+def key(label: str, colour: Any = "black", **line: Any) -> Line2D:
+    """An entry of a legend."""
+    return Line2D([], [], color=colour, label=label, **line)
+
+
+def finish(
+    figure: Figure,
+    axes: Iterable[Axes],
+    note: str,
+    handles: Sequence[Artist] = (),
+    columns: int | None = None,
+) -> None:
+    """Letter the panels where there are several; the legend above, and below what marks mean."""
+    axes = list(axes)
+    for index, ax in enumerate(axes if len(axes) > 1 else []):
+        font = {"fontweight": "bold", "fontsize": 9, "ha": "right", "va": "bottom"}
+        ax.text(-0.02, 1.04, _letter(index), transform=ax.transAxes, **font)
+    if handles:
+        columns = columns or len(handles)
+        figure.legend(handles=handles, loc="outside upper center", ncols=columns)
+    figure.supxlabel(note, fontsize=7, color=REFERENCE)
 
 
 def _letter(index: int) -> str:
     """a, b, ..., z, aa, ab, ..."""
     prefix = _letter(index // 26 - 1) if index >= 26 else ""
     return prefix + chr(ord("a") + index % 26)
-
-
-def footnote(figure: Figure, text: str) -> None:
-    """A line below the panels that says what marks and bands mean."""
-    figure.supxlabel(text, fontsize=7, color=REFERENCE)

@@ -12,10 +12,7 @@ from reversal_curse.randomness import stacked_normal
 
 
 class Bilinear:
-    """S bilinear models over a vocabulary of m tokens.
-
-    Attributes: `embeddings` of shape (S, m, d), fixed; `theta` of shape (S, d, d).
-    """
+    """S models of m tokens: `embeddings` (S, m, d), fixed, and `theta` (S, d, d)."""
 
     def __init__(
         self, vocabulary: int, embed_dim: int, init_std: float, generators: list[torch.Generator]
@@ -39,7 +36,7 @@ class Bilinear:
     def gradient(self, subjects: torch.Tensor, objects: torch.Tensor) -> torch.Tensor:
         """Gradient (S, d, d) of the mean of -ln p(object | subject) over the N facts.
 
-        In closed form: the mean of -x (y - E_p[y])^T, p the model's distribution after x.
+        The mean of -x (y - E_p[y])^T, p the model's distribution after x.
         """
         probabilities = self.logits(subjects).softmax(-1)
         residual = self._embed(objects) - probabilities @ self.embeddings

@@ -1,7 +1,5 @@
 """What a model gives to the answers."""
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 
@@ -15,10 +13,9 @@ def answer_nll(logits: torch.Tensor, answers: torch.Tensor) -> torch.Tensor:
 
 
 def answer_measures(logits: torch.Tensor, answers: torch.Tensor) -> torch.Tensor:
-    """MEASURES of each answer (measures, S, N), from `logits` (S, N, k, vocabulary) and `answers`.
+    """MEASURES (measures, S, N) from `logits` (S, N, k, vocabulary) and `answers` (S, N, k).
 
-    -ln p of the first token and of all k (both in nats), and whether all are the likeliest; in
-    double precision. Answers are of shape (S, N, k).
+    -ln p (nats) of the first token and of all k, and whether all are the likeliest; as doubles.
     """
     nll = answer_nll(logits, answers).double()
     right = (logits.max(-1).indices == answers).all(-1).double()

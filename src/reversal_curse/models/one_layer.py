@@ -10,8 +10,6 @@ In a sentence of three tokens only the first can be attended to, so Z plays no p
 logits are Y[x_1, :].
 """
 
-from __future__ import annotations
-
 import math
 
 import torch
@@ -19,10 +17,7 @@ import torch.nn.functional as F
 
 
 class OneLayer:
-    """S models over a vocabulary of M tokens, in double precision, from zero.
-
-    Attributes: `y` and `z` of shape (S, M, M).
-    """
+    """S models of M tokens: `y` and `z` (S, M, M), in double precision, from zero."""
 
     def __init__(self, seeds: int, vocabulary: int, device: torch.device):
         shape = (seeds, vocabulary, vocabulary)

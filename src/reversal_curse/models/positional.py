@@ -1,10 +1,6 @@
 """Positional encodings that act inside attention."""
 
-from __future__ import annotations
-
 import torch
-
-ROTARY_BASE = 10000.0
 
 
 def rotary_angles(length: int, features: int, device: torch.device) -> torch.Tensor:
@@ -14,14 +10,13 @@ def rotary_angles(length: int, features: int, device: torch.device) -> torch.Ten
     """
     exponents = torch.arange(0, features, 2, device=device, dtype=torch.float32) / features
     positions = torch.arange(length, device=device, dtype=torch.float32)
-    return positions[:, None] * ROTARY_BASE**-exponents
+    return positions[:, None] * 10000.0**-exponents
 
 
 def apply_rotary(x: torch.Tensor, angles: torch.Tensor) -> torch.Tensor:
-    """Rotate the first features of queries or keys (..., T, head_dim) by `angles` (T, r / 2).
+    """Rotate the first r features of queries or keys (..., T, head_dim) by `angles` (T, r / 2).
 
-    The first r features are rotated, those after them stay. Neighbouring features
-    (2j, 2j + 1) form the rotated plane, as in RoFormer.
+    Neighbouring features (2j, 2j + 1) form the rotated plane, as in RoFormer.
     """
     rotated = 2 * angles.shape[-1]
     even, odd = x[..., 0:rotated:2], x[..., 1:rotated:2]
@@ -33,8 +28,7 @@ def apply_rotary(x: torch.Tensor, angles: torch.Tensor) -> torch.Tensor:
 def alibi_bias(length: int, heads: int, device: torch.device) -> torch.Tensor:
     """Biases -m_h |i - j| of shape (heads, T, T), slopes m_h = 2^(-8 h / heads), h = 1 .. heads.
 
-    Press et al. 2022, "Train Short, Test Long", section 3; symmetric, so that it serves
-    bidirectional attention too. Under a causal mask it is theirs.
+    Press et al. 2022, "Train Short, Test Long", section 3; symmetric, for bidirectional attention.
     """
     slopes = 2.0 ** (-8.0 * torch.arange(1, heads + 1, device=device) / heads)
     positions = torch.arange(length, device=device)

@@ -1,12 +1,9 @@
 """A transformer whose every parameter has a seed dimension, so that one product serves all seeds.
 
-Architecture and initialisation follow GPT-2 (Radford et al. 2019): pre-LN blocks, tanh
-GELU, N(0, 0.02^2), residual projections scaled by 1 / sqrt(2 L). With `causal` it is the
-`gpt` family (Zhu et al. 2024, section 5, with an untied head), without it the encoder of
-the `masked_diffusion` family.
+As GPT-2 (Radford et al. 2019): pre-LN blocks, tanh GELU, N(0, 0.02^2), residual projections scaled
+by 1 / sqrt(2 L). With `causal` the `gpt` family (Zhu et al. 2024, section 5, with an untied head),
+without it the encoder of the `masked_diffusion` family.
 """
-
-from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
@@ -15,28 +12,23 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from reversal_curse.config.settings import Settings
 from reversal_curse.models.positional import alibi_bias, apply_rotary, rotary_angles
 from reversal_curse.randomness import no_dropout, stacked_normal
-from reversal_curse.settings import Settings
 
 INIT_STD = 0.02
-LAYER_NORM_EPS = 1e-5
 
 Noise = Callable[[torch.Tensor], torch.Tensor]
 Part = tuple[str, slice]
 """A parameter's name, and which of its last dimension."""
 Asked = int | torch.Tensor
 """Of which tokens something is wanted: of the last so many of n, or of positions (S, B, n)."""
-
-
-# Which parameters of a group have names with these words; `qkv` is divided in the code.
-_GROUP_NAMES = {
-    "norms": ("ln_",),
-    "values": ("attention.proj",),
-    "mlp": ("fc.", "proj."),
-    "embeddings": ("wte", "wpe"),
-    "head": ("head",),
-}
+FEW = 4
+"""Up to so many inner products for one head and sentence, many products of tiny matrices are
+slower than one elementwise product and a sum: twice, on a CPU, for sentences of two tokens."""
+_GROUPS = {"ln_": "norms", "attention.proj": "values", "fc.": "mlp", "proj.": "mlp"}
+_GROUPS |= {"wte": "embeddings", "wpe": "embeddings", "head": "head"}
+"""Groups of parameters by a part of their name, the first that is found; `qkv` is divided."""
 
 
 class Linear(nn.Module):
@@ -60,7 +52,7 @@ class LayerNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(seeds, 1, embed_dim))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        normed = F.layer_norm(x, x.shape[-1:], eps=LAYER_NORM_EPS)
+        normed = F.layer_norm(x, x.shape[-1:], eps=1e-5)
         return torch.addcmul(self.bias, normed, self.weight)
 
 
@@ -72,8 +64,8 @@ class Attention(nn.Module):
         d = settings.embed_dim
         self.heads = settings.heads
         self.pos_encoding = settings.pos_encoding
-        rotary = settings.pos_encoding == "rotary"
-        self.rotated = round(settings.rotary_fraction * d / settings.heads) if rotary else 0
+        turned = settings.rotary_fraction if self.pos_encoding == "rotary" else 0.0
+        self.rotated = round(turned * d / settings.heads)
         self.causal = causal
         self.qkv = Linear(generators, d, 3 * d, INIT_STD)
         self.proj = Linear(generators, d, d, INIT_STD / math.sqrt(2 * settings.layers))
@@ -116,11 +108,6 @@ def _rows(table: torch.Tensor, asked: Asked) -> torch.Tensor:
     return table[:, asked].permute(1, 2, 0, 3, 4)
 
 
-# Up to so many inner products for one head and sentence, many products of tiny matrices are
-# slower than one elementwise product and a sum: twice, on a CPU, for sentences of two tokens.
-FEW = 4
-
-
 def inner_products(query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
     """Each query (..., n, h) with each key (..., m, h): (..., n, m)."""
     *lead, n, h = query.shape
@@ -153,8 +140,7 @@ class Block(nn.Module):
 
     def forward(self, x: torch.Tensor, batch: int, asked: Asked, noise: Noise) -> torch.Tensor:
         """The residual stream (S, B * n, d) at the n asked tokens, from all of it."""
-        attended = self.attention(self.ln_1(x), batch, asked, noise)
-        x = at_tokens(x, batch, asked) + attended
+        x = at_tokens(x, batch, asked) + self.attention(self.ln_1(x), batch, asked, noise)
         hidden = F.gelu(self.fc(self.ln_2(x)), approximate="tanh")
         return x + noise(self.proj(hidden))
 
@@ -173,10 +159,9 @@ def at_tokens(x: torch.Tensor, batch: int, asked: Asked) -> torch.Tensor:
 
 
 class Transformer(nn.Module):
-    """S independent transformers over a vocabulary of `vocabulary` tokens.
+    """S independent transformers over `vocabulary` tokens, for inputs of at most `length`.
 
-    `length` is the longest input in tokens; `generators` holds one initialisation
-    stream per seed; `causal` hides later tokens from earlier ones.
+    `generators` has one stream per seed; `causal` hides later tokens from earlier ones.
     """
 
     def __init__(
@@ -193,32 +178,27 @@ class Transformer(nn.Module):
         self.wpe = None
         if settings.pos_encoding == "absolute":
             self.wpe = nn.Parameter(stacked_normal(generators, (length, d), INIT_STD))
-        self.blocks = nn.ModuleList(
-            Block(generators, settings, causal) for _ in range(settings.layers)
-        )
+        blocks = [Block(generators, settings, causal) for _ in range(settings.layers)]
+        self.blocks = nn.ModuleList(blocks)
         self.ln_f = LayerNorm(len(generators), d)
         self.head = None
         if not settings.tie_head:
             self.head = nn.Parameter(stacked_normal(generators, (d, vocabulary), INIT_STD))
-        if settings.freeze_embeddings:
-            self.wte.requires_grad_(False)
-            if self.wpe is not None:
-                self.wpe.requires_grad_(False)
+        for embedding in (self.wte, self.wpe):
+            if embedding is not None:
+                embedding.requires_grad_(not settings.freeze_embeddings)
 
     def forward(
         self, tokens: torch.Tensor, asked: Asked, noise: Noise = no_dropout
     ) -> torch.Tensor:
-        """Logits (S, B, n, vocabulary) at the n asked tokens of (S, B, T).
-
-        They are computed in the precision of the weights under autocast too.
-        """
+        """Logits (S, B, n, vocabulary) at the n asked tokens of (S, B, T)."""
         s, batch, length = tokens.shape
         x = noise(self.embed(tokens))
         for block in self.blocks[:-1]:
             x = block(x, batch, length, noise)
         x = self.blocks[-1](x, batch, asked, noise)
         head = self.wte.transpose(1, 2) if self.head is None else self.head
-        with torch.autocast(tokens.device.type, enabled=False):
+        with torch.autocast(tokens.device.type, enabled=False):  # in the precision of the weights
             return torch.bmm(self.ln_f(x), head).view(s, batch, -1, head.shape[-1])
 
     def embed(self, tokens: torch.Tensor) -> torch.Tensor:
@@ -239,25 +219,21 @@ class Transformer(nn.Module):
         _, batch, length = tokens.shape
         x = self.embed(tokens)
         for block in self.blocks:
-            scores, _ = block.attention.scores(block.ln_1(x), batch, length)
-            yield scores
+            yield block.attention.scores(block.ln_1(x), batch, length)[0]
             x = block(x, batch, length, no_dropout)
 
     def parameter_groups(self) -> dict[str, list[Part]]:
         """Trained parameters by what they do: `all`, then a partition of them; none is empty."""
-        whole = slice(None)
         groups: dict[str, list[Part]] = {"all": []}
         for name, parameter in self.named_parameters():
             if not parameter.requires_grad:
                 continue
-            groups["all"].append((name, whole))
+            groups["all"].append((name, slice(None)))
             if "attention.qkv" in name:
                 keys_end = parameter.shape[-1] // 3 * 2
                 groups.setdefault("attention", []).append((name, slice(keys_end)))
                 groups.setdefault("values", []).append((name, slice(keys_end, None)))
-                continue
-            matching = (
-                group for group, words in _GROUP_NAMES.items() if any(w in name for w in words)
-            )
-            groups.setdefault(next(matching), []).append((name, whole))
+            else:
+                group = next(group for part, group in _GROUPS.items() if part in name)
+                groups.setdefault(group, []).append((name, slice(None)))
         return groups

@@ -1,21 +1,20 @@
 """One entry of the config key `pretrained`: a model, how it is loaded and how it is fine-tuned."""
 
-from __future__ import annotations
-
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from reversal_curse.errors import ConfigError
+from reversal_curse.config.settings import MAX_COUNT, Name
+from reversal_curse.errors import UserError
 from reversal_curse.registry import MASKINGS
-from reversal_curse.settings import MAX_COUNT, Name
 
-KINDS = ("masked_diffusion", "masked_lm", "causal")
 MEASURED = ("answers", "scores", "gradients")
 """Tables that a probed model writes."""
 
 _Text = Annotated[str, Field(min_length=1)]
 _Count = Annotated[int, Field(ge=1, le=MAX_COUNT)]
+_CountFrom0 = Annotated[int, Field(ge=0, le=MAX_COUNT)]
 
 
 class PretrainedModel(BaseModel):
@@ -24,7 +23,7 @@ class PretrainedModel(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     name: Name = Field(description="what paths, tables and figures call it")
-    kind: Literal[KINDS] = Field(
+    kind: Literal["masked_diffusion", "masked_lm", "causal"] = Field(
         description="`masked_diffusion` (tokens filled in in any order, as LLaDA and Dream), "
         "`masked_lm` (as BERT), or `causal` (left to right)"
     )
@@ -51,7 +50,7 @@ class PretrainedModel(BaseModel):
         "gradient probe, and `actual_change` is null",
     )
     facts: _Text = Field(None, description="CSV or Parquet with the facts; default: ours")
-    mask_token_id: Annotated[int, Field(ge=0, le=MAX_COUNT)] = Field(
+    mask_token_id: _CountFrom0 = Field(
         None, description="id of the mask token, where the tokenizer does not say (LLaDA: 126336)"
     )
     shifted: bool = Field(
@@ -65,46 +64,31 @@ class PretrainedModel(BaseModel):
     lora_rank: _Count = Field(16, description="rank of the adapters, on every linear layer")
     masking: Literal[tuple(MASKINGS)] = Field(
         "any_order",
-        description="tokens masked in fine-tuning, for the masked kinds; as the axis `masking`",
+        description="tokens masked in fine-tuning, for the masked kinds; as the setting `masking`",
     )
-    steps: Annotated[int, Field(ge=0, le=MAX_COUNT)] = Field(
+    steps: _CountFrom0 = Field(
         1000, description="of fine-tuning on the forward statements; 0: none"
     )
     batch_size: _Count = Field(32, description="facts per step, and per pass of the measures")
     learning_rate: Annotated[float, Field(gt=0)] = Field(1e-4, description="of AdamW, constant")
 
-    def check(self, key: str) -> None:
-        """Refuse keys that do not go together; raises ConfigError, which names `key`."""
+    def mistakes(self) -> Iterator[tuple[str, str]]:
+        """Yield keys that do not go together, each with what would be right."""
         if (self.path is None) == (self.hub is None):
-            raise ConfigError(key, "needs a place to load from", "either `path` or `hub`")
+            yield "", "needs a place to load from; allowed: either `path` or `hub`"
         if self.hub and self.revision is None:
-            raise ConfigError(
-                f"{key}.revision", "is missing", "the full commit of the model on the hub"
-            )
+            yield "revision", "is missing; allowed: the full commit of the model on the hub"
         if self.hub and self.billion_parameters is None:
-            raise ConfigError(
-                f"{key}.billion_parameters", "is missing", "the size of the model on the hub"
-            )
-        if self.trust_remote_code and self.revision is None:
-            raise ConfigError(
-                f"{key}.revision",
-                "code that comes with a checkpoint is run only where it is pinned",
-                "the full commit on the hub; for `path` the SHA-1 of its .py files",
-            )
+            yield "billion_parameters", "is missing; allowed: the size of the model on the hub"
+        if self.trust_remote_code and self.revision is None and not self.hub:
+            text = "code that comes with a checkpoint is run only where it is pinned; allowed: the "
+            yield "revision", f"{text}SHA-1 of its .py files"
         if self.dtype == "float16" and self.trained == "full":
-            raise ConfigError(
-                f"{key}.dtype",
-                "AdamW's smallest number is 0 in float16: weights without a gradient become NaN",
-                "float32, bfloat16, or method: lora",
-            )
-        given = self.model_fields_set
-        if self.kind == "causal" and given & {"masking", "mask_token_id", "shifted"}:
-            extra = sorted(given & {"masking", "mask_token_id", "shifted"})[0]
-            raise ConfigError(f"{key}.{extra}", "is nothing that a causal model has", "without it")
-
-    def to_json(self) -> str:
-        """One line that gives the same entry again: what its tables depend on."""
-        return self.model_dump_json(exclude_unset=True)
+            text = "AdamW's smallest number is 0 in float16: weights without a gradient become NaN;"
+            yield "dtype", f"{text} allowed: float32, bfloat16, or method: lora"
+        for extra in ("mask_token_id", "masking", "shifted"):
+            if self.causal and extra in self.model_fields_set:
+                yield extra, "is nothing that a causal model has; allowed: without it"
 
     @property
     def trained(self) -> str | None:
@@ -115,12 +99,17 @@ class PretrainedModel(BaseModel):
     def causal(self) -> bool:
         return self.kind == "causal"
 
+    def error(self, text: str) -> UserError:
+        """Make the error that says what is wrong with this model."""
+        return UserError(f"{self.name}: {text}")
 
-def check_entries(entries: list[PretrainedModel]) -> None:
-    """Check all entries of a config; raises ConfigError at the first mistake."""
+
+def check_entries(entries: list[PretrainedModel]) -> Iterator[tuple[tuple, str]]:
+    """Yield what is wrong with the entries of a config: where, and what would be right."""
     names = [entry.name for entry in entries]
     for index, entry in enumerate(entries):
-        key = f"pretrained[{index}]"
         if entry.name in names[:index]:
-            raise ConfigError(f"{key}.name", f'"{entry.name}" is used twice', "a name of its own")
-        entry.check(f"{key} ({entry.name})")
+            text = f'"{entry.name}" is used twice; allowed: a name of its own'
+            yield ("pretrained", index, "name"), text
+        for key, text in entry.mistakes():
+            yield ("pretrained", index, *filter(None, [key])), text

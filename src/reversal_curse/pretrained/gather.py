@@ -1,7 +1,5 @@
 """The tables of several probed models as one."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import polars as pl
@@ -11,7 +9,7 @@ from reversal_curse.tables import read_table, write_table
 
 
 def gather(models: list[Path], table: str, output: Path) -> int:
-    """One table of several models, in the order given; returns its rows."""
+    """Write one table of several models, in the order given; return how many rows it has."""
     schema = PRETRAINED_TABLES[table]
     frame = pl.concat([read_table(path / f"{table}.parquet", schema.name) for path in models])
     write_table(output, frame, schema)

@@ -1,144 +1,167 @@
-"""Load a checked checkpoint through transformers, and ask the model for logits."""
+"""Load a checked checkpoint through transformers, and ask the model for logits.
 
-from __future__ import annotations
+Code that comes with a checkpoint (LLaDA's, Dream's) is written for version 4. What
+`from_pretrained` of version 5 asks of a class it does not have, and where it makes a model without
+memory first, numbers that a constructor computes (Dream's rotary frequencies) are lost without a
+word. So such a model is made by its constructor, and the weights are put into it.
+"""
 
-import os
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import Any
+from unittest.mock import patch
 
 import torch
 
-from reversal_curse.errors import UserError, first_line
-from reversal_curse.pretrained.checkpoint import INSTALL, Checkpoint, check_memory
+from reversal_curse.errors import first_line
+from reversal_curse.pretrained.checkpoint import Checkpoint, check_memory, weight_files
 from reversal_curse.pretrained.entry import PretrainedModel
-from reversal_curse.pretrained.own_code import load_own_code
 from reversal_curse.training.device import training_devices
 from reversal_curse.training.memory import free_bytes
 
 
 @dataclass
 class Loaded:
-    """A model with its tokenizer."""
+    """A model, its tokenizer, the id of its mask token (None: causal), and where inputs go."""
 
     entry: PretrainedModel
     model: torch.nn.Module
     tokenizer: Any
     mask: int | None
-    """Id of the mask token; None for a causal model."""
     device: torch.device
-    """Where its inputs go."""
 
     def logits(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Logits (B, T, V), float32, of the token at each position of `tokens` (B, T).
+        """Compute logits (B, T, V), float32, of the token at each position of `tokens` (B, T).
 
-        Where the model's output is about the next token (causal ones, Dream) they are moved by
-        one; what then stands at the first position means nothing. The mask is no answer.
+        Of a model that foretells the next token those at the first position mean nothing.
         """
         logits = self.model(input_ids=tokens.to(self.device)).logits.float()
         if self.entry.causal or self.entry.shifted:
             logits = torch.cat([logits[:, :1], logits[:, :-1]], dim=1)
-        if self.mask is not None:
-            blocked = torch.tensor([self.mask], device=logits.device)
-            logits = logits.index_fill(-1, blocked, -torch.inf)
-        return logits
-
-    def words(self) -> int:
-        """How many tokens a guess would choose among."""
-        return len(self.tokenizer)
+        if self.mask is None:
+            return logits
+        no_answer = torch.tensor([self.mask], device=logits.device)
+        return logits.index_fill(-1, no_answer, -torch.inf)
 
 
-def places(entry: PretrainedModel, checkpoint: Checkpoint) -> dict[torch.device, int]:
-    """The devices that the model goes to, the first with its inputs, and the bytes free on each.
-
-    Raises UserError where they are too few or too small.
-    """
+def check_loadable(checkpoint: Checkpoint, tokenizer: Any) -> dict[torch.device, int]:
+    """Refuse what is known to fail before weights are read; return devices and their free bytes."""
+    entry = checkpoint.entry
+    _mask(checkpoint, tokenizer, checkpoint.config.get("vocab_size"))
     devices = training_devices(entry.gpus)
     if devices[0].type == "cuda" and len(devices) < entry.gpus:
-        raise UserError(
-            f"{entry.name}: gpus: {entry.gpus} are asked for and {len(devices)} are there"
-        )
+        raise entry.error(f"gpus: {entry.gpus} are asked for and {len(devices)} are there")
     free = {device: free_bytes(device) for device in devices}
     check_memory(entry, checkpoint.parameters, sum(free.values()), devices[0].type)
     return free
 
 
-def check_loadable(entry: PretrainedModel, checkpoint: Checkpoint, tokenizer: Any) -> None:
-    """Refuse what can be known to fail before weights are downloaded or read."""
-    mask = _mask(entry, checkpoint, tokenizer)
-    if mask is not None and checkpoint.vocabulary is not None and mask >= checkpoint.vocabulary:
-        raise UserError(
-            f"{entry.name}: mask_token_id {mask}: the model has {checkpoint.vocabulary} tokens"
-        )
-    if entry.trained == "lora" and find_spec("peft") is None:
-        raise UserError(f"{entry.name}: method lora: {INSTALL}")
-    places(entry, checkpoint)
-
-
-def _mask(entry: PretrainedModel, checkpoint: Checkpoint, tokenizer: Any) -> int | None:
-    """Id of the mask token; None for a causal model."""
+def _mask(checkpoint: Checkpoint, tokenizer: Any, size: int | None) -> int | None:
+    """Find the id of the mask token in a model of `size` tokens; None for a causal model."""
+    entry = checkpoint.entry
     if entry.causal:
         return None
-    said = (entry.mask_token_id, tokenizer.mask_token_id, checkpoint.mask_token_id)
+    said = (entry.mask_token_id, tokenizer.mask_token_id, checkpoint.config.get("mask_token_id"))
     mask = next((token for token in said if token is not None), None)
     if mask is None:
-        raise UserError(f"{entry.name}: the tokenizer has no mask token; say mask_token_id")
+        raise entry.error("the tokenizer has no mask token; say mask_token_id")
+    if size is not None and mask >= size:
+        raise entry.error(f"mask_token_id {mask}: the model has {size} tokens")
     return mask
 
 
-def load_tokenizer(entry: PretrainedModel, checkpoint: Checkpoint) -> Any:
-    """The tokenizer of a checkpoint."""
-    return _from_folder("AutoTokenizer", entry, checkpoint)
-
-
-def load(entry: PretrainedModel, checkpoint: Checkpoint, tokenizer: Any) -> Loaded:
-    """The model of an entry, in evaluation mode; raises UserError where it cannot be had."""
-    mask = _mask(entry, checkpoint, tokenizer)
-    free = places(entry, checkpoint)
-    device = next(iter(free))
-    options: dict[str, Any] = {"dtype": getattr(torch, entry.dtype)}
+def load(checkpoint: Checkpoint, tokenizer: Any) -> Loaded:
+    """Load the model in evaluation mode; raises UserError where it cannot be had."""
+    free = check_loadable(checkpoint, tokenizer)
+    device, options = next(iter(free)), {}
     if len(free) > 1:
-        options["device_map"] = "auto"
-        options["max_memory"] = {place.index: there for place, there in free.items()}
+        bytes_by_gpu = {place.index: there for place, there in free.items()}
+        options = {"device_map": "auto", "max_memory": bytes_by_gpu}
     elif device.type == "cuda":  # with the weights going there as they are read
-        options["device_map"] = {"": device}
-    model = _from_folder(checkpoint.auto_class, entry, checkpoint, **options)
-    if hasattr(model.config, "use_cache"):
-        model.config.use_cache = False
-    size = model.get_input_embeddings().weight.shape[0]
-    if mask is not None and mask >= size:
-        raise UserError(f"{entry.name}: mask_token_id {mask}: the model has {size} tokens")
-    return Loaded(entry, model.eval(), tokenizer, mask, device)
+        options = {"device_map": {"": device}}
+    dtype = getattr(torch, checkpoint.entry.dtype)
+    model = from_folder(checkpoint, checkpoint.auto_class, dtype=dtype, **options)
+    model.config.use_cache = False
+    mask = _mask(checkpoint, tokenizer, model.get_input_embeddings().weight.shape[0])
+    return Loaded(checkpoint.entry, model.eval(), tokenizer, mask, device)
 
 
-def _from_folder(
-    auto_class: str, entry: PretrainedModel, checkpoint: Checkpoint, **options: Any
-) -> Any:
+def from_folder(checkpoint: Checkpoint, auto_class: str = "AutoTokenizer", **options: Any) -> Any:
     """Load by a class of transformers, from the folder and nowhere else."""
-    # The folder is whole: whatever else is asked for on the network would be a surprise. It is
-    # read when the library is imported.
-    os.environ["HF_HUB_OFFLINE"] = "1"
-    try:
-        import transformers
-    except ImportError:
-        raise UserError(f"{entry.name}: {INSTALL}") from None
+    import transformers
+
     transformers.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
+    entry, folder = checkpoint.entry, checkpoint.folder
+    options |= {"local_files_only": True, "trust_remote_code": entry.trust_remote_code}
     try:
-        local = {"local_files_only": True, "trust_remote_code": entry.trust_remote_code}
         from_pretrained = getattr(transformers, auto_class).from_pretrained
         if auto_class == "AutoTokenizer":
-            return from_pretrained(checkpoint.folder, **local)
+            return from_pretrained(folder, **options)
         if checkpoint.own_code:
-            return load_own_code(checkpoint, **options)
-        model, said = from_pretrained(
-            checkpoint.folder, output_loading_info=True, **local, **options
-        )
+            return _load_own_code(checkpoint, **options)
+        model, said = from_pretrained(folder, output_loading_info=True, **options)
         if said["missing_keys"]:  # they would be made up, without a word
             raise ValueError(f"its weights lack {sorted(said['missing_keys'])[0]}")
         return model
     except Exception as error:  # whatever code and files of others raise
-        raise UserError(
-            f"{entry.name}: {checkpoint.folder}: {auto_class} of transformers "
-            f"{transformers.__version__} cannot load it: {first_line(error)}"
-        ) from None
+        library = f"transformers {transformers.__version__}"
+        text = f"{folder}: {auto_class} of {library} cannot load it: {first_line(error)}"
+        raise entry.error(text) from None
+
+
+def _load_own_code(
+    checkpoint: Checkpoint, dtype: torch.dtype, device_map: Any = None, **options: Any
+) -> Any:
+    """Load a model as `from_pretrained` does; raises ValueError where its weights do not fit."""
+    import transformers
+    from safetensors.torch import load_file
+    from transformers.dynamic_module_utils import get_class_from_dynamic_module
+    from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
+    from transformers.modeling_utils import local_torch_dtype
+
+    max_memory = options.pop("max_memory", None)
+    config = transformers.AutoConfig.from_pretrained(checkpoint.folder, **options)
+    if not hasattr(config, "use_cache"):  # every config of version 4 has it
+        config.use_cache = False
+    name = config.auto_map[checkpoint.auto_class]
+    written = get_class_from_dynamic_module(name, checkpoint.folder)
+    # Plain rotary positions under their old name. Only meanwhile: models that come with
+    # transformers look whether the name is there.
+    old_names = {"default": _default_rope} | ROPE_INIT_FUNCTIONS
+    with local_torch_dtype(dtype), patch.dict(ROPE_INIT_FUNCTIONS, old_names):
+        model = written(config)
+    left = set(model.state_dict())
+    for path in weight_files(checkpoint.folder):
+        part = {name: value.to(dtype) for name, value in load_file(path).items()}
+        unknown = model.load_state_dict(part, strict=False, assign=True).unexpected_keys
+        if unknown:
+            raise ValueError(f"{path.name} has {unknown[0]}, its code has not")
+        left -= part.keys()
+    if left and getattr(config, "tie_word_embeddings", False):
+        model.get_output_embeddings().weight = model.get_input_embeddings().weight
+        left &= {name for name, _ in model.named_parameters()}  # a tied one has one name there
+    if left:
+        raise ValueError(f"its weights lack {sorted(left)[0]}")
+    model.requires_grad_()
+    if device_map == "auto":
+        from accelerate import dispatch_model
+
+        return dispatch_model(model, spread(model, max_memory))
+    return model.to(device_map[""]) if device_map else model
+
+
+def _default_rope(config: Any, device: Any = None, **_: Any) -> tuple[torch.Tensor, float]:
+    """Compute frequencies of plain rotary positions, as transformers 4 had them (`default`)."""
+    dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    places = torch.arange(0, dim, 2, dtype=torch.int64, device=device).float()
+    return 1.0 / (config.rope_theta ** (places / dim)), 1.0
+
+
+def spread(model: Any, max_memory: dict[int, int]) -> dict[str, int]:
+    """Choose the GPU of `max_memory` (bytes) for each part of a model, about the same on each."""
+    from accelerate import infer_auto_device_map
+    from accelerate.utils import get_balanced_memory
+
+    whole = model._no_split_modules
+    even = get_balanced_memory(model, max_memory=max_memory, no_split_module_classes=whole)
+    return infer_auto_device_map(model, max_memory=even, no_split_module_classes=whole)

@@ -9,8 +9,6 @@ rotary positions the scores are
 and for isotropic queries and keys their correlation is rho(D) (see `analysis.py`).
 """
 
-from __future__ import annotations
-
 import polars as pl
 import torch
 
@@ -24,29 +22,26 @@ def probe(learner: Learner) -> pl.DataFrame:
     For entities of several tokens the first tokens stand for them.
     """
     k = learner.settings.entity_length
+    model = learner.model
     forward, reverse = learner.sentences(SHOWN).clone(), learner.sentences(UNSEEN).clone()
     if not torch.equal(forward[:, :, :k], reverse[:, :, -k:]):
         return TABLES["attention"].empty()
     displacement = forward.shape[-1] - k
-    rotated = learner.model.blocks[0].attention.rotated
     forward[:, :, :k] = learner.mask
     reverse[:, :, -k:] = learner.mask
-    layers = zip(
-        learner.model.attention_scores(forward),
-        learner.model.attention_scores(reverse),
-        strict=True,
-    )
+    layers = zip(model.attention_scores(forward), model.attention_scores(reverse), strict=True)
     pairs = learner.dataset.table.filter(UNSEEN).select("seed", "pair")
-    frames = [TABLES["attention"].empty().drop("epoch")]
-    for layer, (fwd, rev) in enumerate(layers):
+    frames = []
+    for layer, (fwd, rev) in enumerate(layers):  # each (S, N, heads, T, T)
         for head in range(fwd.shape[2]):
-            scores = {
-                "score_forward": fwd[:, :, head, 0, displacement],
-                "score_reverse": rev[:, :, head, displacement, 0],
-            }
-            columns = {name: pl.Series(s.flatten().tolist()) for name, s in scores.items()}
-            place = {"layer": layer, "head": head, "displacement": displacement}
-            place["rotated"] = rotated
-            rows = pairs.with_columns(**{key: pl.lit(v) for key, v in place.items()}, **columns)
-            frames.append(rows.select(frames[0].columns).cast(frames[0].schema))
+            frames.append(
+                pairs.with_columns(
+                    pl.Series("score_forward", fwd[:, :, head, 0, displacement].flatten().tolist()),
+                    pl.Series("score_reverse", rev[:, :, head, displacement, 0].flatten().tolist()),
+                    layer=pl.lit(layer),
+                    head=pl.lit(head),
+                    displacement=pl.lit(displacement),
+                    rotated=pl.lit(model.blocks[0].attention.rotated),
+                )
+            )
     return pl.concat(frames)

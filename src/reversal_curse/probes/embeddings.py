@@ -1,26 +1,21 @@
 """Token embeddings with the role that each token plays: Zhu et al. 2024, figure 11."""
 
-from __future__ import annotations
-
 import polars as pl
 
 from reversal_curse.probes.learner import Learner
-from reversal_curse.probes.roles import token_roles
 from reversal_curse.tables import TABLES
 
 
 def probe(learner: Learner) -> pl.DataFrame:
     """The `embeddings` table.
 
-    Every token has one role: a relation, one of the task's `ROLES`, or unused. Within a
-    role tokens come in the order in which the sentences mention them, so that partners of
-    one token have the same position.
+    Every token has one role: a relation, one of the task's `ROLES`, or unused. Within a role
+    tokens come as the sentences mention them, so that partners of one token share a position.
     """
-    settings, dataset = learner.settings, learner.dataset
-    embeddings = learner.model.embeddings()  # (S, vocabulary, d)
     frames = []
-    for seed, vectors in zip(dataset.seeds, embeddings.cpu().numpy(), strict=True):
-        roles = token_roles(settings, dataset, seed)
+    embeddings = learner.model.embeddings().cpu().numpy()  # (S, vocabulary, d)
+    for seed, vectors in zip(learner.dataset.seeds, embeddings, strict=True):
+        roles = learner.roles(seed)
         used = {token for tokens in roles.values() for token in tokens}
         roles["unused"] = [token for token in range(len(vectors)) if token not in used]
         rows = [

@@ -1,7 +1,5 @@
 """What a probe sees of a run: the models of all seeds, their sentences, and how to ask them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -9,9 +7,9 @@ from typing import Any
 import polars as pl
 import torch
 
+from reversal_curse.config.settings import Settings
 from reversal_curse.models.likelihood import answer_measures, answer_nll
 from reversal_curse.registry import TASKS
-from reversal_curse.settings import Settings
 from reversal_curse.tasks.dataset import Dataset
 
 HELD_OUT = pl.col("pair_split") == "validation"
@@ -47,11 +45,19 @@ class Learner:
         return answer_measures(self.ask(sentences), sentences[:, :, -self.answer_length :])
 
     def nll(self, sentences: torch.Tensor, answers: torch.Tensor | None = None) -> torch.Tensor:
-        """-ln p (S, B) of whole answers after the questions of `sentences` (S, B, T).
-
-        `answers` (S, B, k) are asked about in place of the sentences' own.
-        """
+        """-ln p (S, B) of whole answers: those of `sentences` (S, B, T), or `answers` (S, B, k)."""
         k = self.answer_length
         if answers is not None:
             sentences = torch.cat((sentences[:, :, :-k], answers), dim=-1)
         return answer_nll(self.ask(sentences), sentences[:, :, -k:]).sum(-1)
+
+    def roles(self, seed: int) -> dict[str, list[int]]:
+        """Tokens of `relation` and of each of the task's `ROLES`, in the order of the sentences."""
+        table = self.dataset.table.filter(pl.col("seed") == seed)
+        task = TASKS[self.settings.task]
+        roles = {"relation": list(range(task.relations(self.settings)))}
+        for role, (direction, place) in task.load().ROLES.items():
+            words = table.filter(pl.col("direction") == direction)["tokens"].to_list()
+            entity = place(self.settings.entity_length)
+            roles[role] = list(dict.fromkeys(token for word in words for token in word[entity]))
+        return roles

@@ -1,7 +1,5 @@
 """The probability of the answers during training: Zhu et al. 2024, section 4."""
 
-from __future__ import annotations
-
 import polars as pl
 
 from reversal_curse.probes.learner import HELD_OUT, Learner
@@ -11,14 +9,9 @@ from reversal_curse.registry import TASKS
 def probe(learner: Learner) -> pl.DataFrame:
     """-ln p of the answers of the facts of which something is held out, shown or not."""
     settings = learner.settings
-    tokens = TASKS[settings.task].vocabulary(settings)
-    nll = learner.nll(learner.sentences(HELD_OUT))
-    return (
-        learner.dataset.table.filter(HELD_OUT)
-        .drop("tokens")
-        .with_columns(
-            pl.Series("nll", nll.flatten().tolist()),
-            tokens=pl.lit(tokens),
-            learning_rate=pl.lit(settings.learning_rate),
-        )
+    nll = learner.nll(learner.sentences(HELD_OUT)).flatten().tolist()
+    return learner.dataset.table.filter(HELD_OUT).with_columns(
+        pl.Series("nll", nll),
+        tokens=pl.lit(TASKS[settings.task].vocabulary(settings)),
+        learning_rate=pl.lit(settings.learning_rate),
     )

@@ -1,7 +1,5 @@
 """Separation of the two directions of a pair: Zhu et al. 2024, section 3."""
 
-from __future__ import annotations
-
 import polars as pl
 
 from reversal_curse.probes.learner import SHOWN, UNSEEN, Learner

@@ -1,7 +1,5 @@
 """The masking arms of masked diffusion: which tokens of a sentence are ever masked."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any

@@ -1,13 +1,9 @@
 """The probes: what is measured on a model in training, beside the metrics, and its table."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from importlib import import_module
 from types import ModuleType
 from typing import Literal
-
-import polars as pl
 
 from reversal_curse.schema import (
     DIRECTION,
@@ -16,8 +12,8 @@ from reversal_curse.schema import (
     PAIR_SPLIT,
     SEED,
     SENTENCE_SPLIT,
-    Column,
     Table,
+    columns,
 )
 
 
@@ -35,189 +31,118 @@ class Probe:
         return import_module(f"reversal_curse.probes.{self.table.name}")
 
 
+_LOGITS = columns("""
+    group | String | | `train_forward`, `train_backward`, `seen`, `unseen`; chain: \
+`train_a_to_b`, ...
+    readout | String | | query: `entity` alone, or `entity_relation`
+    query | Int32 | | position of the query within its group
+    candidate | Int32 | | position of the candidate; right where it equals `query`
+    logit | Float32 | nats | unnormalised log-probability of the first answer token
+""")
+_EMBEDDINGS = columns("""
+    token | Int32 | | token id
+    role | String | | `relation`, `A`, `B`, `C`; `chain_related`: `x`, `y`, `z`, `index`; `unused`
+    position | Int32 | | place within its role, in the order of the dataset
+    embedding | List(Float32) | | `embed_dim` numbers
+""")
+_WEIGHTS = columns("""
+    source_role | String | | `A`, `B` or `C` (see `embeddings`)
+    source | Int32 | | place within its role; partners of one token have the same place
+    target_role | String | | as `source_role`
+    target | Int32 | | place within its role
+    weight | Float32 | nats | logit of the target after the source
+""")
+_SEPARATION = columns("""
+    nll_forward | Float32 | nats | -ln p of the direction that is trained
+    nll_reverse | Float32 | nats | -ln p of the direction that is held out
+""")
+_SENTENCE_NLL = columns("""
+    tokens | Int32 | tokens | M, the size of the model's vocabulary
+    learning_rate | Float64 | | eta_Y, the learning rate of Y
+    nll | Float64 | nats | -ln p of the answer
+""")
+_ATTENTION = columns("""
+    displacement | Int32 | positions | D, from the masked token to the entity
+    rotated | Int32 | features | features of a head that rotary positions rotate; 0 without them
+    score_forward | Float32 | | before the softmax, in `[M] is B`, the layout of the training set
+    score_reverse | Float32 | | before the softmax, in `B is [M]`
+""")
+_LAYER, _HEAD = columns("""
+    layer | Int32 | | counted from 0
+    head | Int32 | | counted from 0
+""")
+_GRADIENTS = columns("""
+    group | String | | `all`, `attention` (queries, keys), `values` (values, output projection), \
+`mlp`, `embeddings`, `head`, `norms`
+    cosine | Float32 | | of the forward and the reverse gradient of one fact, mean over five facts
+    cosine_control | Float32 | | the same, with the reverse answer of another fact; null where \
+there is none
+    nll_forward | Float64 | nats | forward loss at this epoch
+    nll_reverse | Float64 | nats | reverse loss at this epoch
+    predicted_change | Float64 | nats | of the reverse loss, to first order, by a forward gradient \
+step of this group
+    actual_change | Float64 | nats | of the reverse loss by that step
+""")
+
 _PROBES = (
     Probe(
-        families=("gpt",),
-        when="end",
-        table=Table(
+        ("gpt",),
+        "end",
+        Table(
             "logits",
             "the logit of one candidate after one query, at the end of training",
-            (
-                SEED,
-                Column(
-                    "group",
-                    pl.String,
-                    "",
-                    "`train_forward`, `train_backward`, `seen`, `unseen`; chain: "
-                    "`train_a_to_b`, ...",
-                ),
-                Column("readout", pl.String, "", "query: `entity` alone, or `entity_relation`"),
-                Column("query", pl.Int32, "", "position of the query within its group"),
-                Column(
-                    "candidate",
-                    pl.Int32,
-                    "",
-                    "position of the candidate; right where it equals `query`",
-                ),
-                Column(
-                    "logit",
-                    pl.Float32,
-                    "nats",
-                    "unnormalised log-probability of the first answer token",
-                ),
-            ),
+            (SEED, *_LOGITS),
         ),
     ),
     Probe(
-        families=("gpt", "masked_diffusion"),
-        when="end",
-        table=Table(
-            "embeddings",
-            "one token's embedding, at the end of training",
-            (
-                SEED,
-                Column("token", pl.Int32, "", "token id"),
-                Column(
-                    "role",
-                    pl.String,
-                    "",
-                    "`relation`, `A`, `B`, `C`; `chain_related`: `x`, `y`, `z`, `index`; `unused`",
-                ),
-                Column(
-                    "position", pl.Int32, "", "place within its role, in the order of the dataset"
-                ),
-                Column("embedding", pl.List(pl.Float32), "", "`embed_dim` numbers"),
-            ),
-        ),
+        ("gpt", "masked_diffusion"),
+        "end",
+        Table("embeddings", "one token's embedding, at the end of training", (SEED, *_EMBEDDINGS)),
     ),
     Probe(
-        families=("one_layer", "bilinear"),
-        when="end",
-        table=Table(
+        ("one_layer", "bilinear"),
+        "end",
+        Table(
             "weights",
             "the weight from one entity token to another, at the end of training",
-            (
-                SEED,
-                PAIR_SPLIT,
-                Column("source_role", pl.String, "", "`A`, `B` or `C` (see `embeddings`)"),
-                Column(
-                    "source",
-                    pl.Int32,
-                    "",
-                    "place within its role; partners of one token have the same place",
-                ),
-                Column("target_role", pl.String, "", "as `source_role`"),
-                Column("target", pl.Int32, "", "place within its role"),
-                Column("weight", pl.Float32, "nats", "logit of the target after the source"),
-            ),
+            (SEED, PAIR_SPLIT, *_WEIGHTS),
         ),
     ),
     Probe(
-        families=("bilinear",),
-        when="dense",
-        table=Table(
+        ("bilinear",),
+        "dense",
+        Table(
             "separation",
             "one held-out pair at one step: each of the first 100, then every 5 % further",
-            (
-                SEED,
-                EPOCH,
-                PAIR,
-                Column("nll_forward", pl.Float32, "nats", "-ln p of the direction that is trained"),
-                Column(
-                    "nll_reverse", pl.Float32, "nats", "-ln p of the direction that is held out"
-                ),
-            ),
+            (SEED, EPOCH, PAIR, *_SEPARATION),
         ),
     ),
     Probe(
-        families=("one_layer",),
-        when="dense",
-        table=Table(
+        ("one_layer",),
+        "dense",
+        Table(
             "sentence_nll",
             "one sentence of a held-out fact at one step: the first 100, then every 5 % further",
-            (
-                SEED,
-                EPOCH,
-                PAIR,
-                PAIR_SPLIT,
-                DIRECTION,
-                SENTENCE_SPLIT,
-                Column("tokens", pl.Int32, "tokens", "M, the size of the model's vocabulary"),
-                Column("learning_rate", pl.Float64, "", "eta_Y, the learning rate of Y"),
-                Column("nll", pl.Float64, "nats", "-ln p of the answer"),
-            ),
+            (SEED, EPOCH, PAIR, PAIR_SPLIT, DIRECTION, SENTENCE_SPLIT, *_SENTENCE_NLL),
         ),
     ),
     Probe(
-        families=("masked_diffusion",),
-        when="sparse",
-        table=Table(
+        ("masked_diffusion",),
+        "sparse",
+        Table(
             "attention",
             "one held-out fact in one head: the masked token's score for the known entity",
-            (
-                SEED,
-                EPOCH,
-                Column("layer", pl.Int32, "", "counted from 0"),
-                Column("head", pl.Int32, "", "counted from 0"),
-                PAIR,
-                Column(
-                    "displacement", pl.Int32, "positions", "D, from the masked token to the entity"
-                ),
-                Column(
-                    "rotated",
-                    pl.Int32,
-                    "features",
-                    "features of a head that rotary positions rotate; 0 without them",
-                ),
-                Column(
-                    "score_forward",
-                    pl.Float32,
-                    "",
-                    "before the softmax, in `[M] is B`, the layout of the training set",
-                ),
-                Column("score_reverse", pl.Float32, "", "before the softmax, in `B is [M]`"),
-            ),
+            (SEED, EPOCH, _LAYER, _HEAD, PAIR, *_ATTENTION),
         ),
     ),
     Probe(
-        families=("gpt", "masked_diffusion"),
-        when="sparse",
-        table=Table(
+        ("gpt", "masked_diffusion"),
+        "sparse",
+        Table(
             "gradients",
             "one group of parameters: the gradient of what is shown of the held-out facts "
             "against that of what is held out",
-            (
-                SEED,
-                EPOCH,
-                Column(
-                    "group",
-                    pl.String,
-                    "",
-                    "`all`, `attention` (queries, keys), `values` (values, output projection), "
-                    "`mlp`, `embeddings`, `head`, `norms`",
-                ),
-                Column(
-                    "cosine",
-                    pl.Float32,
-                    "",
-                    "of the forward and the reverse gradient of one fact, mean over five facts",
-                ),
-                Column(
-                    "cosine_control",
-                    pl.Float32,
-                    "",
-                    "the same, with the reverse answer of another fact; null where there is none",
-                ),
-                Column("nll_forward", pl.Float64, "nats", "forward loss at this epoch"),
-                Column("nll_reverse", pl.Float64, "nats", "reverse loss at this epoch"),
-                Column(
-                    "predicted_change",
-                    pl.Float64,
-                    "nats",
-                    "of the reverse loss, to first order, by a forward gradient step of this group",
-                ),
-                Column("actual_change", pl.Float64, "nats", "of the reverse loss by that step"),
-            ),
+            (SEED, EPOCH, *_GRADIENTS),
         ),
     ),
 )

@@ -1,7 +1,5 @@
 """The tasks: what is learned and asked."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
@@ -20,8 +18,10 @@ class Task:
     """Its module has `generate(settings, seed)`, `LOGIT_GROUPS` (group to a condition on its
     sentences) and `ROLES` (role to a direction and the tokens' place in its sentences)."""
     description: str
-    uses: frozenset[str]
-    """Which of the axes in `TASK_AXES` mean something to it."""
+    unseen: str
+    """What plots call the sentences that are held out."""
+    parts: frozenset[str]
+    """What its sentences have: the settings whose `of` names one of these shape them."""
     relations: Callable[[Any], int]
     """Relation tokens; their ids are 0, 1, ... and entities come after."""
     answer_length: Callable[[Any], int]
@@ -68,14 +68,12 @@ def _weighted(train: int, validation: int) -> Callable[[Any], int]:
     return sentences
 
 
-# Axes that shape a dataset and that some tasks lack.
-TASK_AXES = frozenset({"entity_length", "distance", "train_facts"})
-
 TASKS = {
     "reversal": Task(
         module="reversal_curse.tasks.reversal",
         description="`A -> B` and `B <- A`; one direction of the validation pairs is held out",
-        uses=frozenset({"entity_length"}),
+        unseen="unseen direction",
+        parts=frozenset({"words"}),
         relations=lambda settings: 2,
         answer_length=lambda settings: settings.entity_length,
         class_size=lambda settings: settings.vocab_size // 4,
@@ -86,7 +84,8 @@ TASKS = {
     "chain": Task(
         module="reversal_curse.tasks.chain",
         description="`A -> B`, `B -> C`, `A ~> C`; the last is held out for validation triples",
-        uses=frozenset({"entity_length"}),
+        unseen="unseen, A ⇝ C",
+        parts=frozenset({"words"}),
         relations=lambda settings: 2,
         answer_length=lambda settings: settings.entity_length,
         class_size=lambda settings: settings.vocab_size // 4,
@@ -97,7 +96,8 @@ TASKS = {
     "chain_related": Task(
         module="reversal_curse.tasks.chain_related",
         description="`x i -> y i`, `y i -> z i`, `x i ~> z i` with fixed x, y, z; score the word",
-        uses=frozenset({"train_facts"}),
+        unseen="unseen, x i ⇝ z i",
+        parts=frozenset({"train_facts"}),
         relations=lambda settings: 2,
         answer_length=lambda settings: 2,
         class_size=lambda settings: 3 * settings.vocab_size // 4,
@@ -109,7 +109,8 @@ TASKS = {
     "in_context": Task(
         module="reversal_curse.tasks.in_context",
         description="`x -> y <-> y <- x`: the fact stands in the sentence; the last token counts",
-        uses=frozenset(),
+        unseen="unseen sentences",
+        parts=frozenset(),
         relations=lambda settings: 3,
         answer_length=lambda settings: 1,
         class_size=lambda settings: settings.vocab_size // 4,
@@ -120,7 +121,8 @@ TASKS = {
     "facts": Task(
         module="reversal_curse.tasks.facts",
         description="`A is B` in this order only; `B is A` is held out for every fact",
-        uses=frozenset({"distance"}),
+        unseen="reverse query",
+        parts=frozenset({"distance"}),
         relations=lambda settings: settings.distance,
         answer_length=lambda settings: 1,
         class_size=lambda settings: settings.vocab_size // 4,

@@ -8,24 +8,20 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from reversal_curse.config.settings import Settings
 from reversal_curse.errors import UserError
 from reversal_curse.registry import TASKS
-from reversal_curse.settings import Settings
 from reversal_curse.tables import TABLES, read_table
 
 
 @dataclass(frozen=True)
 class Sentence:
-    """One sentence of one seed."""
+    """One sentence of one seed; its columns are those of the `dataset` table."""
 
     pair: int
-    """Number of the fact (pair or triple)."""
     pair_split: str
-    """`train` (every direction is shown) or `validation` (one is held out)."""
     direction: str
-    """Which sentence of the fact: `forward`, `backward`, `a_to_b`, `b_to_c`, `a_to_c`."""
     split: str
-    """`train` (in the training set) or `unseen` (held out)."""
     tokens: list[int]
 
 
@@ -50,12 +46,16 @@ class Dataset:
     @classmethod
     def read(cls, path: Path) -> Dataset:
         """Read a `dataset` table; raises UserError where it is no such table."""
-        table = read_table(path, "dataset")
-        seeds = table["seed"].unique(maintain_order=True).to_list()
-        counts = table.group_by("seed", "split").len()
+        dataset = cls.of(read_table(path, "dataset"))
+        counts = dataset.table.group_by("seed", "split").len()
         if counts.select("split", "len").unique().height != counts["split"].n_unique():
             raise UserError(f"{path}: every seed must have the same number of sentences per split")
-        return cls(table, seeds)
+        return dataset
+
+    @classmethod
+    def of(cls, table: pl.DataFrame) -> Dataset:
+        """The sentences of a `dataset` table."""
+        return cls(table, table["seed"].unique(maintain_order=True).to_list())
 
     @property
     def length(self) -> int:
@@ -68,8 +68,7 @@ class Dataset:
 
     def tokens(self, *conditions: pl.Expr) -> np.ndarray:
         """Token ids of the sentences that meet `conditions`, shape (S, N, T), int64."""
-        chosen = self.table.filter(*conditions) if conditions else self.table
-        flat = chosen["tokens"].explode().to_numpy().astype(np.int64)
+        flat = self.table.filter(*conditions)["tokens"].explode().to_numpy().astype(np.int64)
         return flat.reshape(len(self.seeds), -1, self.length)
 
     def split(self, name: str) -> np.ndarray:

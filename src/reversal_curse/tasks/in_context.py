@@ -3,11 +3,9 @@
 Zhu et al. 2024, appendix: here the curse is absent, since the last token can be copied.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
-from reversal_curse.settings import Settings
+from reversal_curse.config.settings import Settings
 from reversal_curse.tasks.dataset import Sentence
 from reversal_curse.tasks.words import sentence_tokens
 
@@ -16,23 +14,19 @@ RELATIONS = 3
 Y_TOKENS = 10
 TRAIN_Y_TOKENS = 7
 LOGIT_GROUPS: dict = {}
-ROLES = {
-    "A": ("backward", lambda length: slice(0, 1)),  # x
-    "B": ("backward", lambda length: slice(2, 3)),  # y
-}
+ROLES = {"A": ("backward", lambda k: slice(0, 1)), "B": ("backward", lambda k: slice(2, 3))}  # x, y
 
 
 def generate(settings: Settings, seed: int) -> list[Sentence]:
-    """For each of V // 4 tokens x, its sentences with ten tokens y: seven train, three unseen."""
+    """Draw for each of V // 4 tokens x its sentences with ten y: seven train, three unseen."""
     count = settings.vocab_size // 4
     rng = np.random.default_rng([seed, settings.vocab_size])
     tokens = rng.permutation(settings.vocab_size)[: count + Y_TOKENS] + RELATIONS
-    xs, ys = tokens[:count], tokens[count:]
     sentences = []
-    for number, x in enumerate(xs):
-        for place, y in enumerate(rng.permutation(ys)):
-            split = "train" if place < TRAIN_Y_TOKENS else "unseen"
-            pair_split = "train" if split == "train" else "validation"
+    for number, x in enumerate(tokens[:count]):
+        for place, y in enumerate(rng.permutation(tokens[count:])):
+            shown = place < TRAIN_Y_TOKENS
+            pair_split, split = ("train", "train") if shown else ("validation", "unseen")
             words = sentence_tokens(x, FORWARD, y, SAME, y, BACKWARD, x)
             fact = number * Y_TOKENS + place
             sentences.append(Sentence(fact, pair_split, "backward", split, words))

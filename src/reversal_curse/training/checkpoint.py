@@ -1,7 +1,5 @@
 """States of a run on disk: atomic, checked, and read back without running code from the file."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import pickle
@@ -17,15 +15,11 @@ import torch
 from reversal_curse.atomic import partial_name
 from reversal_curse.errors import first_line
 
-KEPT = 2
-
 
 class Checkpoints:
-    """A folder with the newest states of one run.
+    """A folder with the newest states of one run, in files `EPOCH.SHA256.pt`.
 
-    A file is called `EPOCH.SHA256.pt`: it has that name only once it is whole, and the name
-    tells whether its content is what was written. The two newest are kept, so that one that
-    was damaged costs no more than the time between two.
+    A file has that name once it is whole; the name tells whether its content is what was written.
     """
 
     def __init__(self, folder: Path, seconds: float):
@@ -33,16 +27,12 @@ class Checkpoints:
         self.seconds = seconds
         self._saved = time.monotonic()
 
-    def of_seeds(self, seeds: list[int]) -> Checkpoints:
-        """Those of some of the run's seeds, where not all are trained together."""
-        return Checkpoints(self.folder / f"seeds_{seeds[0]}_{seeds[-1]}", self.seconds)
-
     def due(self) -> bool:
         """Whether the last one is long enough ago."""
         return time.monotonic() - self._saved >= self.seconds
 
     def save(self, epoch: int, state: dict[str, Any]) -> None:
-        """Write a state; where that fails, as on a full disk, say so and let training go on."""
+        """Write a state; where that fails, as on a full disk, warn and let training go on."""
         self._saved = time.monotonic()
         partial = partial_name(self.folder / "new.pt")
         try:
@@ -54,12 +44,12 @@ class Checkpoints:
                 partial.unlink()
             _warn(f"{self.folder}: no checkpoint after epoch {epoch}: {first_line(error)}")
             return
-        for old in self._files()[KEPT:]:
+        for old in self._newest_first()[2:]:  # one that is damaged costs the time between two
             old.unlink(missing_ok=True)
 
     def newest(self, device: torch.device) -> dict[str, Any] | None:
-        """The newest state that is whole, on `device`; None where there is none."""
-        for path in self._files():
+        """Read the newest whole state onto `device`; None where there is none."""
+        for path in self._newest_first():
             try:
                 if _digest(path) != path.name.split(".")[1]:
                     raise ValueError("its content is not what was written")
@@ -74,8 +64,7 @@ class Checkpoints:
         """Remove everything: the run is finished."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _files(self) -> list[Path]:
-        """Newest first."""
+    def _newest_first(self) -> list[Path]:
         return sorted(self.folder.glob("[0-9]*.*.pt"), reverse=True)
 
 

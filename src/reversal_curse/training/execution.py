@@ -11,14 +11,15 @@ import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from reversal_curse.config.settings import Settings, meaningful
 from reversal_curse.cost import seconds
-from reversal_curse.registry import FAMILIES
-from reversal_curse.settings import Settings
+from reversal_curse.families import FAMILIES
 
 WIDE = {"cpu": 128, "cuda": 256}
 """Widths from which products in bfloat16 save more than the conversions cost."""
@@ -43,25 +44,18 @@ class Machine:
     @classmethod
     def of(cls, device: torch.device) -> Machine:
         """Ask the device and the system."""
+        variable, usual = ("CC", "gcc") if device.type == "cuda" else ("CXX", "g++")
+        compiler = os.environ.get(variable, usual)
+        missing = "" if shutil.which(compiler) else f"a compiler ({compiler})"
         if device.type == "cuda":
-            fast = torch.cuda.get_device_capability(device) >= (8, 0)
-            lacks = "" if importlib.util.find_spec("triton") else "the package triton"
-            return cls("cuda", fast, lacks or _no_compiler("CC", "gcc"))
-        return cls("cpu", _cpu_has_bfloat16(), _no_compiler("CXX", "g++"))
-
-
-def _no_compiler(variable: str, usual: str) -> str:
-    name = os.environ.get(variable, usual)
-    return "" if shutil.which(name) else f"a compiler ({name})"
-
-
-def _cpu_has_bfloat16() -> bool:
-    """Whether the processor has them, where the system tells."""
-    try:
-        flags = set(Path("/proc/cpuinfo").read_text(encoding="utf-8").split())
-    except OSError:
-        return False
-    return bool(flags & {"avx512_bf16", "amx_bf16", "bf16"})
+            if not importlib.util.find_spec("triton"):
+                missing = "the package triton"
+            return cls("cuda", torch.cuda.get_device_capability(device) >= (8, 0), missing)
+        try:
+            flags = set(Path("/proc/cpuinfo").read_text(encoding="utf-8").split())
+        except OSError:  # this system does not tell
+            flags = set()
+        return cls("cpu", bool(flags & {"avx512_bf16", "amx_bf16", "bf16"}), missing)
 
 
 @dataclass(frozen=True)
@@ -73,39 +67,43 @@ class Execution:
     compiled: bool
     compiled_reason: str
 
-    def autocast(self, device: torch.device) -> torch.autocast:
-        """The context of training and evaluation; weights and residual stream stay float32."""
-        return torch.autocast(device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
-
     def run(self, function: Callable[..., Any], device: torch.device) -> Callable[..., Any]:
-        """`function` as it is executed: in the precision, and compiled where that is chosen."""
+        """Make `function` as it is executed; weights and residual stream stay float32."""
 
         def cast(*inputs: Any) -> Any:
-            with self.autocast(device):
+            enabled = self.precision == "bfloat16"
+            with torch.autocast(device.type, torch.bfloat16, enabled=enabled):
                 return function(*inputs)
 
         return _compiled(cast, device) if self.compiled else cast
 
 
+@cache
+def chosen_execution(settings: Settings, device: torch.device) -> Execution:
+    """Choose for a run on this machine, once: the log and training read the same choice."""
+    return execution(settings, Machine.of(device))
+
+
 def execution(settings: Settings, machine: Machine) -> Execution:
-    """What is chosen for a run on a machine."""
-    family = FAMILIES[settings.family]
-    if "precision" not in family.uses:
-        return Execution(family.precision, "as its theory needs", False, "it has few operations")
+    """Choose for a run on a machine."""
+    if "precision" not in meaningful(vars(settings)):
+        precision = FAMILIES[settings.family].precision
+        return Execution(precision, "as its theory needs", False, "it has few operations")
     return Execution(*_precision(settings, machine), *_compile(settings, machine))
 
 
 def _precision(settings: Settings, machine: Machine) -> tuple[str, str]:
-    asked, wide = settings.precision, WIDE[machine.device]
+    asked, threshold = settings.precision, WIDE[machine.device]
+    wide = settings.embed_dim >= threshold
     if asked == "float32":
         return "float32", "as asked"
-    if not machine.bfloat16 and (asked == "bfloat16" or settings.embed_dim >= wide):
+    if not machine.bfloat16 and (asked == "bfloat16" or wide):
         return "float32", f"this {machine.device} has no bfloat16 instructions"
     if asked == "bfloat16":
         return "bfloat16", "as asked"
-    if settings.embed_dim >= wide:
-        return "bfloat16", f"it pays from embed_dim {wide}"
-    return "float32", f"bfloat16 pays from embed_dim {wide}"
+    if wide:
+        return "bfloat16", f"it pays from embed_dim {threshold}"
+    return "float32", f"bfloat16 pays from embed_dim {threshold}"
 
 
 def _compile(settings: Settings, machine: Machine) -> tuple[bool, str]:
@@ -122,11 +120,10 @@ def _compile(settings: Settings, machine: Machine) -> tuple[bool, str]:
 
 
 def _compiled(function: Callable[..., Any], device: torch.device) -> Callable[..., Any]:
-    """`function` compiled at its first call, or as it is where that fails.
+    """Compile `function` at its first call, or leave it as it is where that fails.
 
-    On a GPU for each shape of its inputs, with CUDA graphs: what it returns holds until the next
-    call. On a CPU for the shapes of its first inputs only, a whole batch's: to compile it again for
-    the smaller last batch of an epoch would take half as long again, for one step of several.
+    On a GPU for each shape, with CUDA graphs: what it returns holds until the next call. On a CPU
+    for its first inputs' shapes: an epoch's smaller last batch would take half as long again.
     """
     # Imported here: they take more than a second, and most runs are not compiled.
     import torch._functorch.config
@@ -140,7 +137,7 @@ def _compiled(function: Callable[..., Any], device: torch.device) -> Callable[..
         fast = torch.compile(function, dynamic=False, mode="reduce-overhead")
     else:
         # What Dynamo would check at each call, longer than some steps' products take, is the same
-        # each time: one model, one caller, shapes that are compared below, and one graph for all.
+        # each time: one model, one caller, and shapes that are compared below.
         fast = torch.compile(
             function,
             dynamic=False,
@@ -159,8 +156,6 @@ def _compiled(function: Callable[..., Any], device: torch.device) -> Callable[..
         try:
             return fast(*inputs)
         except (TorchDynamoException, InductorError) as error:
-            if fast is function:
-                raise
             print(f"not compiled: torch.compile failed with {type(error).__name__}", flush=True)
             fast = function
             return function(*inputs)

@@ -1,25 +1,19 @@
 """Train the seeds of a `bilinear` grid point: full-batch gradient descent, near the flow."""
 
-from __future__ import annotations
-
 import polars as pl
 import torch
 
+from reversal_curse.config.settings import Settings
 from reversal_curse.models.bilinear import Bilinear
 from reversal_curse.probes.learner import Learner
 from reversal_curse.randomness import seed_generators
 from reversal_curse.registry import TASKS
-from reversal_curse.settings import Settings
 from reversal_curse.tasks.dataset import Dataset
 from reversal_curse.training.loop import Training
 
 
 def start(settings: Settings, dataset: Dataset, device: torch.device) -> Training:
-    """The untrained run of every seed of a grid point.
-
-    A fact is (first entity, last entity); the relation plays no part, since the two
-    directions of a pair have different subjects.
-    """
+    """Start an untrained run; a fact is (first entity, last entity), the relation plays no part."""
     vocabulary = TASKS[settings.task].vocabulary(settings)
     generators = seed_generators(dataset.seeds, "init")
     model = Bilinear(vocabulary, settings.embed_dim, settings.init_std, generators).to(device)

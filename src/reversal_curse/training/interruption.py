@@ -20,7 +20,7 @@ process of a job, and the process that watches over training passes it on."""
 
 
 class Interrupted(UserError):
-    """A run was left before its end; `status` is the exit status."""
+    """Something was left before its end; `status` is the exit status."""
 
     def __init__(self, message: str, status: int):
         super().__init__(message)
@@ -28,12 +28,8 @@ class Interrupted(UserError):
 
 
 def job_end() -> float | None:
-    """When the time of the SLURM job around us is up (seconds since 1970); None outside one.
-
-    Newer versions say it in the environment, where Snakemake's job step removes it; the
-    controller is asked once.
-    """
-    end = os.environ.get("SLURM_JOB_END_TIME", "")
+    """When the time of the SLURM job around us is up (seconds since 1970); None outside one."""
+    end = os.environ.get("SLURM_JOB_END_TIME", "")  # Snakemake's job step removes it
     if end.isdigit():
         return float(end)
     job = os.environ.get("SLURM_JOB_ID")
@@ -48,18 +44,15 @@ def job_end() -> float | None:
 
 
 class Interruption:
-    """Listens for SIGTERM and SIGINT (Ctrl-C), and knows when the SLURM job ends.
+    """Listens for SIGTERM and SIGINT (Ctrl-C) in its `with` block; knows when the SLURM job ends.
 
-    Training asks between two epochs, so that what it leaves is always a whole state. A
-    second signal, later than an echo, acts at once. Signals are listened for inside its
-    `with` block.
+    A second signal, later than an echo, acts at once.
     """
 
     def __init__(self) -> None:
         self._signal: signal.Signals | None = None
         self._noted = 0.0
-        end = job_end()
-        self._end = None if end is None else end - MARGIN
+        self._end = job_end()
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Interruption:
@@ -79,17 +72,17 @@ class Interruption:
             signal.raise_signal(number)
 
     def reason(self) -> str | None:
-        """What asks to stop, in words; None while nothing does."""
+        """Say what asks to stop; None while nothing does."""
         if self._signal:
             return self._signal.name
-        if self._end is not None and time.time() >= self._end:
+        if self._end is not None and time.time() >= self._end - MARGIN:
             return "the end of the job's time"
         return None
 
     def error(
         self, reason: str, epoch: int, epochs: int, saved: bool, unit: str = "epoch"
     ) -> Interrupted:
-        """The error to leave with."""
+        """Make the error to leave with."""
         kept = "; what was reached is kept: run it again to go on" if saved else ""
         status = 128 + self._signal if self._signal else TIME_IS_UP
         return Interrupted(f"stopped by {reason} after {unit} {epoch} of {epochs}{kept}", status)

@@ -1,22 +1,20 @@
 """Train the seeds of a `gpt` grid point: next-token prediction. Zhu et al. 2024, section 5."""
 
-from __future__ import annotations
-
 import torch
 
+from reversal_curse.config.settings import Settings
 from reversal_curse.models.likelihood import answer_nll
 from reversal_curse.models.transformer import Noise, Transformer
 from reversal_curse.probes.learner import Learner
 from reversal_curse.randomness import seed_generators
 from reversal_curse.registry import TASKS
-from reversal_curse.settings import Settings
 from reversal_curse.tasks.dataset import Dataset
 from reversal_curse.training.loop import Training
 from reversal_curse.training.minibatch import minibatches
 
 
 def build_model(settings: Settings, dataset: Dataset, device: torch.device) -> Transformer:
-    """The untrained models of all seeds; drawn on the CPU, so alike on every device."""
+    """Draw the models of all seeds, on the CPU, so alike on every device."""
     vocabulary = TASKS[settings.task].vocabulary(settings)
     generators = seed_generators(dataset.seeds, "init")
     length = dataset.length - 1  # the last token is only ever predicted
@@ -24,7 +22,7 @@ def build_model(settings: Settings, dataset: Dataset, device: torch.device) -> T
 
 
 def start(settings: Settings, dataset: Dataset, device: torch.device) -> Training:
-    """The untrained run of every seed of a grid point."""
+    """Start an untrained run of every seed of a grid point."""
     model = build_model(settings, dataset, device)
     answer = TASKS[settings.task].answer_length(settings)
     trained = answer if settings.loss_on == "answer" else dataset.length - 1

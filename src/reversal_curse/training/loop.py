@@ -1,7 +1,5 @@
 """The loop over epochs, for every family: observe, train, and keep what was reached."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,9 +7,9 @@ from typing import Any
 import polars as pl
 import torch
 
+from reversal_curse.config.settings import Settings
+from reversal_curse.families import FAMILIES
 from reversal_curse.probes.learner import Learner
-from reversal_curse.registry import FAMILIES
-from reversal_curse.settings import Settings
 from reversal_curse.tasks.dataset import Dataset
 from reversal_curse.training.checkpoint import Checkpoints
 from reversal_curse.training.interruption import Interruption
@@ -31,10 +29,7 @@ class Training:
     generators: dict[str, list[torch.Generator]] = field(default_factory=dict)
     """The random streams that it draws from: one generator per seed in each."""
     measure: Callable[[torch.Tensor], torch.Tensor] | None = None
-    """What evaluation calls: the learner's `measure` if nothing else is given."""
-
-    def __post_init__(self) -> None:
-        self.measure = self.measure or self.learner.measure
+    """What evaluation calls in place of the learner's `measure`."""
 
     def state(self) -> dict[str, Any]:
         """Tensors, numbers and names only, so that it can be read back without running code."""
@@ -63,21 +58,22 @@ def train(
     checkpoints: Checkpoints | None = None,
     interruption: Interruption | None = None,
 ) -> dict[str, pl.DataFrame]:
-    """Train every seed of a grid point; returns its tables.
+    """Train every seed of a grid point, from the newest of `checkpoints`; returns its tables.
 
-    Seeds that do not fit the memory of the device together are trained in groups, which the
-    tables do not show. With `checkpoints` it goes on from the newest one, and the tables are the
-    same as if it had never stopped. Raises Interrupted where `interruption` asks for it, after an
-    epoch, and UserError where not even one seed fits.
+    Seeds that do not fit the memory of the device together are trained in groups, which the tables
+    do not show. Raises Interrupted where `interruption` asks for it, after an epoch, and UserError
+    where not even one seed fits.
     """
     groups = seed_groups(settings, dataset.seeds, free_bytes(device))
     if len(groups) == 1:
         return _train_together(settings, dataset, device, checkpoints, interruption)
     print(f"seeds in {len(groups)} groups of up to {len(groups[0])}, as memory allows", flush=True)
-    parts = []
+    kept, parts = None, []
     for seeds in groups:
-        kept = checkpoints.of_seeds(seeds) if checkpoints else None
         part = dataset.of_seeds(seeds)
+        if checkpoints:
+            folder = checkpoints.folder / f"seeds_{seeds[0]}_{seeds[-1]}"
+            kept = Checkpoints(folder, checkpoints.seconds)
         parts.append(_train_together(settings, part, device, kept, interruption, keep_last=True))
         release_memory()
     return {name: pl.concat([tables[name] for tables in parts]) for name in parts[0]}
@@ -102,10 +98,6 @@ def _train_together(
         observer.restore(found["observer"])
         del found  # it is as large as the weights and both moments
         print(f"going on after epoch {epoch} of {settings.epochs}", flush=True)
-
-    def state() -> dict[str, Any]:
-        return {"epoch": epoch, "training": training.state(), "observer": observer.state()}
-
     while True:
         observer.observe(epoch)
         if epoch == settings.epochs:
@@ -115,6 +107,9 @@ def _train_together(
         stop = interruption.reason() if interruption else None
         last = keep_last and epoch == settings.epochs
         if checkpoints and (stop or last or checkpoints.due()):
-            checkpoints.save(epoch, state())
+            checkpoints.save(
+                epoch,
+                {"epoch": epoch, "training": training.state(), "observer": observer.state()},
+            )
         if stop:
             raise interruption.error(stop, epoch, settings.epochs, saved=checkpoints is not None)

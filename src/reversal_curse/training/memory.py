@@ -1,7 +1,5 @@
 """Memory of a training process: what a seed needs, how many fit, and what is kept."""
 
-from __future__ import annotations
-
 import ctypes
 import gc
 import os
@@ -11,27 +9,22 @@ from contextlib import suppress
 import psutil
 import torch
 
-from reversal_curse.cost import asked_tokens
+from reversal_curse.config.grid import run_directory
+from reversal_curse.config.settings import Settings
 from reversal_curse.errors import UserError
-from reversal_curse.registry import TASKS
-from reversal_curse.settings import Settings
-from reversal_curse.sweep import run_directory
-
-# Of <malloc.h>.
-_M_TRIM_THRESHOLD = -1
-_M_MMAP_MAX = -4
+from reversal_curse.families import FAMILIES
 
 
 def keep_freed_memory() -> None:
     """Let the C library keep what is freed, where it is glibc's.
 
-    Each step allocates and frees the same tensors. By default the larger ones go back to the
-    system each time, which clears their pages again: a third of the time of an evaluation.
+    By default the larger tensors of each step go back to the system, which clears their pages
+    again: a third of the time of an evaluation.
     """
     with suppress(OSError, AttributeError):
         library = ctypes.CDLL("libc.so.6")
-        library.mallopt(_M_MMAP_MAX, 0)
-        library.mallopt(_M_TRIM_THRESHOLD, -1)
+        library.mallopt(-4, 0)  # M_MMAP_MAX of <malloc.h>
+        library.mallopt(-1, -1)  # M_TRIM_THRESHOLD
 
 
 def release_memory() -> None:
@@ -40,27 +33,6 @@ def release_memory() -> None:
         torch.compiler.reset()
     gc.collect()
     torch.cuda.empty_cache()
-
-
-def bytes_per_seed(settings: Settings) -> int:
-    """Estimated peak of one seed's parameters, gradients, moments and activations, in bytes."""
-    task = TASKS[settings.task]
-    words, d, length = task.vocabulary(settings), settings.embed_dim, task.length(settings)
-    sentences = task.sentences(settings)
-    if settings.family == "one_layer":  # Y, Z and their gradients; scores of whole rows of Z
-        return 8 * (8 * words**2 + 4 * sentences * length * words)
-    if settings.family == "bilinear":
-        return 4 * (4 * d**2 + 2 * words * d + 10 * sentences * words)
-    parameters = 12 * settings.layers * d**2 + 2 * words * d
-    # Weights and two moments; at the gradient probe three gradients, and meanwhile the memory of
-    # training's own, which CUDA graphs keep to themselves.
-    weights = 4 * 7 * parameters
-    read_out = 4 * words * asked_tokens(settings)
-    kept = 4 * length * d * 36 * settings.layers  # for the backward pass
-    passing = 4 * length * d * 14
-    training = min(settings.batch_size, sentences) * (kept + 4 * read_out)
-    evaluation = sentences * (passing + 5 * read_out)
-    return weights + max(training, evaluation)
 
 
 def free_bytes(device: torch.device) -> int:
@@ -77,8 +49,8 @@ def free_bytes(device: torch.device) -> int:
 
 def seed_groups(settings: Settings, seeds: list[int], free: int) -> list[list[int]]:
     """The seeds in as few groups as fit into `free` bytes; raises UserError where none fits."""
-    needed = bytes_per_seed(settings)
-    fitting = free // needed
+    needed = FAMILIES[settings.family].memory(settings)
+    fitting = int(free // needed)
     if not fitting:
         raise UserError(
             f"{run_directory(settings)}: one seed needs about {needed / 1e9:.2g} GB of memory and "

@@ -1,37 +1,43 @@
 """Looking at a run: it is evaluated, and probed, whenever either is due."""
 
-from __future__ import annotations
-
+import math
 from collections.abc import Callable
+from itertools import product
 from typing import Any
 
 import polars as pl
 import torch
 
+from reversal_curse.models.likelihood import MEASURES
 from reversal_curse.probes.learner import Learner
-from reversal_curse.registry import PROBES
+from reversal_curse.registry import PROBES, TASKS
 from reversal_curse.tables import TABLES
-from reversal_curse.training.metrics import MetricsRecorder
-from reversal_curse.training.schedule import PROBE_EPOCHS, EvaluationSchedule
+from reversal_curse.training.schedule import EvaluationSchedule, probe_epochs
 
 
 class Observer:
-    """Collects the metrics and the probes of a run; training calls `observe` every epoch."""
+    """Collects the metrics and the probes of a run; training calls `observe` every epoch.
 
-    def __init__(self, learner: Learner, measure: Callable[[torch.Tensor], torch.Tensor]):
-        settings = learner.settings
+    `measure` is the learner's own if nothing else is given. What it gives stays on the device until
+    a line or the table is asked for, so that an evaluation on a GPU waits for nothing.
+    """
+
+    def __init__(
+        self, learner: Learner, measure: Callable[[torch.Tensor], torch.Tensor] | None = None
+    ):
         self.learner = learner
-        self.measure = measure
+        self.settings = learner.settings
+        self.measure = measure or learner.measure
         splits = {s: learner.sentences(pl.col("split") == s) for s in ("train", "unseen")}
+        self.sizes = {name: part.shape[1] for name, part in splits.items()}
         self.sentences = torch.cat(list(splits.values()), 1)
-        self.recorder = MetricsRecorder(
-            settings, learner.dataset.seeds, {s: part.shape[1] for s, part in splits.items()}
-        )
-        self.schedule = EvaluationSchedule(settings.epochs, settings.eval_every)
+        self.schedule = EvaluationSchedule(self.settings.epochs, self.settings.eval_every)
+        self.epochs: list[int] = []
+        self.means: list[torch.Tensor] = []  # of each evaluation (splits, measures, S)
         self.probes = {
-            name: (probe.load().probe, PROBE_EPOCHS[probe.when](settings.epochs))
+            name: (probe.load().probe, probe_epochs(probe.when, self.settings.epochs))
             for name, probe in PROBES.items()
-            if settings.family in probe.families
+            if self.settings.family in probe.families
         }
         self.frames = {name: [TABLES[name].empty()] for name in self.probes}
 
@@ -39,10 +45,17 @@ class Observer:
     def observe(self, epoch: int) -> None:
         """Evaluate and probe what is due after `epoch` passes over the training set."""
         if self.schedule.due(epoch):
-            self.recorder.record(epoch, self.measure(self.sentences))
+            parts = self.measure(self.sentences).split(list(self.sizes.values()), -1)
+            self.epochs.append(epoch)
+            self.means.append(torch.stack([part.mean(-1) for part in parts]))
             if self.schedule.reported(epoch):
-                line = self.recorder.last_line()
-                print(f"epoch {epoch} of {self.schedule.epochs}: {line}", flush=True)
+                line = "; ".join(
+                    f"{split} NLL {nll:.3f} nats, accuracy {accuracy:.2f}"
+                    for split, (nll, _, accuracy) in zip(
+                        self.sizes, self.means[-1].mean(-1).tolist(), strict=True
+                    )
+                )
+                print(f"epoch {epoch} of {self.settings.epochs}: {line}", flush=True)
         for name, (probe, epochs) in self.probes.items():
             if epoch in epochs:
                 frame = probe(self.learner).with_columns(epoch=pl.lit(epoch))
@@ -52,26 +65,33 @@ class Observer:
 
     def state(self) -> dict[str, Any]:
         """Everything seen so far, the probes' tables as bytes."""
-        probed = {name: _to_bytes(pl.concat(frames)) for name, frames in self.frames.items()}
-        return {"metrics": self.recorder.state(), "probes": probed}
+        metrics = {"epochs": torch.tensor(self.epochs), "values": torch.stack(self.means)}
+        probed = {}
+        for name, frames in self.frames.items():
+            content = bytearray(pl.concat(frames).write_ipc(None).getvalue())
+            probed[name] = torch.frombuffer(content, dtype=torch.uint8)
+        return {"metrics": metrics, "probes": probed}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Have seen what `state` holds, and nothing else."""
-        self.recorder.restore(state["metrics"])
-        self.frames = {name: [_from_bytes(content)] for name, content in state["probes"].items()}
+        metrics = state["metrics"]
+        self.epochs, self.means = metrics["epochs"].tolist(), list(metrics["values"])
+        for name, content in state["probes"].items():
+            self.frames[name] = [pl.read_ipc(content.cpu().numpy().tobytes())]
 
     def tables(self) -> dict[str, pl.DataFrame]:
         """Everything seen: `metrics`, and one table per probe, by seed and then by epoch."""
-        tables = {"metrics": self.recorder.table()}
+        rows = list(product(self.epochs, self.sizes, self.learner.dataset.seeds))
+        keys = pl.DataFrame(rows, schema=["epoch", "split", "seed"], orient="row")
+        means = torch.stack(self.means).transpose(2, 3).reshape(-1, len(MEASURES))
+        measured = pl.from_numpy(means.cpu().numpy(), schema=list(MEASURES))
+        task = TASKS[self.settings.task]
+        metrics = pl.concat((keys, measured), how="horizontal").with_columns(
+            chance_vocab=pl.lit(math.log(task.vocabulary(self.settings))),
+            chance_class=pl.lit(math.log(task.class_size(self.settings))),
+        )
+        tables = {"metrics": TABLES["metrics"].conform(metrics).sort("seed", "epoch", "split")}
         for name, frames in self.frames.items():
             keys = [key for key in ("seed", "epoch") if key in TABLES[name].schema]
             tables[name] = pl.concat(frames).sort(keys, maintain_order=True)
         return tables
-
-
-def _to_bytes(frame: pl.DataFrame) -> torch.Tensor:
-    return torch.frombuffer(bytearray(frame.write_ipc(None).getvalue()), dtype=torch.uint8)
-
-
-def _from_bytes(content: torch.Tensor) -> pl.DataFrame:
-    return pl.read_ipc(content.cpu().numpy().tobytes())

@@ -1,26 +1,23 @@
 """Train the seeds of a `one_layer` grid point: gradient descent from zero.
 
-Zhu et al. 2024, section 4. An epoch visits every sentence once, in one step on the sum of
-their losses. Where no two sentences share a row of Y, as in the reversal of entities of
-one token, that is the same as visiting them one by one.
+Zhu et al. 2024, section 4. An epoch is one step on the sum of all sentences' losses: where no two
+share a row of Y, as in the reversal of entities of one token, the same as one by one.
 """
-
-from __future__ import annotations
 
 import polars as pl
 import torch
 
+from reversal_curse.config.settings import Settings
 from reversal_curse.models.likelihood import answer_nll
 from reversal_curse.models.one_layer import OneLayer
 from reversal_curse.probes.learner import Learner
 from reversal_curse.registry import TASKS
-from reversal_curse.settings import Settings
 from reversal_curse.tasks.dataset import Dataset
 from reversal_curse.training.loop import Training
 
 
 def start(settings: Settings, dataset: Dataset, device: torch.device) -> Training:
-    """The untrained run of every seed of a grid point."""
+    """Start an untrained run of every seed of a grid point."""
     task = TASKS[settings.task]
     model = OneLayer(len(dataset.seeds), task.vocabulary(settings), device)
     answer = task.answer_length(settings)

@@ -1,12 +1,11 @@
 """One training job: from settings and a dataset to the tables of a run directory."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import platform
 import time
 from contextlib import nullcontext
+from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -15,15 +14,15 @@ import torch
 
 from reversal_curse import __version__
 from reversal_curse.atomic import replacing
+from reversal_curse.config.grid import dataset_directory, run_directory
+from reversal_curse.config.settings import Settings
 from reversal_curse.errors import UserError
 from reversal_curse.provenance import commit
-from reversal_curse.settings import Settings
-from reversal_curse.sweep import dataset_directory, run_directory, settings_hash
 from reversal_curse.tables import TABLES, write_table
 from reversal_curse.tasks.dataset import Dataset, generate_dataset
 from reversal_curse.training.checkpoint import Checkpoints
 from reversal_curse.training.device import training_device
-from reversal_curse.training.execution import Execution, Machine, execution
+from reversal_curse.training.execution import chosen_execution
 from reversal_curse.training.interruption import Interruption
 from reversal_curse.training.loop import train
 from reversal_curse.training.memory import keep_freed_memory, release_memory
@@ -32,7 +31,7 @@ from reversal_curse.versions import DATA_VERSION, TRAINING_VERSION
 
 def run_grid_point(
     settings: Settings,
-    dataset_path: Path,
+    dataset: Dataset,
     output: Path,
     threads: int,
     checkpoint_folder: Path | None = None,
@@ -41,21 +40,17 @@ def run_grid_point(
 ) -> None:
     """Train all seeds of a grid point and write its tables and `run.json` into `output`.
 
-    On a CPU the tables depend on the settings alone, byte for byte, on one machine and
-    for one number of threads, also where a run was stopped and taken up again from below
-    `checkpoint_folder`. Raises UserError where the dataset does not fit the settings, and
-    Interrupted where a signal or the end of the job's time asks to stop; `interruption` is
-    who listens, where somebody does already.
+    On a CPU the tables depend on the settings alone, byte for byte, for one machine and number of
+    threads, also where a run goes on from below `checkpoint_folder`. Raises UserError where
+    `output` is a file, and Interrupted where `interruption`, or its own, asks to stop.
     """
     started = time.time()
     keep_freed_memory()
     torch.set_num_threads(threads)
     device = training_device()
-    dataset = Dataset.read(dataset_path)
-    _check_dataset(dataset, settings, dataset_path)
     if output.exists() and not output.is_dir():
         raise UserError(f"{output}: is no directory")
-    chosen = execution(settings, Machine.of(device))
+    chosen = chosen_execution(settings, device)
     print(
         f"{run_directory(settings)}\n{len(dataset.seeds)} seeds on {device}; {chosen.precision}: "
         f"{chosen.precision_reason}; {'' if chosen.compiled else 'not '}compiled: "
@@ -71,39 +66,9 @@ def run_grid_point(
     for name, frame in tables.items():
         write_table(output / f"{name}.parquet", frame, TABLES[name])
     release_memory()
-    record = _run_record(settings, device, chosen, threads, started)
-    with replacing(output / "run.json") as partial:
-        partial.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    if checkpoints:
-        checkpoints.clear()
-
-
-def run_key(settings: Settings, device: torch.device) -> str:
-    """Name of a run's checkpoints: of its settings, and of the code that data and training had.
-
-    And of the kind of device, whose random streams are no other's.
-    """
-    versions = [DATA_VERSION, TRAINING_VERSION, torch.__version__]
-    content = [settings.model_dump(), *versions, device.type]
-    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]
-
-
-def _check_dataset(dataset: Dataset, settings: Settings, path: Path) -> None:
-    """Refuse the dataset of other settings: its first seed is drawn again and compared."""
-    first = generate_dataset(settings.model_copy(update={"seeds": 1}))
-    same = dataset.table.filter(pl.col("seed") == 0).equals(first)
-    if len(dataset.seeds) != settings.seeds or not same:
-        raise UserError(f"{path}: not the dataset of {dataset_directory(settings)}")
-
-
-def _run_record(
-    settings: Settings, device: torch.device, chosen: Execution, threads: int, started: float
-) -> dict:
-    """What is known of a run beside its tables."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor()
-    return {
-        "settings": settings.model_dump(),
-        "settings_hash": settings_hash(settings),
+    gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
+    record = {
+        "settings": settings.described(),
         "commit": commit(),
         "versions": {
             "reversal_curse": __version__,
@@ -114,12 +79,33 @@ def _run_record(
             "polars": pl.__version__,
         },
         "device": device.type,
-        "device_name": name or platform.machine(),
-        "precision": chosen.precision,
-        "precision_reason": chosen.precision_reason,
-        "compiled": chosen.compiled,
-        "compiled_reason": chosen.compiled_reason,
+        "device_name": gpu or platform.processor() or platform.machine(),
+        **asdict(chosen),
         "threads": threads,
         "started": datetime.fromtimestamp(started, timezone.utc).isoformat(timespec="seconds"),
         "wall_seconds": round(time.time() - started, 3),
     }
+    with replacing(output / "run.json") as partial:
+        partial.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    if checkpoints:
+        checkpoints.clear()
+
+
+def run_key(settings: Settings, device: torch.device) -> str:
+    """Name a run's checkpoints: by settings, code, and the device, whose random streams differ."""
+    versions = [DATA_VERSION, TRAINING_VERSION, torch.__version__]
+    content = [run_directory(settings), *versions, device.type]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]
+
+
+def read_dataset(path: Path, settings: Settings) -> Dataset:
+    """Read the dataset of some settings; raises UserError where it is that of others.
+
+    The first seed is drawn again and compared.
+    """
+    dataset = Dataset.read(path)
+    first = generate_dataset(settings.model_copy(update={"seeds": 1}))
+    same = dataset.table.filter(pl.col("seed") == 0).equals(first)
+    if len(dataset.seeds) != settings.seeds or not same:
+        raise UserError(f"{path}: not the dataset of {dataset_directory(settings)}")
+    return dataset

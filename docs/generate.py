@@ -1,0 +1,220 @@
+"""What is generated from the typed config and the table schemas, so that it cannot drift.
+
+The JSON schema of the config, the tables of keys in `config/README.md` and the tables of
+columns in `results/README.md`. `make docs` writes them; a test compares.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from reversal_curse.config.figures import PAPER_FIGURES
+from reversal_curse.config.file import Config, FigureBlock
+from reversal_curse.config.settings import ABOUT, NAMES, Settings
+from reversal_curse.errors import UserError
+from reversal_curse.families import FAMILIES
+from reversal_curse.pretrained.entry import PretrainedModel
+from reversal_curse.registry import MASKINGS, PROBES, TASKS
+from reversal_curse.registry.plots import PLOTS
+from reversal_curse.tables import RUN, TABLES, Column, setting_column
+
+SCHEMA = Path("workflow/schemas/config.schema.json")
+
+
+def config_schema() -> str:
+    """The JSON schema of the config, as the text of its file."""
+    draft = "https://json-schema.org/draft/2020-12/schema"
+    schema = {"$schema": draft, **Config.model_json_schema()}
+    for mapping in schema["properties"].values():
+        if "patternProperties" in mapping:
+            mapping["additionalProperties"] = False  # names are names, as in the typed config
+    return json.dumps(schema, indent=2) + "\n"
+
+
+def _table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    lines = [header, tuple("---" for _ in header), *rows]
+    return "\n".join(f"| {' | '.join(row)} |" for row in lines)
+
+
+def _settings() -> str:
+    properties = Settings.model_json_schema()["properties"]
+    rows = [
+        (
+            f"`{name}`",
+            Settings.model_fields[name].description,
+            _allowed(properties[name]),
+            f"`{json.dumps(properties[name]['default'])}`".replace('"', ""),
+            _applies(name),
+        )
+        for name in NAMES
+    ]
+    return _table(("setting", "meaning", "allowed", "built-in default", "applies to"), rows)
+
+
+def _applies(name: str) -> str:
+    """The families and tasks that have a setting, and what else it takes."""
+    about = ABOUT[name]
+    families = [key for key, f in FAMILIES.items() if not about.of or about.of in f.parts]
+    tasks = [key for key, task in TASKS.items() if about.data and about.of in task.parts]
+    parts = [] if len(families) == len(FAMILIES) else [f"`{key}`" for key in families]
+    parts = [", ".join(parts), f"task {', '.join(f'`{key}`' for key in tasks)}" if tasks else ""]
+    parts += [f"`{n}` {', '.join(f'`{v}`' for v in values)}" for n, values in about.needs.items()]
+    return "; ".join(filter(None, parts)) or "all"
+
+
+def _allowed(schema: dict) -> str:
+    """What a JSON schema allows, in words."""
+    if "enum" in schema or "const" in schema:
+        return ", ".join(f"`{value}`" for value in schema.get("enum", [schema.get("const")]))
+    if schema["type"] == "boolean":
+        return "`true`, `false`"
+    kind = {"integer": "whole number", "number": "number"}[schema["type"]]
+    bounds = {
+        "minimum": ">=",
+        "exclusiveMinimum": ">",
+        "maximum": "<=",
+        "exclusiveMaximum": "<",
+    }
+    limits = [f"{sign} {schema[key]:g}" for key, sign in bounds.items() if key in schema]
+    return " ".join([kind, " and ".join(limits)])
+
+
+def _keys(model: type[BaseModel]) -> str:
+    fields = model.model_fields.items()
+    return _table(("key", "meaning"), [(f"`{name}`", field.description) for name, field in fields])
+
+
+def _pretrained() -> str:
+    fields = PretrainedModel.model_fields.items()
+    rows = [
+        (
+            f"`{name}`",
+            field.description,
+            "needed"
+            if field.is_required()
+            else "–"
+            if field.default is None
+            else f"`{json.dumps(field.default)}`".replace('"', ""),
+        )
+        for name, field in fields
+    ]
+    return _table(("key", "meaning", "default"), rows)
+
+
+def _registry(entries: dict) -> str:
+    return _table(
+        ("name", "what it is"),
+        [(f"`{name}`", entry.description) for name, entry in entries.items()],
+    )
+
+
+def _tasks() -> str:
+    header = ("name", "what it is", "smallest `vocab_size`")
+    return _table(
+        header, [(f"`{name}`", t.description, str(t.min_vocab_size)) for name, t in TASKS.items()]
+    )
+
+
+def _plots() -> str:
+    rows = [
+        (
+            f"`{name}`",
+            plot.caption(),
+            ", ".join(f"`{table}`" for table in plot.tables),
+            ", ".join(f"`{n}`" for n in plot.varies) if plot.varies else "any setting",
+            str(plot.max_points),
+        )
+        for name, plot in PLOTS.items()
+        if not plot.pretrained
+    ]
+    return _table(("plot", "what it shows", "reads", "may vary", "most points"), rows)
+
+
+def _figures() -> str:
+    rows = [(f"`{name}`", f"`{f.plot}`", f.title) for name, f in PAPER_FIGURES.items()]
+    return _table(("figure", "plot", "title"), rows)
+
+
+def _probes() -> str:
+    rows = [
+        (f"`{name}`", f"one row: {probe.table.row}", ", ".join(f"`{f}`" for f in probe.families))
+        for name, probe in PROBES.items()
+    ]
+    metrics = ("`metrics`", f"one row: {TABLES['metrics'].row}", "all")
+    return _table(("table", "content", "families"), [metrics, *rows])
+
+
+def _columns(columns: tuple[Column, ...]) -> str:
+    rows = [(f"`{c.name}`", str(c.dtype), c.unit or "–", c.description) for c in columns]
+    return _table(("column", "type", "unit", "meaning"), rows)
+
+
+def generated_blocks() -> dict[Path, dict[str, str]]:
+    """Per README, the text between its `<!-- begin NAME -->` and `<!-- end NAME -->` markers."""
+    of_point = {*NAMES, "run"}
+    tables = {
+        f"table {name}": f"One row: {table.row}.\n\n"
+        + _columns(tuple(c for c in table.columns if name != "points" or c.name not in of_point))
+        for name, table in TABLES.items()
+    }
+    return {
+        Path("config/README.md"): {
+            "keys": _keys(Config),
+            "pretrained": _pretrained(),
+            "figure": _keys(FigureBlock),
+            "settings": _settings(),
+            "tasks": _tasks(),
+            "families": _registry(FAMILIES),
+            "maskings": _registry(MASKINGS),
+            "plots": _plots(),
+            "figures": _figures(),
+        },
+        Path("results/README.md"): {
+            "probes": _probes(),
+            "settings": _columns((*map(setting_column, NAMES), RUN)),
+            **tables,
+        },
+    }
+
+
+def with_blocks(text: str, blocks: dict[str, str]) -> str:
+    """`text` with every marked block replaced; raises UserError where a marker is missing."""
+    for name, content in blocks.items():
+        begin, end = f"<!-- begin {name} -->", f"<!-- end {name} -->"
+        before, found, rest = text.partition(begin)
+        _, closed, after = rest.partition(end)
+        if not found or not closed:
+            raise UserError(
+                f"no place for the block {name}; write two lines where it is to stand: {begin} "
+                f"and {end}"
+            )
+        text = f"{before}{begin}\n{content}\n{end}{after}"
+    return text
+
+
+def write_docs(root: Path) -> list[Path]:
+    """Write the schema and refresh the READMEs below `root`; returns the files.
+
+    Raises UserError where a README has no place for a block; nothing is written then.
+    """
+    texts = {root / SCHEMA: config_schema()}
+    for path, blocks in generated_blocks().items():
+        target = root / path
+        try:
+            texts[target] = with_blocks(target.read_text(encoding="utf-8"), blocks)
+        except UserError as error:
+            raise UserError(f"{target}: {error}") from None
+    for target, text in texts.items():
+        target.write_text(text, encoding="utf-8")
+    return list(texts)
+
+
+if __name__ == "__main__":
+    try:
+        print(*write_docs(Path(__file__).parent.parent), sep="\n")
+    except UserError as error:
+        sys.exit(str(error))

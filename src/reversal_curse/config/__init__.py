@@ -1,0 +1,1 @@
+"""What a researcher asks for: settings, sweeps over them, figures of sweeps, config files."""

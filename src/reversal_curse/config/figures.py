@@ -1,0 +1,72 @@
+"""Figures: a plot applied to a sweep. Those of the papers have their plot and title here."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure of a config."""
+
+    plot: str
+    title: str
+    group: str
+    """Its heading in the report."""
+    sweep: str = ""
+    """The sweep that it draws; empty for pretrained models."""
+
+
+def _papers(group: str, **figures: tuple[str, str]) -> dict[str, Figure]:
+    return {name: Figure(plot, title, group) for name, (plot, title) in figures.items()}
+
+
+PAPER_FIGURES: dict[str, Figure] = {
+    **_papers(
+        "reversal",
+        reversal_curve=("curves", "The reversal curse during training"),
+        reversal_logits=("logits", "Logits of the answers, seen and unseen"),
+        reversal_vocab=("curves", "Vocabulary size"),
+        reversal_layers=("curves", "Number of layers"),
+        reversal_depth_width=("curves", "Shallow and narrow models"),
+        reversal_positional=("curves", "Positional encoding"),
+        reversal_entity_length=("word_curves", "Entities of several tokens"),
+        reversal_frozen=("curves", "Frozen embeddings"),
+        reversal_weight_decay=("curves", "Weight decay"),
+        embedding_cosine=("embeddings", "Cosine similarity of embeddings"),
+    ),
+    **_papers(
+        "chain",
+        chain_curve=("curves", "Chain of thought during training"),
+        chain_logits=("logits", "Logits along the chain"),
+        chain_vocab=("curves", "Chain: vocabulary size"),
+        chain_layers=("curves", "Chain: number of layers"),
+        chain_positional=("curves", "Chain: positional encoding"),
+        chain_entity_length=("word_curves", "Chain: entities of several tokens"),
+        chain_frozen=("curves", "Chain: frozen embeddings"),
+        chain_related=("word_curves", "Chain: entities that share a token"),
+    ),
+    **_papers("in context", in_context_curve=("curves", "Reversal in context")),
+    **_papers(
+        "masked diffusion",
+        diffusion_vs_autoregressive=("final", "Masked diffusion against autoregression"),
+        diffusion_masking=("masking", "Which tokens are ever masked"),
+        attention_correlation=("attention", "Forward and reverse attention scores"),
+        gradient_alignment=("gradients", "Forward and reverse gradients"),
+    ),
+    **_papers(
+        "theory",
+        bilinear_separation=("separation", "Bilinear model: separation"),
+        one_layer_bounds=("bounds", "One-layer transformer: bounds over time"),
+        one_layer_weights=("weights", "Effective weights: asymmetric, intransitive"),
+    ),
+    **_papers("overview", sweep_overview=("overview", "The reversal gap over the grid")),
+}
+"""Those that a config gives a sweep to by a word: `reversal_vocab: vocab`."""
+
+PRETRAINED_FIGURES: dict[str, Figure] = _papers(
+    "pretrained models",
+    pretrained_reversal=("pretrained_reversal", "Pretrained: forward and reverse questions"),
+    pretrained_attention=("pretrained_attention", "Pretrained: forward and reverse scores"),
+    pretrained_gradients=("pretrained_gradients", "Pretrained: forward and reverse gradients"),
+)
+"""Those of the config's `pretrained` models, drawn wherever it has some."""
+OWN_GROUP = "of this config"

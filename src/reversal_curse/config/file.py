@@ -1,0 +1,514 @@
+"""Config files: read, merged, typed, and refused with a line for every mistake."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    create_model,
+)
+from pydantic_core import PydanticCustomError
+
+from reversal_curse.config.figures import OWN_GROUP, PAPER_FIGURES, PRETRAINED_FIGURES, Figure
+from reversal_curse.config.settings import NAMES, About, Name, Settings
+from reversal_curse.cost import HARDWARE
+from reversal_curse.errors import ConfigError, UserError, suggestion
+from reversal_curse.families import FAMILIES
+from reversal_curse.pretrained.entry import PretrainedModel, check_entries
+from reversal_curse.provenance import digest_of
+from reversal_curse.registry.plots import PLOTS
+
+_STRICT = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+_FOLDERS = ("checkpoints", "configs", "data", "figures", "jobs", "logs", "pretrained", "runs")
+
+MOST_VALUES = 10_000  # in a range
+_Words = Annotated[str, Field(pattern=r"^[^{}\n]{1,80}$")]  # Snakemake fills in what is in braces
+
+Key = tuple[str | int, ...]
+Mistake = tuple[Key, str]
+"""Where in a config something is wrong, and what would be right."""
+
+
+def _kind(name: str) -> Any:
+    """The annotated type of one setting, with its limits."""
+    declared = Settings.model_fields[name]
+    limits = [item for item in declared.metadata if not isinstance(item, About)]
+    return Annotated[declared.annotation, Field(), *limits]
+
+
+def _one_of_each(model_name: str, doc: str, leave_out: str = "") -> type[BaseModel]:
+    """A model in which each setting may be given one value, and nothing else."""
+    fields = {
+        name: (_kind(name), Field(None, description=Settings.model_fields[name].description))
+        for name in NAMES
+        if name != leave_out
+    }
+    return create_model(model_name, __config__=_STRICT, __doc__=doc, **fields)
+
+
+def _several(name: str) -> Any:
+    """One value of a setting, a list of them, or a range."""
+    kind, annotation = _kind(name), Settings.model_fields[name].annotation
+    values = Annotated[list[kind], Field(min_length=1)]
+    written = kind | values
+    if annotation is int:
+        written = written | dict[Literal["range"], list[int]]
+    if annotation is float:
+        written = written | dict[Literal["log", "linear"], list[float]]
+
+    def spread(value: Any) -> Any:
+        if isinstance(value, dict):
+            return _in_range(value, annotation)
+        return value if isinstance(value, list) else [value]
+
+    return Annotated[values, BeforeValidator(spread, json_schema_input_type=written)]
+
+
+def _in_range(given: dict, annotation: type) -> list:
+    """The values of `{log: [from, to, count]}`, `{linear: ...}` or `{range: [first, last]}`.
+
+    Those of a logarithmic range are rounded to four digits, so that paths can be read.
+    """
+    ((kind, ends),) = given.items() if len(given) == 1 else [("", None)]
+    numbers = isinstance(ends, list) and all(
+        isinstance(end, int | float) and not isinstance(end, bool) for end in ends
+    )
+    whole = numbers and all(isinstance(end, int) for end in ends)
+    if annotation is int:
+        if kind == "range" and whole and len(ends) == 2 and 0 < ends[1] - ends[0] < MOST_VALUES:
+            return list(range(ends[0], ends[1] + 1))
+        raise PydanticCustomError("range", "must be a value, a list, or {range: [first, last]}")
+    if annotation is not float:
+        raise PydanticCustomError("range", "must be a value or a list")
+    if numbers and len(ends) == 3 and isinstance(ends[2], int) and 2 <= ends[2] <= MOST_VALUES:
+        low, high, count = ends
+        steps = [i / (count - 1) for i in range(count)]
+        if kind == "linear" and low != high:
+            return [float(f"{low + (high - low) * step:.10g}") for step in steps]
+        if kind == "log" and min(low, high) > 0:
+            values = [float(f"{low * (high / low) ** step:.4g}") for step in steps]
+            if len(set(values)) == count:
+                return values
+    raise PydanticCustomError(
+        "range", "must be a value, a list, {log: [from, to, n]} or {linear: [from, to, n]}"
+    )
+
+
+Block = _one_of_each("Block", "Settings, one value each.")
+FamilyBlock = _one_of_each("FamilyBlock", "Settings of one family.", leave_out="family")
+
+
+class Point(Block):
+    """Values that go together."""
+
+    preset: Name = Field(None, description="name of a block of `presets` that it starts from")
+    label: _Words = Field(None, description="what plots call it, in place of its settings")
+
+
+class _SweepBase(BaseModel):
+    model_config = _STRICT
+
+    preset: Name = Field(None, description="name of a block of `presets` that it starts from")
+    points: Annotated[list[Point], Field(min_length=1)] = Field(
+        None, description="values that go together, where a product would be too much"
+    )
+
+
+SweepBlock = create_model(
+    "SweepBlock",
+    __base__=_SweepBase,
+    __doc__="A block of grid points: the product of its lists, times its `points`.",
+    **{
+        name: (_several(name), Field(None, description=Settings.model_fields[name].description))
+        for name in NAMES
+    },
+)
+
+
+class FigureBlock(BaseModel):
+    """A plot applied to a sweep."""
+
+    model_config = _STRICT
+
+    sweep: Name = Field(description="the sweep that it draws")
+    plot: Literal[tuple(name for name, plot in PLOTS.items() if not plot.pretrained)] = Field(
+        None, description="how; the papers' figures have their own"
+    )
+    title: _Words = Field(None, description="its title in the report")
+
+
+_FigureBlock = Annotated[
+    FigureBlock,
+    BeforeValidator(
+        lambda value: {"sweep": value} if isinstance(value, str) else value,
+        json_schema_input_type=Name | FigureBlock,
+    ),
+]
+_SweepBlock = Annotated[
+    SweepBlock,
+    BeforeValidator(
+        lambda value: {} if value is None else value, json_schema_input_type=SweepBlock | None
+    ),
+]
+
+
+class Config(BaseModel):
+    """A whole config: one file, or several merged."""
+
+    model_config = _STRICT
+    _places: dict[Key, str] = PrivateAttr(default_factory=dict)
+
+    name: Name = Field(
+        None, description="its figures, tables and ledger lie in `results/NAME`; runs are shared"
+    )
+    defaults: Block = Field(Block(), description="settings of every grid point")
+    families: dict[Literal[tuple(FAMILIES)], FamilyBlock] = Field(
+        {}, description="per family, settings that differ from `defaults`"
+    )
+    presets: dict[Name, Block] = Field(
+        {}, description="named blocks of settings that sweeps and points share"
+    )
+    sweeps: Annotated[dict[Name, _SweepBlock], Field(min_length=1)] = Field(
+        description="blocks of grid points; where they overlap, a point is trained once"
+    )
+    figures: dict[Name, _FigureBlock] = Field(
+        {}, description="per figure a sweep, or its plot, sweep and title"
+    )
+    pretrained: list[PretrainedModel] = Field(
+        [], description="pretrained models to probe (see below); none are downloaded by default"
+    )
+    job_minutes: float = Field(
+        None,
+        description="small grid points share a training job until it takes this long by estimate; "
+        "0: each has its own; by default 1, and 30 where jobs are submitted to a cluster",
+        ge=0,
+    )
+    hardware: Literal[tuple(HARDWARE)] = Field(
+        None,
+        description="what training runs on, for estimates: `cpu` (one core) or `gpu`; by default "
+        "`cpu`, and `gpu` where jobs are submitted to a cluster",
+    )
+
+    @classmethod
+    def load(cls, *paths: Path | str, overrides: Mapping[str, Any] | None = None) -> Config:
+        """Read and check YAML files; what a later one says replaces what an earlier one does.
+
+        Mappings are merged, lists replaced. `overrides` come last, as on Snakemake's command line:
+        texts in them are read as YAML. Raises ConfigError, which names every mistake.
+        """
+        raw: dict = {}
+        places: dict[Key, str] = {}
+        for path in paths:
+            content, lines = read_yaml(path)
+            if not isinstance(content, dict):
+                raise ConfigError(f"{path}: must be a mapping of keys to values")
+            _merge(raw, content)
+            places |= lines
+        given = _as_yaml(dict(overrides or {}))
+        _merge(raw, given)
+        return cls.parse(raw, places | dict.fromkeys(_keys(given), "--config"))
+
+    @classmethod
+    def parse(cls, raw: Any, places: dict[Key, str] | None = None) -> Config:
+        """Check what YAML files held; raises ConfigError, which names every mistake."""
+        try:
+            config = cls.model_validate(raw)
+        except ValidationError as error:
+            mistakes = [_mistake(detail, raw) for detail in error.errors(include_url=False)]
+            raise _config_error(mistakes, places or {}) from None
+        config._places = places or {}
+        config.refuse(config._wrong_names())
+        return config
+
+    def refuse(self, mistakes: Iterable[Mistake]) -> None:
+        """Raise ConfigError if there are mistakes, with the lines where they stand."""
+        mistakes = list(mistakes)
+        if mistakes:
+            raise _config_error(mistakes, self._places)
+
+    def _wrong_names(self) -> Iterable[Mistake]:
+        if self.name in _FOLDERS:
+            yield ("name",), f"{_shown(self.name)} is a folder of results; allowed: another name"
+        yield from check_entries(self.pretrained)
+        for name, block in self.sweeps.items():
+            for where, entry in [((), block), *_numbered_points(block)]:
+                if entry.preset is not None and entry.preset not in self.presets:
+                    yield (
+                        ("sweeps", name, *where, "preset"),
+                        _unknown(entry.preset, self.presets, "preset"),
+                    )
+            for where, point in _numbered_points(block):
+                for key in sorted((point.model_fields_set & block.model_fields_set) - {"preset"}):
+                    yield (
+                        ("sweeps", name, *where, key),
+                        "the sweep has values of it too; allowed: in the sweep or in its points, "
+                        "not in both",
+                    )
+        for name, figure in self.figures.items():
+            if figure.sweep not in self.sweeps:
+                yield ("figures", name), _unknown(figure.sweep, self.sweeps, "sweep")
+            if name in PRETRAINED_FIGURES:
+                yield ("figures", name), "is drawn of `pretrained` models; allowed: another name"
+            elif figure.plot is None and name not in PAPER_FIGURES:
+                yield (
+                    ("figures", name),
+                    f"needs a plot{suggestion(name, PAPER_FIGURES)}; allowed: {{plot: one of "
+                    f"{', '.join(n for n, p in PLOTS.items() if not p.pretrained)}, sweep: "
+                    f"{figure.sweep}}}, or the name of a figure of the papers",
+                )
+
+    def drawings(self) -> dict[str, Figure]:
+        """The figures of the config, with their plots and titles."""
+        found = {}
+        for name, block in self.figures.items():
+            known = PAPER_FIGURES.get(name)
+            title = block.title or (known.title if known else name.replace("_", " "))
+            plot = block.plot or known.plot
+            group = known.group if known else OWN_GROUP
+            found[name] = Figure(plot, title, group, block.sweep)
+        return found | (PRETRAINED_FIGURES if self.pretrained else {})
+
+    def executed(self, submitted: bool) -> Config:
+        """This config with `job_minutes` and `hardware`, given whether jobs are submitted."""
+        usual = {"job_minutes": 30.0, "hardware": "gpu"} if submitted else {}
+        given = {key: getattr(self, key) for key in ("job_minutes", "hardware")}
+        chosen = {"job_minutes": 1.0, "hardware": "cpu"} | usual
+        chosen |= {key: value for key, value in given.items() if value is not None}
+        config = self.model_copy(update=chosen)
+        config._places = self._places
+        return config
+
+    def settings_given(self) -> list[str]:
+        """The settings that anything in the config gives a value, in their order."""
+        blocks = [self.defaults, *self.families.values(), *self.presets.values()]
+        for sweep in self.sweeps.values():
+            blocks += [sweep, *(sweep.points or [])]
+        given = set().union(*(block.model_fields_set for block in blocks))
+        return [name for name in NAMES if name in given]
+
+    def to_json(self) -> str:
+        """The whole config as text that `Config.load` reads back."""
+        return json.dumps(self.model_dump(exclude_unset=True), indent=1) + "\n"
+
+    @property
+    def digest(self) -> str:
+        """Twelve hex digits that stand for what results depend on: not how jobs run."""
+        return digest_of(self.model_dump(exclude_unset=True, exclude={"job_minutes", "hardware"}))
+
+
+def read_settings(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Checked values of some settings; raises UserError, which names every mistake."""
+    try:
+        return Block.model_validate(dict(given)).model_dump(exclude_unset=True)
+    except ValidationError as error:
+        found = [_mistake(detail, given, Block) for detail in error.errors(include_url=False)]
+        lines = (": ".join(filter(None, [_spelt(key), text])) for key, text in found)
+        raise UserError("; ".join(lines)) from None
+
+
+def read_value(text: str) -> Any:
+    """The value that a text stands for in YAML: a number, true or false, or the text itself."""
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except (yaml.YAMLError, ValueError, RecursionError):
+        return text
+
+
+def _numbered_points(block: Any) -> list[tuple[Key, Any]]:
+    return [(("points", i), point) for i, point in enumerate(block.points or [])]
+
+
+def _merge(into: dict, other: Mapping) -> None:
+    """Put `other` over `into`, as Snakemake merges config files."""
+    for key, value in other.items():
+        if isinstance(value, Mapping) and isinstance(into.get(key), dict):
+            _merge(into[key], value)
+        else:
+            into[key] = value
+
+
+def _as_yaml(value: Any) -> Any:
+    """Overrides with their texts read: Snakemake leaves the numbers inside `{...}` as texts."""
+    if isinstance(value, Mapping):
+        return {key: _as_yaml(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_as_yaml(one) for one in value]
+    return read_value(value) if isinstance(value, str) else value
+
+
+def _keys(value: Any, key: Key = ()) -> Iterator[Key]:
+    """Every key in nested mappings."""
+    for name, inner in value.items() if isinstance(value, Mapping) else ():
+        yield (*key, name)
+        yield from _keys(inner, (*key, name))
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML that reads 1e-3 as a number."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
+    list("-+.0123456789"),
+)
+
+
+def read_yaml(path: Path | str) -> tuple[Any, dict[Key, str]]:
+    """The content of a YAML file, and where its keys stand (`FILE, line N`).
+
+    Raises ConfigError where it is no YAML, or a key stands twice.
+    """
+    try:
+        loader = _Loader(Path(path).read_text(encoding="utf-8"))
+        node = loader.get_single_node()
+        places: dict[Key, str] = {}
+        _find_places(node, (), str(path), places, set())
+        return (loader.construct_document(node) if node else None), places
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", error)
+        raise ConfigError(f"{path}{line}: no YAML: {_flat(problem)}") from None
+
+
+def _find_places(
+    node: yaml.Node | None, key: Key, path: str, places: dict[Key, str], seen: set[int]
+) -> None:
+    if node is None or id(node) in seen:  # an alias of what was seen
+        return
+    seen.add(id(node))
+    inner: list[tuple[str | int, yaml.Node, yaml.Node]] = []
+    if isinstance(node, yaml.MappingNode):
+        inner = [(k.value, k, v) for k, v in node.value if isinstance(k, yaml.ScalarNode)]
+    elif isinstance(node, yaml.SequenceNode):
+        inner = [(index, value, value) for index, value in enumerate(node.value)]
+    for name, at, value in inner:
+        if (*key, name) in places:
+            problem = f"the key {_shown(name)} stands twice"
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=at.start_mark)
+        places[(*key, name)] = f"{path}, line {at.start_mark.line + 1}"
+        _find_places(value, (*key, name), path, places, seen)
+
+
+def _config_error(mistakes: list[Mistake], places: dict[Key, str]) -> ConfigError:
+    lines = []
+    for key, text in mistakes:
+        found = next((places[key[:n]] for n in range(len(key), 0, -1) if key[:n] in places), None)
+        lines.append(": ".join(filter(None, [found, _spelt(key) or "(top level)", text])))
+    return ConfigError(*dict.fromkeys(lines))
+
+
+def _spelt(key: Key) -> str:
+    """A key as a person would write it: `sweeps.rates.points[0].layers`."""
+    text = ""
+    for part in key:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
+    return text
+
+
+def _flat(problem: object) -> str:
+    return " ".join(str(problem).split())
+
+
+def _shown(value: Any) -> str:
+    """A value as it stands in an error message: on one line and not too long."""
+    text = _flat(json.dumps(value, default=str, ensure_ascii=False))
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _unknown(word: Any, known: Iterable[str], kind: str) -> str:
+    return f"unknown {kind} {_shown(word)}{_instead(word, known)}"
+
+
+def _instead(word: Any, known: Iterable[str]) -> str:
+    names = list(known)
+    return f"{suggestion(word, names)}; allowed: {', '.join(names) or 'none is defined'}"
+
+
+_MODELS = {
+    "families": FamilyBlock,
+    "defaults": Block,
+    "presets": Block,
+    "sweeps": SweepBlock,
+    "points": Point,
+    "figures": FigureBlock,
+    "pretrained": PretrainedModel,
+}
+
+
+def _mistake(detail: Any, raw: Any, model: type[BaseModel] = Config) -> Mistake:
+    """A complaint of pydantic as the key and what is allowed there."""
+    parts = [part for part in detail["loc"] if part != "[key]"]
+    key, value = _locate(parts, raw)
+    kind, context = detail["type"], detail.get("ctx", {})
+    if "[key]" in detail["loc"]:
+        known = re.findall(r"'([^']*)'", context.get("expected", ""))
+        if known:
+            return key, f"unknown key{_instead(parts[-1], known)}"
+        return key[:-1], f"a key {_needed(kind, detail['msg'], context)}, got {_shown(parts[-1])}"
+    if kind == "extra_forbidden":
+        sections = [part for part in parts[:-1] if part in _MODELS]
+        known = (_MODELS[sections[-1]] if sections else model).model_fields
+        return key, f"unknown key{_instead(parts[-1], known)}"
+    if kind == "missing":
+        return key, "is missing"
+    known = re.findall(r"'([^']*)'", context.get("expected", ""))
+    close = suggestion(value, known) if kind == "literal_error" else ""
+    return key, f"{_needed(kind, detail['msg'], context)}, got {_shown(value)}{close}"
+
+
+def _locate(parts: list, raw: Any) -> tuple[Key, Any]:
+    """The key of a place, and the value that stands there."""
+    key: Key = ()
+    value = raw
+    for part in parts:
+        if isinstance(part, int):
+            if not isinstance(value, list):  # a single value, or a range, that became a list
+                continue
+            value = value[part]
+        else:
+            value = value.get(part) if isinstance(value, dict) else None
+        key = (*key, part)
+    return key, value
+
+
+_WORDS = {
+    "a valid integer": "a whole number",
+    "a valid number": "a number",
+    "a valid boolean": "true or false",
+    "a valid string": "a text",
+    "a valid list": "a list",
+    "a valid dictionary": "a mapping of keys to values",
+    "must be strings": "must have keys that are texts",
+}
+
+
+def _needed(kind: str, message: str, context: dict) -> str:
+    """What a value must be: pydantic's words, but for patterns."""
+    if kind == "string_pattern_mismatch":
+        if "[0-9a-f]{40}" in context["pattern"]:
+            return "must be a full commit or SHA-1: 40 hexadecimal digits"
+        if "/" in context["pattern"]:
+            return "must be an id as on the hub, OWNER/NAME"
+        if "{}" in context["pattern"]:
+            return "must be one line of at most 80 letters, without braces"
+        return "must be a name: lower-case letters, digits and _, a letter first, at most 32"
+    words = re.sub(r" after validation.*| or instance of \w+|, got a number.*|'", "", message)
+    words = re.sub(r"^(Input|List|String|Keys?|Dictionary) should ", "must ", words)
+    for theirs, ours in _WORDS.items():
+        words = words.replace(theirs, ours)
+    return words

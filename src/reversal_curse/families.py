@@ -1,0 +1,182 @@
+"""The families: a new one is a file in `training/` that starts its runs, and an entry here."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from reversal_curse.registry import MASKINGS, TASKS
+
+
+@dataclass(frozen=True)
+class Work:
+    """What training all seeds of a grid point consists of: the kinds that `cost.py` prices."""
+
+    launches: float
+    """Layers times steps."""
+    tokens: float = 0
+    """Tokens through layers."""
+    products: float = 0
+    """Floating-point operations of matrix products."""
+    weights: float = 0
+    """Parameters times steps."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """How a family is trained, what it costs, and how plots show it.
+
+    The functions take the `Settings` of a grid point.
+    """
+
+    name: str
+    """What plots call it."""
+    colour: str
+    description: str
+    start: str
+    """`module:function`; it maps (settings, dataset, device) to a `Training` at epoch 0."""
+    parts: frozenset[str]
+    """What it is made of: it has the settings whose `of` names one of these."""
+    tasks: tuple[str, ...]
+    """Tasks that it can be trained on."""
+    work: Callable[[Any], Work]
+    memory: Callable[[Any], float]
+    """Estimated peak of one seed's parameters, gradients, moments and activations, in bytes."""
+    precision: str = "float32"
+    """Floating-point numbers that it is trained in, where the setting `precision` is not its."""
+
+    def load_start(self) -> Callable:
+        module, function = self.start.split(":")
+        return getattr(import_module(module), function)
+
+
+def _trained_answers(settings: Any) -> int:
+    """Tokens of a sentence whose prediction a causal model's training needs."""
+    task = TASKS[settings.task]
+    if settings.loss_on == "answer":
+        return task.answer_length(settings)
+    return task.length(settings)
+
+
+def _masked_tokens(settings: Any) -> int:
+    """Tokens of a sentence whose prediction masked diffusion's training needs."""
+    length = TASKS[settings.task].length(settings)
+    masked = MASKINGS[settings.masking].masked
+    return masked(length, settings.entity_length) if masked else length
+
+
+def _transformer_work(asked: Callable[[Any], int]) -> Callable[[Any], Work]:
+    def work(settings: Any) -> Work:
+        task, d, seeds = TASKS[settings.task], settings.embed_dim, settings.seeds
+        sentences, length = task.sentences(settings), task.length(settings)
+        words, epochs = task.vocabulary(settings), settings.epochs
+        steps = epochs * math.ceil(sentences / settings.batch_size)
+        # An evaluation costs a third of training on the same sentences: it goes forward only.
+        passes = epochs + epochs / settings.eval_every / 3
+        read = asked(settings)
+        # Of the last block only keys and values, a quarter of it, are needed at all tokens.
+        through = (settings.layers - 1) * length + length / 4 + read * 3 / 4
+        tokens = seeds * sentences * passes * through
+        block = 12 * d * d
+        products = 6 * (tokens * block + seeds * sentences * passes * read * d * words)
+        weights = steps * seeds * (settings.layers * block + 2 * words * d)
+        return Work(steps * settings.layers, tokens, products, weights)
+
+    return work
+
+
+def _transformer_memory(asked: Callable[[Any], int]) -> Callable[[Any], float]:
+    def memory(settings: Any) -> float:
+        task, d = TASKS[settings.task], settings.embed_dim
+        words, length, sentences = (
+            task.vocabulary(settings),
+            task.length(settings),
+            task.sentences(settings),
+        )
+        parameters = 12 * settings.layers * d**2 + 2 * words * d
+        # Weights and two moments; at the gradient probe three gradients, and meanwhile the memory
+        # of training's own, which CUDA graphs keep to themselves.
+        weights = 4 * 7 * parameters
+        read_out = 4 * words * asked(settings)
+        kept = 4 * length * d * 36 * settings.layers  # for the backward pass
+        passing = 4 * length * d * 14
+        training = min(settings.batch_size, sentences) * (kept + 4 * read_out)
+        evaluation = sentences * (passing + 5 * read_out)
+        return weights + max(training, evaluation)
+
+    return memory
+
+
+def _one_layer_work(settings: Any) -> Work:
+    words = TASKS[settings.task].vocabulary(settings)
+    return Work(settings.epochs, weights=settings.epochs * settings.seeds * words**2)
+
+
+def _one_layer_memory(settings: Any) -> float:
+    """Of Y, Z and their gradients; scores of whole rows of Z."""
+    task = TASKS[settings.task]
+    words = task.vocabulary(settings)
+    return 8 * (8 * words**2 + 4 * task.sentences(settings) * task.length(settings) * words)
+
+
+def _bilinear_work(settings: Any) -> Work:
+    task, d = TASKS[settings.task], settings.embed_dim
+    steps = settings.epochs * settings.seeds
+    pairs = task.sentences(settings) * task.vocabulary(settings)
+    return Work(settings.epochs, products=4 * steps * pairs * d, weights=steps * d**2)
+
+
+def _bilinear_memory(settings: Any) -> float:
+    task, d = TASKS[settings.task], settings.embed_dim
+    words = task.vocabulary(settings)
+    return 4 * (4 * d**2 + 2 * words * d + 10 * task.sentences(settings) * words)
+
+
+_TRANSFORMER = {"embeddings", "transformer", "adamw", "words", "distance", "train_facts"}
+
+# Colours of Okabe and Ito's palette.
+FAMILIES = {
+    "gpt": Family(
+        name="autoregressive",
+        colour="#D55E00",
+        description="GPT-2 from scratch, AdamW on shuffled batches",
+        start="reversal_curse.training.language_model:start",
+        parts=frozenset(_TRANSFORMER | {"next_token"}),
+        tasks=tuple(TASKS),
+        work=_transformer_work(_trained_answers),
+        memory=_transformer_memory(_trained_answers),
+    ),
+    "masked_diffusion": Family(
+        name="masked diffusion",
+        colour="#0072B2",
+        description="bidirectional encoder, masked diffusion with tokens masked in any order",
+        start="reversal_curse.training.masked_diffusion:start",
+        parts=frozenset(_TRANSFORMER | {"masking"}),
+        tasks=("facts", "reversal", "chain"),
+        work=_transformer_work(_masked_tokens),
+        memory=_transformer_memory(_masked_tokens),
+    ),
+    "one_layer": Family(
+        name="one layer",
+        colour="#009E73",
+        description="one-layer transformer in terms of Y (output) and Z (attention), orthonormal "
+        "embeddings, gradient descent from zero",
+        start="reversal_curse.training.one_layer:start",
+        parts=frozenset({"attention_z", "words", "distance", "train_facts"}),
+        tasks=tuple(TASKS),
+        work=_one_layer_work,
+        memory=_one_layer_memory,
+        precision="float64",
+    ),
+    "bilinear": Family(
+        name="bilinear",
+        colour="#555555",
+        description="logits x^T Theta y over fixed random embeddings, full-batch gradient descent",
+        start="reversal_curse.training.gradient_flow:start",
+        parts=frozenset({"embeddings", "random_start"}),
+        tasks=("reversal",),
+        work=_bilinear_work,
+        memory=_bilinear_memory,
+    ),
+}

@@ -1,0 +1,162 @@
+"""Train and draw without Snakemake: from a notebook, or from a shell (`reversal-curse train`)."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from reversal_curse.config.file import read_settings
+from reversal_curse.config.grid import describe, run_directory, undrawable, untrainable
+from reversal_curse.config.settings import ABOUT, DEFAULTS, NAMES, Settings, meaningful, settle
+from reversal_curse.errors import UserError, suggestion
+from reversal_curse.registry import run_tables
+from reversal_curse.registry.plots import PLOTS
+from reversal_curse.tables import TABLES, add_settings, read_table, setting_column, settings_frame
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Run:
+    """A trained grid point: its settings, and its tables with all settings as columns.
+
+    Each table is an attribute, too: `run.metrics`, `run.logits`.
+    """
+
+    settings: Settings
+    tables: dict[str, pl.DataFrame]
+
+    def __getattr__(self, name: str) -> pl.DataFrame:
+        tables = self.__dict__.get("tables", {})
+        if name in tables:
+            return tables[name]
+        raise AttributeError(f"this run has no {name}; it has {', '.join(tables)}")
+
+    def __repr__(self) -> str:
+        return f"Run({run_directory(self.settings)})"
+
+
+def choose(**given: Any) -> Settings:
+    """The settings of a grid point; what is not given has its built-in default.
+
+    `heads` divide `embed_dim` then: the largest number that divides their default too. Raises
+    UserError, which names every mistake, also where a setting would change nothing.
+    """
+    values = read_settings(given)
+    heads = math.gcd(DEFAULTS["heads"], values.get("embed_dim", DEFAULTS["embed_dim"]))
+    settings = settle({**DEFAULTS, "heads": heads, **values})
+    used = meaningful(vars(settings))
+    for name in values:
+        if name not in used:
+            needs = [f"; needs {n} {' or '.join(v)}" for n, v in ABOUT[name].needs.items()]
+            raise UserError(
+                f"{name}: changes nothing with family {settings.family} and task {settings.task}"
+                f"{''.join(needs)}"
+            )
+    problem = untrainable(settings)
+    if problem:
+        raise UserError(problem)
+    return settings
+
+
+def train(threads: int = 1, **settings: Any) -> Run:
+    """Train all seeds of a grid point on this machine; returns its tables.
+
+    `rc.train(family="gpt", layers=1, heads=1, embed_dim=20, epochs=50, seeds=2)`. What is not
+    given has its built-in default, that of the first paper: a large model for 3,000 epochs.
+    """
+    import torch
+
+    from reversal_curse.tasks.dataset import Dataset, generate_dataset
+    from reversal_curse.training.device import training_device
+    from reversal_curse.training.loop import train as train_seeds
+
+    chosen = choose(**settings)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        dataset = Dataset.of(generate_dataset(chosen))
+        tables = train_seeds(chosen, dataset, training_device())
+    finally:
+        torch.set_num_threads(before)
+    return _run(chosen, tables)
+
+
+def load(directory: Path | str) -> Run:
+    """A run that training has written: `reversal-curse train --output`, or a run of the workflow.
+
+    Raises UserError where the directory holds none.
+    """
+    directory = Path(directory)
+    try:
+        recorded = json.loads((directory / "run.json").read_text(encoding="utf-8"))["settings"]
+        given = {name: value for name, value in recorded.items() if value is not None}
+        settings = settle({**DEFAULTS, **read_settings(given)})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise UserError(f"{directory}: holds no run (run.json)") from None
+    names = run_tables(settings.family)
+    return _run(settings, {n: read_table(directory / f"{n}.parquet", n) for n in names})
+
+
+def _run(settings: Settings, tables: dict[str, pl.DataFrame]) -> Run:
+    directory = run_directory(settings)
+    known = settings_frame({directory: settings}, {}).drop("label")
+    whole = {
+        name: add_settings(frame.with_columns(run=pl.lit(directory)), known)
+        for name, frame in tables.items()
+    }
+    first = (*NAMES, "run")
+    return Run(settings, {n: f.select(*first, pl.exclude(first)) for n, f in whole.items()})
+
+
+def draw(plot: str, runs: Run | Sequence[Run] | pl.DataFrame) -> Figure:
+    """Draw a plot of a run, of several, or of a table as `results/metrics.parquet` has it.
+
+    Raises UserError where there is no such plot, or the runs are not what it can draw.
+    """
+    from reversal_curse.figures.render import draw as draw_tables
+
+    if plot not in PLOTS:
+        raise UserError(
+            f"unknown plot {plot}{suggestion(plot, PLOTS)}; allowed: {', '.join(PLOTS)}"
+        )
+    if isinstance(runs, pl.DataFrame):
+        return draw_tables(plot, {PLOTS[plot].tables[0]: _completed(plot, runs)})
+    runs = [runs] if isinstance(runs, Run) else list(runs)
+    points = {run_directory(run.settings): run.settings for run in runs}
+    if not points:
+        raise UserError(f"plot {plot}: needs at least one run")
+    problem = undrawable(plot, list(points.values()))
+    if problem:
+        raise UserError(f"plot {plot}: the data {problem}")
+    tables = {}
+    for name in PLOTS[plot].tables:
+        frames = [run.tables[name] for run in runs if name in run.tables]
+        tables[name] = _labelled(pl.concat(frames))
+    return draw_tables(plot, tables)
+
+
+def _labelled(table: pl.DataFrame) -> pl.DataFrame:
+    """A table with what tells its grid points apart as the column `label`."""
+    points = table.select("run", *NAMES).unique("run", maintain_order=True)
+    words = describe({row["run"]: row for row in points.to_dicts()})
+    return table.with_columns(label=pl.col("run").replace_strict(words))
+
+
+def _completed(plot: str, table: pl.DataFrame) -> pl.DataFrame:
+    """A table with every setting, null where it has no such column, and labels."""
+    if PLOTS[plot].pretrained:
+        return table
+    needed = {"run", *TABLES[PLOTS[plot].tables[0]].schema}
+    missing = sorted(needed - set(table.columns))
+    if missing:
+        raise UserError(f"plot {plot}: the table has no column {', '.join(missing)}")
+    absent = map(setting_column, [name for name in NAMES if name not in table.columns])
+    return _labelled(table.with_columns(pl.lit(None, c.dtype).alias(c.name) for c in absent))

@@ -1,0 +1,166 @@
+"""One training job: several grid points, one after the other, in a process beside this one.
+
+The process that trains may die, by a fault in a library or for want of memory: the grid point that
+it was at is noted, and another one goes on with the rest. This one loads no torch.
+"""
+
+import json
+import multiprocessing
+import os
+import signal
+import sys
+import time
+import traceback
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from reversal_curse.atomic import replacing
+from reversal_curse.config.grid import dataset_directory, run_directory
+from reversal_curse.config.settings import Settings
+from reversal_curse.errors import UserError
+from reversal_curse.runs import LOG, is_trained
+from reversal_curse.training.interruption import TIME_IS_UP, Interrupted, Interruption
+
+STOPPED = (TIME_IS_UP, 128 + signal.SIGINT, 128 + signal.SIGTERM)
+"""Exit statuses of a process that was asked to stop."""
+AFTER_A_DEFECT = 70
+"""Exit status of a process that failed in a way nobody foresaw and told of it."""
+TRAINED = "trained"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a job reads and writes: below the directory of all results."""
+
+    results: Path
+
+    def run(self, settings: Settings) -> Path:
+        """The directory of a run: its tables, `run.json`, and its log."""
+        return self.results / "runs" / run_directory(settings)
+
+    def dataset(self, settings: Settings) -> Path:
+        return self.results / "data" / dataset_directory(settings) / "dataset.parquet"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.results / "checkpoints"
+
+
+def train_job(
+    points: list[Settings], place: Place, report: Path, threads: int, checkpoint_seconds: float
+) -> None:
+    """Train what is not trained of `points`; write `report` once all are.
+
+    Raises UserError where one failed, with the others kept, and Interrupted where a signal or the
+    end of the job's time asks to stop; the next call trains what is missing.
+    """
+    outcomes = {run_directory(s): TRAINED for s in points if is_trained(place.run(s), s)}
+    waiting = [settings for settings in points if run_directory(settings) not in outcomes]
+    while waiting:
+        before = len(waiting)
+        status = _train(waiting, place, threads, checkpoint_seconds, outcomes)
+        waiting = [s for s in waiting if run_directory(s) not in outcomes]
+        if status in STOPPED:
+            done = sum(outcome == TRAINED for outcome in outcomes.values())
+            raise Interrupted(
+                f"stopped with {done} of {len(points)} grid points finished; what was reached is "
+                "kept: run it again to go on",
+                status,
+            )
+        if waiting and status == AFTER_A_DEFECT and len(waiting) < before:
+            print("the others go on in a fresh process", flush=True)
+        elif waiting:  # the process died at the first of those left
+            cause = signal.Signals(-status).name if status < 0 else f"status {status}"
+            lost = run_directory(waiting.pop(0))
+            outcomes[lost] = f"failed: its process died ({cause})"
+            print(f"{lost}: {outcomes[lost]}", flush=True)
+    failed = [directory for directory, outcome in outcomes.items() if outcome != TRAINED]
+    for directory in failed:  # the end of its log, where Snakemake shows it
+        log = place.results / "runs" / directory / LOG
+        lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
+        print("\n".join([f"--- end of {log}", *lines[-20:]]), flush=True)
+    if failed:
+        raise UserError(
+            f"{len(failed)} of {len(points)} grid points failed; the others are kept, and the same "
+            "command tries again what failed"
+        )
+    with replacing(report) as partial:
+        partial.write_text(json.dumps({"trained": list(outcomes)}, indent=2) + "\n", "utf-8")
+
+
+def _train(
+    points: list[Settings], place: Place, threads: int, seconds: float, outcomes: dict[str, str]
+) -> int:
+    """Train in a process of its own, noting outcomes as they come; returns its exit code."""
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_work, args=(points, place, threads, seconds, sender))
+    asked: list[int] = []
+
+    def note(number: int, frame: object) -> None:
+        asked.append(number)
+        if number == signal.SIGTERM and process.is_alive():
+            process.terminate()  # Ctrl-C reaches it by itself
+
+    started = time.monotonic()
+    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        process.start()
+        sender.close()
+        while True:
+            try:
+                directory, outcome = receiver.recv()
+            except EOFError:
+                break
+            outcomes[directory] = outcome
+            print(f"{directory}: {outcome}, after {time.monotonic() - started:.1f} s", flush=True)
+        process.join()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if asked and process.exitcode not in (0, *STOPPED):
+        # Between two grid points, while it started or failed, or with a second signal.
+        return 128 + asked[-1]
+    return process.exitcode
+
+
+def _work(
+    points: list[Settings], place: Place, threads: int, seconds: float, sender: Connection
+) -> None:
+    """Train grid points one after the other, each with its own log; send what became of each.
+
+    A defect ends the process: what it leaves (a GPU's lost context) must not fail the next ones.
+    """
+    # Imported here: torch is not for the process that watches.
+    from reversal_curse.training.run import read_dataset, run_grid_point
+
+    with Interruption() as interruption:
+        for settings in points:
+            try:
+                output = place.run(settings)
+                output.mkdir(parents=True, exist_ok=True)
+                with open(output / LOG, "a", encoding="utf-8") as file:
+                    os.dup2(file.fileno(), 1)
+                    os.dup2(file.fileno(), 2)
+                data = read_dataset(place.dataset(settings), settings)
+                run_grid_point(
+                    settings, data, output, threads, place.checkpoints, seconds, interruption
+                )
+                outcome = TRAINED
+            except Interrupted as error:
+                print(error, file=sys.stderr)
+                sys.exit(error.status)
+            except (UserError, OSError) as error:
+                outcome = f"failed: {UserError(str(error))}"
+            except Exception as error:
+                sender.send((run_directory(settings), f"failed: {type(error).__name__}"))
+                with suppress(OSError):
+                    traceback.print_exc()
+                sys.exit(AFTER_A_DEFECT)
+            # The outcome first: what is printed may find the disk full.
+            sender.send((run_directory(settings), outcome))
+            with suppress(OSError):
+                print(outcome, file=sys.stderr)
+                sys.stdout.flush()

@@ -1,0 +1,258 @@
+"""From a config to grid points, their paths and their labels."""
+
+from __future__ import annotations
+
+import itertools
+import re
+
+import pytest
+
+from reversal_curse.config.file import Config
+from reversal_curse.config.grid import (
+    CARD,
+    LONGEST,
+    Sweep,
+    dataset_directory,
+    own_folder,
+    read_sweeps,
+    refuse_old_layout,
+    run_directory,
+    undrawable,
+    varying,
+)
+from reversal_curse.config.settings import (
+    ABOUT,
+    DEFAULTS,
+    NAMES,
+    Settings,
+    choices,
+    in_words,
+    meaningful,
+    settle,
+)
+from reversal_curse.errors import UserError
+from reversal_curse.families import FAMILIES
+from reversal_curse.registry.plots import PLOTS
+
+
+def sweep_of(block: dict, **blocks) -> Sweep:
+    return read_sweeps(Config.parse({"sweeps": {"a": block}, **blocks}))["a"]
+
+
+def points_of(block: dict, *names: str, **blocks) -> list[tuple]:
+    """The values of some settings at every grid point, sorted."""
+    points = sweep_of(block, **blocks).points.values()
+    return sorted(tuple(getattr(point, name) for name in names) for point in points)
+
+
+SHAPES = [{"layers": 1, "embed_dim": 24}, {"layers": 4, "embed_dim": 48}]
+
+
+@pytest.mark.parametrize(
+    ("block", "names", "expected"),
+    [
+        (
+            {"layers": [1, 2, 3], "vocab_size": [20, 40]},
+            ("layers", "vocab_size"),
+            list(itertools.product([1, 2, 3], [20, 40])),
+        ),
+        (
+            {"points": SHAPES, "vocab_size": [20, 40]},
+            ("layers", "embed_dim", "vocab_size"),
+            [(1, 24, 20), (1, 24, 40), (4, 48, 20), (4, 48, 40)],
+        ),
+        (
+            {"task": ["reversal", "facts"], "distance": [1, 2], "entity_length": [1, 2]},
+            ("task", "distance", "entity_length"),
+            [("facts", 1, 1), ("facts", 2, 1), ("reversal", 1, 1), ("reversal", 1, 2)],
+        ),
+        (
+            {"family": ["bilinear", "gpt"], "layers": [1, 2], "init_std": [0.1, 0.2]},
+            ("family", "layers", "init_std"),
+            [("bilinear", 24, 0.1), ("bilinear", 24, 0.2), ("gpt", 1, 0.01), ("gpt", 2, 0.01)],
+        ),
+    ],
+    ids=["lists multiply", "points go together", "tasks lack some", "families lack some"],
+)
+def test_a_block_is_the_product_of_its_lists_and_points_without_repetitions(block, names, expected):
+    assert points_of(block, *names) == expected
+
+
+def test_the_strongest_block_that_names_a_setting_decides():
+    """Default < `defaults` < family < the sweep's preset < its values < a point's preset < its."""
+    blocks = {
+        "defaults": {"epochs": 1, "seeds": 1, "dropout": 0.1, "beta1": 0.1, "batch_size": 1},
+        "families": {"gpt": {"seeds": 2, "dropout": 0.2, "beta1": 0.2, "batch_size": 2}},
+        "presets": {"all": {"dropout": 0.3, "beta1": 0.3, "batch_size": 3}, "one": {"beta1": 0.5}},
+    }
+    block = {"preset": "all", "beta2": [0.4], "points": [{"preset": "one", "batch_size": 6}, {}]}
+    names = ("epochs", "seeds", "dropout", "beta2", "beta1", "batch_size", "weight_decay")
+    expected = [(1, 2, 0.3, 0.4, 0.3, 3, 0.01), (1, 2, 0.3, 0.4, 0.5, 6, 0.01)]
+    assert points_of(block, *names, **blocks) == expected
+
+
+def test_sweeps_that_overlap_share_grid_points_and_one_dataset_serves_a_task_and_size():
+    blocks = {"a": {"layers": [1, 2]}, "b": {"layers": [2, 3]}, "c": {"family": "bilinear"}}
+    first, second, third = (
+        s.points for s in read_sweeps(Config.parse({"sweeps": blocks})).values()
+    )
+    assert len(first.keys() & second.keys()) == 1
+    points = [*first.values(), *second.values(), *third.values()]
+    assert len({dataset_directory(point) for point in points}) == 1
+    other = {"vocab_size": 20, "entity_length": 2, "seeds": 3, "task": "chain"}
+    for name, value in other.items():
+        assert dataset_directory(settle({**DEFAULTS, name: value})) != dataset_directory(points[0])
+
+
+RANGES = {
+    "weight_decay": [
+        ({"log": [0.001, 10, 5]}, [0.001, 0.01, 0.1, 1.0, 10.0]),
+        ({"log": [9, 1, 3]}, [9.0, 3.0, 1.0]),
+        ({"log": [0.1, 0.3, 4]}, [0.1, 0.1442, 0.208, 0.3]),
+        ({"linear": [0, 0.3, 4]}, [0.0, 0.1, 0.2, 0.3]),
+        ({"linear": [0.5, 0.1, 3]}, [0.5, 0.3, 0.1]),
+    ],
+    "layers": [({"range": [2, 5]}, [2, 3, 4, 5]), ({"range": [1, 2]}, [1, 2])],
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "values"), [(name, *case) for name in RANGES for case in RANGES[name]]
+)
+def test_a_range_stands_for_its_values(name, given, values):
+    assert [getattr(p, name) for p in sweep_of({name: given}).points.values()] == values
+
+
+def another(name: str) -> Settings:
+    """Settings to which a setting means something, with a value for it that is not the default."""
+    default = DEFAULTS[name]
+    if choices(name):
+        value = next(one for one in choices(name) if one != default)
+    else:
+        value = default + 1 if isinstance(default, int) else default / 2
+    for family, description in FAMILIES.items():
+        needs = {other: allowed[0] for other, allowed in ABOUT[name].needs.items()}
+        for task in description.tasks:
+            values = {**DEFAULTS, "family": family, "task": task, **needs, name: value}
+            if name in meaningful(values):
+                return settle(values)
+    raise AssertionError(f"{name} means something nowhere")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_setting_that_means_something_is_told_by_the_path_and_in_words(name):
+    settings = another(name)
+    value = getattr(settings, name)
+    default = settle(vars(settings) | {name: DEFAULTS[name]})
+    directory = run_directory(settings)
+    assert directory != run_directory(default)
+    spelt = str(value).lower() if isinstance(value, bool) else value
+    assert f"{name}{'=' if name in CARD else '-'}{spelt}" in directory
+    assert re.fullmatch(r"[A-Za-z0-9_=/.+-]+", directory)
+    assert in_words(name, value) not in ("", in_words(name, DEFAULTS[name]))
+
+
+def test_settings_that_mean_nothing_move_no_path_and_are_not_described():
+    one, other = (
+        settle({**DEFAULTS, "family": "bilinear", **values})
+        for values in ({}, {"dropout": 0.3, "batch_size": 7, "layers": 3, "masking": "both"})
+    )
+    assert run_directory(one) == run_directory(other)
+    described = one.described()
+    assert described["layers"] is described["masking"] is described["rotary_fraction"] is None
+    assert described["embed_dim"] == DEFAULTS["embed_dim"]
+
+
+def test_paths_of_known_settings_stay_so_that_old_runs_stay_valid():
+    start = "task=reversal/family=gpt/layers=24/embed_dim=768/vocab_size=800/pos_encoding=absolute"
+    assert run_directory(settle(DEFAULTS)) == f"{start}/settings=default"
+    given = {"epochs": 500, "tie_head": True, "learning_rate": 1e-5}
+    spelt = "settings=epochs-500+learning_rate-1e-05+tie_head-true"
+    assert run_directory(settle(DEFAULTS | given)) == f"{start}/{spelt}"
+    nothing = "__HIVE_DEFAULT_PARTITION__"
+    assert run_directory(settle(DEFAULTS | {"family": "one_layer"})) == (
+        f"task=reversal/family=one_layer/layers={nothing}/embed_dim={nothing}/vocab_size=800/"
+        f"pos_encoding={nothing}/settings=default"
+    )
+    assert dataset_directory(settle(DEFAULTS)) == "task=reversal/vocab_size=800/settings=default"
+
+
+def test_a_path_that_no_file_system_takes_is_shortened_and_stays_its_own():
+    long = {name: getattr(another(name), name) for name in NAMES if name not in (*CARD, "masking")}
+    long |= {"learning_rate": 0.123456789012345, "pos_encoding": "rotary", "beta2": 0.12345678901}
+    first, second = (run_directory(settle({**DEFAULTS, **long, "seeds": n})) for n in (11, 12))
+    assert first != second
+    assert max(map(len, first.split("/"))) <= LONGEST
+    assert "~" in first
+
+
+LABELS = {
+    "one point": ({}, {}, [""]),
+    "numbers": ({"vocab_size": [20, 80]}, {}, ["V = 20", "V = 80"]),
+    "words": (
+        {"pos_encoding": ["none", "alibi"], "layers": [1, 2]},
+        {},
+        ["1 layer, no positions", "1 layer, ALiBi", "2 layers, no positions", "2 layers, ALiBi"],
+    ),
+    "truths": (
+        {"freeze_embeddings": [False, True], "loss_on": ["answer"]},
+        {},
+        ["learned embeddings", "frozen embeddings"],
+    ),
+    "no label of its own": (
+        {"weight_decay": [0.0, 1e-3]},
+        {},
+        ["weight decay 0", "weight decay 0.001"],
+    ),
+    "families, each with its rates": (
+        {"family": ["gpt", "bilinear"]},
+        {"families": {"bilinear": {"learning_rate": 4.0, "epochs": 7}}},
+        ["autoregressive", "bilinear"],
+    ),
+    "a label in place of its settings": (
+        {"points": [{"layers": 1, "label": "small"}, {"layers": 4}], "vocab_size": [20, 80]},
+        {},
+        ["small, V = 20", "4 layers, V = 20", "small, V = 80", "4 layers, V = 80"],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", LABELS)
+def test_grid_points_are_told_apart_in_words(case):
+    block, blocks, labels = LABELS[case]
+    sweep = sweep_of(block, **blocks)
+    assert sorted(sweep.labels.values()) == sorted(labels)
+    assert list(sweep.labels) == list(sweep.points)
+
+
+def test_what_follows_from_family_and_task_does_not_vary():
+    rows = [
+        settle({**DEFAULTS, "family": f, "epochs": n}).described()
+        for f, n in (("gpt", 5), ("bilinear", 7))
+    ]
+    assert varying(rows) == ["family"]
+    rows.append(rows[0] | {"epochs": 6})
+    assert varying(rows) == ["family", "epochs"]
+
+
+def test_a_plot_without_conditions_draws_a_sweep_over_any_setting():
+    points = [settle(DEFAULTS), another("dropout"), another("tie_head"), another("seeds")]
+    for name, plot in PLOTS.items():
+        if plot.tables == ("metrics",) and not plot.has:
+            assert undrawable(name, points) is None
+
+
+@pytest.mark.parametrize("old", ["runs/task=a/family=b/layers=1/heads=2", "trained"])
+def test_results_of_the_first_version_are_refused_in_one_line(tmp_path, old):
+    refuse_old_layout(tmp_path)
+    (tmp_path / "runs/task=a/family=b/layers=1/embed_dim=2").mkdir(parents=True)
+    refuse_old_layout(tmp_path)
+    (tmp_path / old).mkdir(parents=True)
+    with pytest.raises(UserError, match=r"holds runs of version 0\.1"):
+        refuse_old_layout(tmp_path)
+
+
+def test_a_config_with_a_name_has_its_own_folder(tmp_path):
+    raw = {"sweeps": {"a": {}}}
+    assert own_folder(Config.parse(raw), tmp_path) == tmp_path
+    assert own_folder(Config.parse(raw | {"name": "mine"}), tmp_path) == tmp_path / "mine"

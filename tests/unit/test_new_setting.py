@@ -1,0 +1,162 @@
+"""A new setting is one field: what a developer gets for it, shown in a copy of the package."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import reversal_curse
+from reversal_curse.config.grid import run_directory
+from reversal_curse.config.settings import DEFAULTS, settle
+from reversal_curse.runs import run_files
+from reversal_curse.versions import DATA_VERSION, TRAINING_VERSION
+
+FIELDS = """
+    swish: bool = setting(
+        False, "whether the MLP is gated", of="transformer", names={True: "gated MLP"}
+    )
+    label_smoothing: float = setting(
+        0.0, "mass on other tokens", {"ge": 0, "lt": 1}, of="adamw", label="smoothing {}"
+    )
+    schedule: Literal["constant", "cosine", "linear"] = setting("constant", "of the rate")
+"""
+BEFORE = "    precision: Literal["
+PROGRAM = """
+import json, sys
+from pathlib import Path
+import polars as pl
+from reversal_curse.claims.claim import select
+from reversal_curse.claims.ledger import CLAIMS
+from reversal_curse.config.file import Config
+from reversal_curse.config.grid import read_sweeps, run_directory
+from reversal_curse.config.settings import DEFAULTS, settle
+from reversal_curse.figures.render import draw
+from reversal_curse.runs import is_trained
+from reversal_curse.tables import settings_frame, TABLES
+
+sweeps = read_sweeps(Config.parse({"sweeps": {
+    "truth": {"swish": [False, True]},
+    "number": {"label_smoothing": {"log": [0.001, 0.1, 3]}},
+    "word": {"schedule": ["constant", "cosine"], "family": ["gpt", "bilinear"]},
+    "all": {"swish": [True], "label_smoothing": [0.1, 0.2], "schedule": "linear"},
+    "vocab": {"vocab_size": [20, 40]},
+}}))
+frames = {name: settings_frame(sweep.points, sweep.labels) for name, sweep in sweeps.items()}
+old = settle(DEFAULTS)
+
+def curves(name):
+    rows = [{"run": run, "seed": 0, "epoch": epoch, "split": split, "nll_token": 1.0,
+             "nll_word": 1.0, "accuracy": 0.5, "chance_vocab": 3.0, "chance_class": 2.0}
+            for run in sweeps[name].points for epoch in (0, 1) for split in ("train", "unseen")]
+    figure = draw("curves", {"metrics": pl.DataFrame(rows).join(frames[name], on="run")})
+    return [ax.get_title() for ax in figure.axes]
+
+def refusal(raw):
+    try:
+        read_sweeps(Config.parse(raw))
+    except Exception as error:
+        return str(error)
+
+print(json.dumps({
+    "old path": run_directory(old),
+    "old is trained": is_trained(Path(sys.argv[1]), old),
+    "new is trained": is_trained(Path(sys.argv[1]), settle(DEFAULTS | {"swish": True})),
+    "runs": {name: [run.split("settings=")[1] for run in s.points] for name, s in sweeps.items()},
+    "labels": {name: list(sweep.labels.values()) for name, sweep in sweeps.items()},
+    "types": {n: str(frames["all"].schema[n]) for n in ("swish", "label_smoothing", "schedule")},
+    "nulls": {n: frames["word"][n].null_count() for n in ("swish", "label_smoothing", "schedule")},
+    "titles": {name: curves(name) for name in ("truth", "number")},
+    "reasons": {name: [select(claim, {"x": sweeps[name]}).reason for claim in CLAIMS.values()
+                       if not claim.pretrained] for name in ("truth", "number", "word")},
+    "judged": [c.id for c in CLAIMS.values() if select(c, {"x": sweeps["vocab"]}).points],
+    "lacking": refusal({"sweeps": {"a": {"family": "bilinear", "swish": True}}}),
+    "too large": refusal({"sweeps": {"a": {"label_smoothing": 1.0}}}),
+}))
+"""
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory) -> dict:
+    """What the package with three more settings says."""
+    folder = tmp_path_factory.mktemp("developer")
+    copy = folder / "reversal_curse"
+    package = Path(reversal_curse.__file__).parent
+    shutil.copytree(package, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    settings = copy / "config/settings.py"
+    text = settings.read_text()
+    assert text.count(BEFORE) == 1
+    settings.write_text(text.replace(BEFORE, FIELDS.lstrip("\n") + BEFORE))
+    run = folder / "run"
+    write_old_run(run)
+    environment = os.environ | {"PYTHONPATH": str(folder)}
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(run)],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def write_old_run(folder: Path) -> None:
+    """A finished run of today's settings, which knows nothing of the new ones."""
+    folder.mkdir()
+    old = settle(DEFAULTS)
+    for name in run_files(old):
+        (folder / name).touch()
+    versions = {"data": DATA_VERSION, "training": TRAINING_VERSION}
+    record = {"settings": old.described(), "versions": versions}
+    (folder / "run.json").write_text(json.dumps(record))
+
+
+def test_old_paths_stay_and_old_runs_are_not_trained_again(found):
+    assert found["old path"] == run_directory(settle(DEFAULTS))
+    assert found["old is trained"]
+    assert not found["new is trained"]
+
+
+def test_it_can_be_swept_in_lists_and_ranges_and_the_path_spells_it(found):
+    assert found["runs"]["truth"] == ["default", "swish-true"]
+    assert found["runs"]["number"] == [f"label_smoothing-{p}" for p in (0.001, 0.01, 0.1)]
+    assert found["runs"]["word"] == 2 * ["default", "schedule-cosine"]
+    assert found["runs"]["all"] == [
+        f"label_smoothing-{p}+schedule-linear+swish-true" for p in (0.1, 0.2)
+    ]
+
+
+def test_tables_have_its_column_in_its_type_null_where_it_means_nothing(found):
+    assert found["types"] == {
+        "swish": "Boolean",
+        "label_smoothing": "Float64",
+        "schedule": "String",
+    }
+    assert found["nulls"] == {"swish": 2, "label_smoothing": 2, "schedule": 0}
+
+
+def test_plots_say_it_in_words_of_its_own_or_by_its_name(found):
+    assert found["titles"]["truth"] == ["no swish", "gated MLP"]
+    assert found["titles"]["number"][:3] == ["smoothing 0.001", "smoothing 0.01", "smoothing 0.1"]
+    words = ["schedule constant", "schedule cosine"]
+    names = ("autoregressive", "bilinear")
+    assert set(found["labels"]["word"]) == {f"{n}, {word}" for n in names for word in words}
+
+
+def test_claims_on_other_settings_are_not_judged_where_it_varies(found):
+    for reasons in found["reasons"].values():
+        assert all(reasons)
+    assert {"reversal_vocab"} == set(found["judged"])
+
+
+def test_a_wrong_value_is_one_line(found):
+    assert "sweeps.a.swish: True changes nothing" in found["lacking"]
+    assert "sweeps.a.label_smoothing: " in found["too large"]
+    assert all(len(found[case].splitlines()) == 1 for case in ("lacking", "too large"))
