@@ -12,8 +12,8 @@ import transformers
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
 
+from reversal_curse.config.pretrained import PretrainedModel
 from reversal_curse.pretrained.checkpoint import code_digest, find_checkpoint
-from reversal_curse.pretrained.entry import PretrainedModel
 from reversal_curse.pretrained.facts import Questions, read_facts
 from reversal_curse.pretrained.loading import Loaded, from_folder, load
 

@@ -12,8 +12,8 @@ from typing import Any
 from reversal_curse import __version__
 from reversal_curse.config.file import Config, read_value
 from reversal_curse.config.grid import dataset_directory, own_folder, read_sweeps
+from reversal_curse.config.pretrained import MEASURED, PretrainedModel
 from reversal_curse.errors import UserError
-from reversal_curse.pretrained.entry import MEASURED, PretrainedModel
 from reversal_curse.tables import TABLES, write_table
 
 EPILOG = """\

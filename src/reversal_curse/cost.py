@@ -7,8 +7,8 @@ of the CPU are least-squares fits to the `wall_seconds` of the default sweep's r
 """
 
 from dataclasses import dataclass
+from typing import Any
 
-from reversal_curse.config.settings import Settings
 from reversal_curse.families import FAMILIES
 
 
@@ -35,7 +35,7 @@ HARDWARE = {
 }
 
 
-def seconds(settings: Settings, hardware: str) -> float:
+def seconds(settings: Any, hardware: str) -> float:
     """Estimated seconds to train all seeds of a grid point."""
     price, work = HARDWARE[hardware], FAMILIES[settings.family].work(settings)
     return (

@@ -14,6 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from reversal_curse.config.file import Config
+from reversal_curse.config.pretrained import PretrainedModel
 from reversal_curse.errors import ConfigError, UserError
 from reversal_curse.pretrained import checkpoint as checking
 from reversal_curse.pretrained import loading
@@ -26,7 +27,6 @@ from reversal_curse.pretrained.checkpoint import (
     needed_bytes,
     weights_version,
 )
-from reversal_curse.pretrained.entry import PretrainedModel
 from reversal_curse.pretrained.loading import (
     Loaded,
     check_loadable,

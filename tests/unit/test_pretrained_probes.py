@@ -16,9 +16,9 @@ import transformers
 from transformers.models.eurobert.modeling_eurobert import apply_rotary_pos_emb
 
 from reversal_curse.cli import main
+from reversal_curse.config.pretrained import MEASURED, PretrainedModel
 from reversal_curse.pretrained.attention import measure_scores
 from reversal_curse.pretrained.checkpoint import find_checkpoint
-from reversal_curse.pretrained.entry import MEASURED, PretrainedModel
 from reversal_curse.pretrained.finetune import add_adapters, finetune
 from reversal_curse.pretrained.gradients import measure_gradients, parameter_group
 from reversal_curse.registry import PRETRAINED_TABLES

@@ -17,9 +17,9 @@ import polars as pl
 import pytest
 import torch
 
+from reversal_curse.config.pretrained import PretrainedModel
 from reversal_curse.config.settings import Settings
 from reversal_curse.families import FAMILIES
-from reversal_curse.pretrained.entry import PretrainedModel
 from reversal_curse.pretrained.probe import probe_pretrained
 from reversal_curse.provenance import PACKAGE
 from reversal_curse.registry.plots import PLOTS

@@ -24,7 +24,7 @@ from reversal_curse.gpus import count_gpus
 from reversal_curse.jobs import training_jobs
 from reversal_curse.plan import DEVICES
 from reversal_curse.pretrained.checkpoint import memory_to_ask_for, weights_version
-from reversal_curse.pretrained.entry import MEASURED
+from reversal_curse.config.pretrained import MEASURED
 from reversal_curse.pretrained.facts import facts_version
 from reversal_curse.registry.plots import PLOTS
 from reversal_curse.runs import is_trained

@@ -21,11 +21,11 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from reversal_curse.config.figures import OWN_GROUP, PAPER_FIGURES, PRETRAINED_FIGURES, Figure
+from reversal_curse.config.pretrained import PretrainedModel, check_entries
 from reversal_curse.config.settings import NAMES, About, Name, Settings
 from reversal_curse.cost import HARDWARE
 from reversal_curse.errors import ConfigError, UserError, suggestion
 from reversal_curse.families import FAMILIES
-from reversal_curse.pretrained.entry import PretrainedModel, check_entries
 from reversal_curse.provenance import digest_of
 from reversal_curse.registry.plots import PLOTS
 

@@ -9,8 +9,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from reversal_curse.config.pretrained import PretrainedModel
 from reversal_curse.errors import UserError, first_line
-from reversal_curse.pretrained.entry import PretrainedModel
 from reversal_curse.provenance import digest_of
 
 INSTALL = "install this package with: pip install -c requirements.lock -e '.[pretrained]'"

@@ -12,9 +12,9 @@ from unittest.mock import patch
 
 import torch
 
+from reversal_curse.config.pretrained import PretrainedModel
 from reversal_curse.errors import first_line
 from reversal_curse.pretrained.checkpoint import Checkpoint, check_memory, weight_files
-from reversal_curse.pretrained.entry import PretrainedModel
 from reversal_curse.training.device import training_devices
 from reversal_curse.training.memory import free_bytes
 

@@ -15,10 +15,10 @@ import torch
 
 from reversal_curse import __version__
 from reversal_curse.atomic import replacing
+from reversal_curse.config.pretrained import PretrainedModel
 from reversal_curse.pretrained.answers import measure_answers
 from reversal_curse.pretrained.attention import measure_scores
 from reversal_curse.pretrained.checkpoint import find_checkpoint, weights_version
-from reversal_curse.pretrained.entry import PretrainedModel
 from reversal_curse.pretrained.facts import Questions, facts_version, read_facts
 from reversal_curse.pretrained.finetune import add_adapters, finetune
 from reversal_curse.pretrained.gradients import measure_gradients
