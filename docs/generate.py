@@ -14,10 +14,10 @@ from pydantic import BaseModel
 
 from reversal_curse.config.figures import PAPER_FIGURES
 from reversal_curse.config.file import Config, FigureBlock
+from reversal_curse.config.pretrained import PretrainedModel
 from reversal_curse.config.settings import ABOUT, NAMES, Settings
 from reversal_curse.errors import UserError
 from reversal_curse.families import FAMILIES
-from reversal_curse.config.pretrained import PretrainedModel
 from reversal_curse.registry import MASKINGS, PROBES, TASKS
 from reversal_curse.registry.plots import PLOTS
 from reversal_curse.tables import RUN, TABLES, Column, setting_column
