@@ -7,9 +7,17 @@ import polars as pl
 
 from reversal_curse.analysis import final_by_seed
 from reversal_curse.config.file import Config
-from reversal_curse.config.grid import CARD, read_sweeps
+from reversal_curse.config.grid import CARD, all_points, read_sweeps
 from reversal_curse.config.settings import NAMES, Settings
-from reversal_curse.tables import TABLES, check_trained, gathered, scan_runs, write_table
+from reversal_curse.tables import (
+    TABLES,
+    add_settings,
+    check_trained,
+    gathered,
+    scan_runs,
+    settings_frame,
+    write_table,
+)
 
 
 def aggregate(config: Config, results: Path, metrics: Path, points: Path) -> int:
@@ -18,25 +26,26 @@ def aggregate(config: Config, results: Path, metrics: Path, points: Path) -> int
     `metrics` has a column for each setting that the config sets, and those of a run's path.
     Raises UserError where a run is missing, or was trained with other settings or code.
     """
-    grid = {run: s for sweep in read_sweeps(config).values() for run, s in sweep.points.items()}
+    grid = all_points(read_sweeps(config))
     runs = results / "runs"
     records = [{"run": run, **_measured(runs / run, s)} for run, s in grid.items()]
+    known = settings_frame(grid, {})
     shown = [name for name in NAMES if name in {*CARD, *config.settings_given()}]
-    frame = scan_runs(grid, "metrics", runs, shown)
+    frame = scan_runs(known, "metrics", runs, shown)
     write_table(metrics, frame, gathered(TABLES["metrics"], shown))
-    last = _last_values(scan_runs(grid, "metrics", runs))
-    table = last.join(pl.DataFrame(records), on="run", how="left", maintain_order="left")
-    write_table(points, TABLES["points"].conform(table), TABLES["points"])
+    last = _last_values(scan_runs(known, "metrics", runs, ["epochs"]))
+    for columns in (known, pl.DataFrame(records)):
+        last = add_settings(last, columns)
+    write_table(points, TABLES["points"].conform(last), TABLES["points"])
     return len(grid)
 
 
 def _last_values(metrics: pl.LazyFrame) -> pl.DataFrame:
-    """One row per grid point: its settings, and mean and spread over seeds after the last epoch."""
+    """One row per grid point: mean and spread over seeds after the last epoch."""
     last = metrics.filter(pl.col("epoch") == pl.col("epochs")).collect(engine="streaming")
     by_seed = final_by_seed(last)
     values = [c for c in by_seed.columns if c.startswith(("train_nll", "train_acc", "unseen_"))]
     return by_seed.group_by("run", maintain_order=True).agg(
-        pl.col(NAMES).first(),
         pl.col("epoch").first().alias("last_epoch"),
         pl.col("chance_vocab", "chance_class").first(),
         pl.col(values).mean(),

@@ -11,7 +11,7 @@ from typing import Any
 
 from reversal_curse import __version__
 from reversal_curse.config.file import Config, read_value
-from reversal_curse.config.grid import dataset_directory, own_folder, read_sweeps
+from reversal_curse.config.grid import all_points, dataset_directory, own_folder, read_sweeps
 from reversal_curse.config.pretrained import MEASURED, PretrainedModel
 from reversal_curse.errors import UserError
 from reversal_curse.tables import TABLES, write_table
@@ -163,8 +163,8 @@ def _dataset(options: argparse.Namespace) -> None:
     """Write the sentences of one task and size."""
     from reversal_curse.tasks.dataset import generate_dataset
 
-    sweeps = read_sweeps(_config(options.config)).values()
-    known = {dataset_directory(s): s for sweep in sweeps for s in sweep.points.values()}
+    points = all_points(read_sweeps(_config(options.config)))
+    known = {dataset_directory(settings): settings for settings in points.values()}
     frame = generate_dataset(_found("dataset", options.dataset, known))
     write_table(options.output, frame, TABLES["dataset"])
     print(f"{options.output}: {frame.height} sentences")
@@ -180,13 +180,13 @@ def _found(kind: str, name: str, known: dict[str, Any]) -> Any:
 def _train_job(options: argparse.Namespace) -> None:
     """Train the grid points of one job."""
     from reversal_curse.jobs import training_jobs
-    from reversal_curse.training.job import Place, train_job
+    from reversal_curse.training.job import train_job
 
     config = _config(options.config)
     job = _found("training job", options.job, training_jobs(config, read_sweeps(config)))
     train_job(
         list(job.points.values()),
-        Place(options.results),
+        options.results,
         options.report,
         options.threads,
         60 * options.checkpoint_minutes,

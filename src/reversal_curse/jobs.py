@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from reversal_curse.config.file import Config
-from reversal_curse.config.grid import Sweep
+from reversal_curse.config.grid import Sweep, all_points
 from reversal_curse.config.settings import Settings
 from reversal_curse.cost import seconds
 from reversal_curse.provenance import digest_of
@@ -40,11 +40,10 @@ def training_jobs(config: Config, sweeps: Mapping[str, Sweep]) -> dict[str, Job]
     of the same family and the same sweeps share one: a figure trains nothing that it does not show.
     """
     groups: dict[tuple, dict[str, Settings]] = {}
-    for sweep in sweeps.values():
-        for directory, settings in sweep.points.items():
-            used = tuple(name for name in sweeps if directory in sweeps[name].points)
-            groups.setdefault((settings.family, used), {})[directory] = settings
-    every = {run: s for points in groups.values() for run, s in points.items()}
+    every = all_points(sweeps)
+    for directory, settings in every.items():
+        used = tuple(name for name in sweeps if directory in sweeps[name].points)
+        groups.setdefault((settings.family, used), {})[directory] = settings
     estimates = {run: seconds(settings, config.hardware) for run, settings in every.items()}
     least = 60 * config.job_minutes
     if least:

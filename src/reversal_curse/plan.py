@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from reversal_curse.config.file import Config
-from reversal_curse.config.grid import read_sweeps, refuse_old_layout
+from reversal_curse.config.grid import all_points, read_sweeps, refuse_old_layout
 from reversal_curse.cost import HARDWARE, seconds
 from reversal_curse.runs import read_record
 
@@ -19,8 +19,8 @@ def plan(config: Config, results: Path) -> str:
     same kind of hardware. Pretrained models are counted below it.
     """
     refuse_old_layout(results)
-    sweeps = {name: sweep.points for name, sweep in read_sweeps(config).items()}
-    points = {run: s for found in sweeps.values() for run, s in found.items()}
+    sweeps = read_sweeps(config)
+    points = all_points(sweeps)
     estimates = {run: seconds(settings, config.hardware) for run, settings in points.items()}
     records = {run: read_record(results / "runs" / run, s) for run, s in points.items()}
     ratios = [
@@ -32,9 +32,9 @@ def plan(config: Config, results: Path) -> str:
     groups: dict[str, list[str]] = {}
     for run, settings in points.items():
         groups.setdefault(f"family {settings.family}", []).append(run)
-    for name, found in sweeps.items():
+    for name, sweep in sweeps.items():
         drawn = [figure for figure, block in config.figures.items() if block.sweep == name]
-        groups[", ".join(drawn) or f"sweep {name}"] = list(found)
+        groups[", ".join(drawn) or f"sweep {name}"] = list(sweep.points)
     groups["all, each point once"] = list(points)
     width = max(map(len, groups))
     lines = [f"{'':{width}}  {'points':>7}  {'trained':>7}  {'waiting':>7}  {'time left':>10}"]

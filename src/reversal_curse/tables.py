@@ -201,14 +201,10 @@ def check_trained(directory: Path, settings: Settings) -> dict[str, Any]:
     return record
 
 
-def scan_runs(
-    points: Mapping[str, Settings], name: str, runs: Path, settings: Sequence[str] = NAMES
-) -> pl.LazyFrame:
-    """One table of many runs, with the `settings` asked for; nothing is read yet."""
+def scan_runs(points: pl.DataFrame, name: str, runs: Path, settings: Sequence[str]) -> pl.LazyFrame:
+    """One table of the runs in a `settings_frame`, with some `settings`; nothing is read yet."""
     # By the path of a file, so that nobody has to read it from partitions.
-    known = settings_frame(points, {}).with_columns(
-        path=str(runs) + "/" + pl.col("run") + f"/{name}.parquet"
-    )
+    known = points.with_columns(path=str(runs) + "/" + pl.col("run") + f"/{name}.parquet")
     table = TABLES[name]
     frame = pl.scan_parquet(
         known["path"].to_list(),

@@ -23,7 +23,7 @@ import polars as pl
 import psutil
 
 from reversal_curse.config.file import Config
-from reversal_curse.config.grid import read_sweeps
+from reversal_curse.config.grid import all_points, read_sweeps
 from reversal_curse.config.settings import Settings
 from reversal_curse.runs import run_files
 from reversal_curse.tables import TABLES, write_table
@@ -88,7 +88,7 @@ def make_tree(folder: Path, config: Config) -> None:
     masters = [folder.parent / f"master-{number}.parquet" for number in range(DIFFERENT)]
     for number, master in enumerate(masters):
         run_file(number, master)
-    points = {d: s for sweep in read_sweeps(config).values() for d, s in sweep.points.items()}
+    points = all_points(read_sweeps(config))
     for number, (directory, settings) in enumerate(points.items()):
         (folder / directory).mkdir(parents=True)
         for name in run_files(settings):

@@ -20,12 +20,11 @@ import yaml
 
 from processes import start_in_a_group
 from reversal_curse.config.file import Config
-from reversal_curse.config.grid import read_sweeps
+from reversal_curse.config.grid import dataset_directory, read_sweeps, run_directory
 from reversal_curse.jobs import training_jobs
 from reversal_curse.runs import run_files
 from reversal_curse.tables import TABLES, write_table
 from reversal_curse.tasks.dataset import generate_dataset
-from reversal_curse.training.job import Place
 
 KILLS = 8
 BASE = {
@@ -55,9 +54,10 @@ class Job:
         read = Config.parse(config).executed(submitted=False)
         ((self.name, job),) = training_jobs(read, read_sweeps(read)).items()
         self.points = list(job.points.values())
-        self.place = Place(directory / "results")
+        self.root = directory / "results"
+        self.saved = self.root / "checkpoints"
         for settings in self.points:
-            path = self.place.dataset(settings)
+            path = self.root / "data" / dataset_directory(settings) / "dataset.parquet"
             write_table(path, generate_dataset(settings), TABLES["dataset"])
 
     @property
@@ -79,7 +79,7 @@ class Job:
         return output
 
     def run(self, point: int) -> Path:
-        return self.place.run(self.points[point])
+        return self.root / "runs" / run_directory(self.points[point])
 
     def log(self, point: int) -> str:
         path = self.run(point) / "train.log"
@@ -95,7 +95,7 @@ class Job:
         return [(self.run(i) / "run.json").exists() for i in range(len(self.points))]
 
     def checkpoints(self) -> list[Path]:
-        return list(self.place.checkpoints.glob("*/[0-9]*.pt"))
+        return list(self.saved.glob("*/[0-9]*.pt"))
 
     def wait_for_checkpoint_of(self, point: int) -> None:
         """Points train one after the other, and checkpoints go when a run is finished."""
@@ -128,7 +128,7 @@ def alone(tmp_path_factory) -> Alone:
         started = time.monotonic()
         job.finish()
         assert job.tables(0).keys() == {n for n in run_files(job.points[0]) if n != "run.json"}
-        assert not list(job.place.checkpoints.iterdir())
+        assert not list(job.saved.iterdir())
         tables.append(job.tables(0))
     return Alone(*tables, time.monotonic() - started)
 
@@ -147,7 +147,7 @@ def kill_at_a_moment(job: Job, draw: random.Random, seconds: float) -> None:
     process = job.start()
     moment = draw.choice(["any", "checkpoint", "table"])
     deadline = time.monotonic() + (draw.uniform(0, seconds) if moment == "any" else 2 * seconds)
-    folder, depth = {"checkpoint": (job.place.checkpoints, "*/")}.get(moment, (job.run(0), ""))
+    folder, depth = {"checkpoint": (job.saved, "*/")}.get(moment, (job.run(0), ""))
     while time.monotonic() < deadline and process.poll() is None:
         if moment != "any" and any(folder.glob(f"{depth}.*partial*")):
             break
@@ -337,7 +337,7 @@ def test_a_full_disk_is_said_in_one_line_and_the_next_job_goes_on(make_job, alon
 
 def test_a_full_disk_for_checkpoints_is_a_warning(make_job, alone):
     job = make_job(FIRST)
-    status, output, _ = finish_with_mounted(job, job.place.checkpoints, "size=8k")
+    status, output, _ = finish_with_mounted(job, job.saved, "size=8k")
     assert status == 0, output
     assert "warning: " in job.log(0)
     assert "no checkpoint after epoch 1" in job.log(0)

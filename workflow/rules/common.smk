@@ -13,6 +13,7 @@ from reversal_curse.claims.ledger import claim_points
 from reversal_curse.provenance import claims_version, digest_of, plot_version
 from reversal_curse.config.file import Config
 from reversal_curse.config.grid import (
+    all_points,
     dataset_directory,
     own_folder,
     read_sweeps,
@@ -60,7 +61,7 @@ CONFIG = or_exit(Config.load, *FILES, overrides=workflow.config_settings.config)
 SWEEPS = or_exit(read_sweeps, CONFIG)
 or_exit(refuse_old_layout, Path("results"))
 
-POINTS = {run: s for sweep in SWEEPS.values() for run, s in sweep.points.items()}
+POINTS = all_points(SWEEPS)
 DATASETS = sorted({dataset_directory(settings) for settings in POINTS.values()})
 JOBS = training_jobs(CONFIG, SWEEPS)
 JOB_OF = {run: name for name, job in JOBS.items() for run in job.points}

@@ -19,7 +19,7 @@ from reversal_curse.claims import (
 )
 from reversal_curse.claims.claim import NOT_TESTED, Claim, Judgement, Selection, judge, select
 from reversal_curse.config.file import Config
-from reversal_curse.config.grid import Sweep, read_sweeps
+from reversal_curse.config.grid import Sweep, all_points, read_sweeps
 from reversal_curse.config.settings import DEFAULTS, NAMES, Settings
 from reversal_curse.provenance import commit
 from reversal_curse.registry.plots import PLOTS
@@ -59,13 +59,15 @@ def evaluate(config: Config, results: Path, root: Path) -> pl.DataFrame:
     Tables of pretrained models lie below `root`. Raises UserError where a table is missing.
     """
     sweeps = read_sweeps(config)
+    every = all_points(sweeps)
 
     @cache
     def read(runs: tuple[str, ...], table: str) -> pl.DataFrame:
         if table.startswith("pretrained_"):
             name = table.removeprefix("pretrained_")
             return read_table(root / f"pretrained/{name}.parquet", table)
-        points = {run: s for w in sweeps.values() for run, s in w.points.items() if run in runs}
+        wanted = set(runs)
+        points = {run: settings for run, settings in every.items() if run in wanted}
         return read_runs(points, table, results / "runs", {})
 
     rows = []

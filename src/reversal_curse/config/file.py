@@ -32,6 +32,7 @@ from reversal_curse.registry.plots import PLOTS
 _STRICT = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 _FOLDERS = ("checkpoints", "configs", "data", "figures", "jobs", "logs", "pretrained", "runs")
 
+_OF_SWEEPS = [name for name, plot in PLOTS.items() if not plot.pretrained]
 MOST_VALUES = 10_000  # in a range
 _Words = Annotated[str, Field(pattern=r"^[^{}\n]{1,80}$")]  # Snakemake fills in what is in braces
 
@@ -142,7 +143,7 @@ class FigureBlock(BaseModel):
     model_config = _STRICT
 
     sweep: Name = Field(description="the sweep that it draws")
-    plot: Literal[tuple(name for name, plot in PLOTS.items() if not plot.pretrained)] = Field(
+    plot: Literal[tuple(_OF_SWEEPS)] = Field(
         None, description="how; the papers' figures have their own"
     )
     title: _Words = Field(None, description="its title in the report")
@@ -264,7 +265,7 @@ class Config(BaseModel):
                 yield (
                     ("figures", name),
                     f"needs a plot{suggestion(name, PAPER_FIGURES)}; allowed: {{plot: one of "
-                    f"{', '.join(n for n, p in PLOTS.items() if not p.pretrained)}, sweep: "
+                    f"{', '.join(_OF_SWEEPS)}, sweep: "
                     f"{figure.sweep}}}, or the name of a figure of the papers",
                 )
 

@@ -50,6 +50,11 @@ class Sweep:
         return {name: {values[name] for values in every} for name in NAMES}
 
 
+def all_points(sweeps: Mapping[str, Sweep]) -> dict[str, Settings]:
+    """Every grid point once, by its run directory."""
+    return {run: s for sweep in sweeps.values() for run, s in sweep.points.items()}
+
+
 def read_sweeps(config: Config) -> dict[str, Sweep]:
     """Every sweep by its name; raises ConfigError, which names every mistake.
 

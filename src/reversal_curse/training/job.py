@@ -12,7 +12,6 @@ import sys
 import time
 import traceback
 from contextlib import suppress
-from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -30,37 +29,20 @@ AFTER_A_DEFECT = 70
 TRAINED = "trained"
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where a job reads and writes: below the directory of all results."""
-
-    results: Path
-
-    def run(self, settings: Settings) -> Path:
-        """The directory of a run: its tables, `run.json`, and its log."""
-        return self.results / "runs" / run_directory(settings)
-
-    def dataset(self, settings: Settings) -> Path:
-        return self.results / "data" / dataset_directory(settings) / "dataset.parquet"
-
-    @property
-    def checkpoints(self) -> Path:
-        return self.results / "checkpoints"
-
-
 def train_job(
-    points: list[Settings], place: Place, report: Path, threads: int, checkpoint_seconds: float
+    points: list[Settings], results: Path, report: Path, threads: int, checkpoint_seconds: float
 ) -> None:
     """Train what is not trained of `points`; write `report` once all are.
 
     Raises UserError where one failed, with the others kept, and Interrupted where a signal or the
     end of the job's time asks to stop; the next call trains what is missing.
     """
-    outcomes = {run_directory(s): TRAINED for s in points if is_trained(place.run(s), s)}
-    waiting = [settings for settings in points if run_directory(settings) not in outcomes]
+    runs = {run_directory(settings): settings for settings in points}
+    outcomes = {run: TRAINED for run, s in runs.items() if is_trained(results / "runs" / run, s)}
+    waiting = [settings for run, settings in runs.items() if run not in outcomes]
     while waiting:
         before = len(waiting)
-        status = _train(waiting, place, threads, checkpoint_seconds, outcomes)
+        status = _train(waiting, results, threads, checkpoint_seconds, outcomes)
         waiting = [s for s in waiting if run_directory(s) not in outcomes]
         if status in STOPPED:
             done = sum(outcome == TRAINED for outcome in outcomes.values())
@@ -78,7 +60,7 @@ def train_job(
             print(f"{lost}: {outcomes[lost]}", flush=True)
     failed = [directory for directory, outcome in outcomes.items() if outcome != TRAINED]
     for directory in failed:  # the end of its log, where Snakemake shows it
-        log = place.results / "runs" / directory / LOG
+        log = results / "runs" / directory / LOG
         lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
         print("\n".join([f"--- end of {log}", *lines[-20:]]), flush=True)
     if failed:
@@ -91,12 +73,12 @@ def train_job(
 
 
 def _train(
-    points: list[Settings], place: Place, threads: int, seconds: float, outcomes: dict[str, str]
+    points: list[Settings], results: Path, threads: int, seconds: float, outcomes: dict[str, str]
 ) -> int:
     """Train in a process of its own, noting outcomes as they come; returns its exit code."""
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_work, args=(points, place, threads, seconds, sender))
+    process = context.Process(target=_work, args=(points, results, threads, seconds, sender))
     asked: list[int] = []
 
     def note(number: int, frame: object) -> None:
@@ -127,7 +109,7 @@ def _train(
 
 
 def _work(
-    points: list[Settings], place: Place, threads: int, seconds: float, sender: Connection
+    points: list[Settings], results: Path, threads: int, seconds: float, sender: Connection
 ) -> None:
     """Train grid points one after the other, each with its own log; send what became of each.
 
@@ -139,14 +121,15 @@ def _work(
     with Interruption() as interruption:
         for settings in points:
             try:
-                output = place.run(settings)
+                output = results / "runs" / run_directory(settings)
                 output.mkdir(parents=True, exist_ok=True)
                 with open(output / LOG, "a", encoding="utf-8") as file:
                     os.dup2(file.fileno(), 1)
                     os.dup2(file.fileno(), 2)
-                data = read_dataset(place.dataset(settings), settings)
+                path = results / "data" / dataset_directory(settings) / "dataset.parquet"
+                data = read_dataset(path, settings)
                 run_grid_point(
-                    settings, data, output, threads, place.checkpoints, seconds, interruption
+                    settings, data, output, threads, results / "checkpoints", seconds, interruption
                 )
                 outcome = TRAINED
             except Interrupted as error:
