@@ -12,15 +12,17 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from reversal_curse.config.errors import UserError
 from reversal_curse.config.figures import PAPER_FIGURES
 from reversal_curse.config.file import Config, FigureBlock
+from reversal_curse.config.plots import PLOTS
 from reversal_curse.config.pretrained import PretrainedModel
 from reversal_curse.config.settings import ABOUT, NAMES, Settings
-from reversal_curse.errors import UserError
 from reversal_curse.families import FAMILIES
-from reversal_curse.registry import MASKINGS, PROBES, TASKS
-from reversal_curse.registry.plots import PLOTS
-from reversal_curse.tables import RUN, TABLES, Column, setting_column
+from reversal_curse.tables.schemas import PROBE_TABLES, RUN, TABLES, setting_column
+from reversal_curse.tables.table import Column
+from reversal_curse.tasks import TASKS
+from reversal_curse.tasks.masking_arms import MASKINGS
 
 SCHEMA = Path("workflow/schemas/config.schema.json")
 
@@ -105,7 +107,7 @@ def _pretrained() -> str:
     return _table(("key", "meaning", "default"), rows)
 
 
-def _registry(entries: dict) -> str:
+def _described(entries: dict) -> str:
     return _table(
         ("name", "what it is"),
         [(f"`{name}`", entry.description) for name, entry in entries.items()],
@@ -141,8 +143,12 @@ def _figures() -> str:
 
 def _probes() -> str:
     rows = [
-        (f"`{name}`", f"one row: {probe.table.row}", ", ".join(f"`{f}`" for f in probe.families))
-        for name, probe in PROBES.items()
+        (
+            f"`{table.name}`",
+            f"one row: {table.row}",
+            ", ".join(f"`{name}`" for name, f in FAMILIES.items() if table.name in f.probes),
+        )
+        for table in PROBE_TABLES
     ]
     metrics = ("`metrics`", f"one row: {TABLES['metrics'].row}", "all")
     return _table(("table", "content", "families"), [metrics, *rows])
@@ -168,8 +174,8 @@ def generated_blocks() -> dict[Path, dict[str, str]]:
             "figure": _keys(FigureBlock),
             "settings": _settings(),
             "tasks": _tasks(),
-            "families": _registry(FAMILIES),
-            "maskings": _registry(MASKINGS),
+            "families": _described(FAMILIES),
+            "maskings": _described(MASKINGS),
             "plots": _plots(),
             "figures": _figures(),
         },

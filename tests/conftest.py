@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from reversal_curse.config.settings import DEFAULTS, Settings, settle
-from reversal_curse.tasks.dataset import Dataset, generate_dataset
+from reversal_curse.tables.dataset import Dataset, generate_dataset
 
 ROOT = Path(__file__).parent.parent
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two trainings at a time share the cores

@@ -13,9 +13,9 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from reversal_curse.config.pretrained import PretrainedModel
-from reversal_curse.pretrained.checkpoint import code_digest, find_checkpoint
 from reversal_curse.pretrained.facts import Questions, read_facts
 from reversal_curse.pretrained.loading import Loaded, from_folder, load
+from reversal_curse.pretrained.model_folder import code_digest, find_model
 
 FACTS = 12
 CLASS = 20
@@ -92,7 +92,7 @@ def load_tiny(
     if "trust_remote_code" in keys:
         given["revision"] = code_digest(path)
     entry = PretrainedModel(**{"name": "tiny", "kind": kind, "path": str(path), **given, **keys})
-    checkpoint = find_checkpoint(entry)
+    checkpoint = find_model(entry)
     tokenizer = from_folder(checkpoint)
     return load(checkpoint, tokenizer), Questions.of(read_facts(entry.facts), tokenizer)
 

@@ -10,8 +10,9 @@ In a notebook:
 
 from typing import Any
 
-__version__ = "0.2.0"
-__all__ = ["Run", "draw", "load", "train"]
+from reversal_curse.tables.provenance import VERSION as __version__
+
+__all__ = ["Run", "__version__", "draw", "load", "train"]
 
 
 def __getattr__(name: str) -> Any:

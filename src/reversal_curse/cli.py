@@ -9,12 +9,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from reversal_curse import __version__
+from reversal_curse.config.errors import UserError
 from reversal_curse.config.file import Config, read_value
 from reversal_curse.config.grid import all_points, dataset_directory, own_folder, read_sweeps
 from reversal_curse.config.pretrained import MEASURED, PretrainedModel
-from reversal_curse.errors import UserError
-from reversal_curse.tables import TABLES, write_table
+from reversal_curse.tables.files import write_table
+from reversal_curse.tables.provenance import VERSION
+from reversal_curse.tables.schemas import TABLES
 
 EPILOG = """\
 for people:
@@ -52,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=f"reversal-curse {__version__}")
+    parser.add_argument("--version", action="version", version=f"reversal-curse {VERSION}")
     verbs = parser.add_subparsers(metavar="COMMAND", required=True)
 
     verb = _verb(verbs, "train", _train, "Train all seeds of one grid point on this machine.")
@@ -136,10 +137,10 @@ def _train(options: argparse.Namespace) -> None:
             raise UserError(f"{text}: must be SETTING=VALUE")
         given[name] = read_value(value)
     settings = choose(**given)
-    from reversal_curse.tasks.dataset import Dataset, generate_dataset
-    from reversal_curse.training.run import run_grid_point
+    from reversal_curse.tables.dataset import Dataset, generate_dataset
+    from reversal_curse.training.grid_point import train_grid_point
 
-    run_grid_point(
+    train_grid_point(
         settings, Dataset.of(generate_dataset(settings)), options.output, options.threads
     )
     print(f"{options.output}: metrics.parquet, run.json and what the family is probed for")
@@ -154,14 +155,14 @@ def _draw(options: argparse.Namespace) -> None:
 
 
 def _plan(options: argparse.Namespace) -> None:
-    from reversal_curse.plan import plan
+    from reversal_curse.jobs.plan import plan
 
     print(plan(_config(*options.config, hardware=options.hardware), options.results))
 
 
 def _dataset(options: argparse.Namespace) -> None:
     """Write the sentences of one task and size."""
-    from reversal_curse.tasks.dataset import generate_dataset
+    from reversal_curse.tables.dataset import generate_dataset
 
     points = all_points(read_sweeps(_config(options.config)))
     known = {dataset_directory(settings): settings for settings in points.values()}
@@ -179,8 +180,8 @@ def _found(kind: str, name: str, known: dict[str, Any]) -> Any:
 
 def _train_job(options: argparse.Namespace) -> None:
     """Train the grid points of one job."""
-    from reversal_curse.jobs import training_jobs
-    from reversal_curse.training.job import train_job
+    from reversal_curse.jobs.training_jobs import training_jobs
+    from reversal_curse.jobs.worker import train_job
 
     config = _config(options.config)
     job = _found("training job", options.job, training_jobs(config, read_sweeps(config)))
@@ -214,17 +215,17 @@ def _probe_pretrained(options: argparse.Namespace) -> None:
 
 def _gather_pretrained(options: argparse.Namespace) -> None:
     """Gather a table over pretrained models."""
-    from reversal_curse.pretrained.gather import gather
+    from reversal_curse.tables.aggregate import gather_pretrained
 
     folder = options.results / "pretrained"
     models = [folder / f"model={name}" for name in _models(_config(options.config))]
-    rows = gather(models, options.table, options.output)
+    rows = gather_pretrained(models, options.table, options.output)
     print(f"{options.output}: {rows} rows")
 
 
 def _aggregate(options: argparse.Namespace) -> None:
     """Gather metrics, and a row per grid point."""
-    from reversal_curse.aggregate import aggregate
+    from reversal_curse.tables.aggregate import aggregate
 
     config = _config(options.config)
     points = aggregate(config, options.results, options.metrics, options.points)

@@ -4,14 +4,16 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
+from types import ModuleType
 from typing import Any
 
-from reversal_curse.registry import MASKINGS, TASKS
+from reversal_curse.tasks import TASKS
+from reversal_curse.tasks.masking_arms import MASKINGS
 
 
 @dataclass(frozen=True)
 class Work:
-    """What training all seeds of a grid point consists of: the kinds that `cost.py` prices."""
+    """What training all seeds of a grid point consists of; `config/cost.py` prices each kind."""
 
     launches: float
     """Layers times steps."""
@@ -45,6 +47,16 @@ class Family:
     """Estimated peak of one seed's parameters, gradients, moments and activations, in bytes."""
     precision: str = "float32"
     """Floating-point numbers that it is trained in, where the setting `precision` is not its."""
+    probes: tuple[str, ...] = ()
+    """What is measured on it in training: modules of `reversal_curse.probes`."""
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """The Parquet tables that its runs write."""
+        return ("metrics", *self.probes)
+
+    def load_probes(self) -> dict[str, ModuleType]:
+        return {name: import_module(f"reversal_curse.probes.{name}") for name in self.probes}
 
     def load_start(self) -> Callable:
         module, function = self.start.split(":")
@@ -141,11 +153,12 @@ FAMILIES = {
         name="autoregressive",
         colour="#D55E00",
         description="GPT-2 from scratch, AdamW on shuffled batches",
-        start="reversal_curse.training.language_model:start",
+        start="reversal_curse.training.gpt:start",
         parts=frozenset(_TRANSFORMER | {"next_token"}),
         tasks=tuple(TASKS),
         work=_transformer_work(_trained_answers),
         memory=_transformer_memory(_trained_answers),
+        probes=("logits", "embeddings", "gradients"),
     ),
     "masked_diffusion": Family(
         name="masked diffusion",
@@ -156,6 +169,7 @@ FAMILIES = {
         tasks=("facts", "reversal", "chain"),
         work=_transformer_work(_masked_tokens),
         memory=_transformer_memory(_masked_tokens),
+        probes=("embeddings", "attention", "gradients"),
     ),
     "one_layer": Family(
         name="one layer",
@@ -168,15 +182,17 @@ FAMILIES = {
         work=_one_layer_work,
         memory=_one_layer_memory,
         precision="float64",
+        probes=("weights", "sentence_nll"),
     ),
     "bilinear": Family(
         name="bilinear",
         colour="#555555",
         description="logits x^T Theta y over fixed random embeddings, full-batch gradient descent",
-        start="reversal_curse.training.gradient_flow:start",
+        start="reversal_curse.training.bilinear:start",
         parts=frozenset({"embeddings", "random_start"}),
         tasks=("reversal",),
         work=_bilinear_work,
         memory=_bilinear_memory,
+        probes=("weights", "separation"),
     ),
 }

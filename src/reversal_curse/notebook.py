@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from reversal_curse.config.errors import UserError, suggestion
 from reversal_curse.config.file import read_settings
 from reversal_curse.config.grid import describe, run_directory, undrawable, untrainable
+from reversal_curse.config.plots import PLOTS
 from reversal_curse.config.settings import ABOUT, DEFAULTS, NAMES, Settings, meaningful, settle
-from reversal_curse.errors import UserError, suggestion
-from reversal_curse.registry import run_tables
-from reversal_curse.registry.plots import PLOTS
-from reversal_curse.tables import TABLES, add_settings, read_table, setting_column, settings_frame
+from reversal_curse.families import FAMILIES
+from reversal_curse.tables.files import add_settings, read_table, settings_frame
+from reversal_curse.tables.schemas import TABLES, setting_column
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -74,7 +75,7 @@ def train(threads: int = 1, **settings: Any) -> Run:
     """
     import torch
 
-    from reversal_curse.tasks.dataset import Dataset, generate_dataset
+    from reversal_curse.tables.dataset import Dataset, generate_dataset
     from reversal_curse.training.device import training_device
     from reversal_curse.training.loop import train as train_seeds
 
@@ -101,7 +102,7 @@ def load(directory: Path | str) -> Run:
         settings = settle({**DEFAULTS, **read_settings(given)})
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise UserError(f"{directory}: holds no run (run.json)") from None
-    names = run_tables(settings.family)
+    names = FAMILIES[settings.family].tables
     return _run(settings, {n: read_table(directory / f"{n}.parquet", n) for n in names})
 
 

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
+from reversal_curse.config.cost import HARDWARE, seconds
 from reversal_curse.config.settings import DEFAULTS, Settings, settle
-from reversal_curse.cost import HARDWARE, seconds
 from reversal_curse.families import FAMILIES
-from reversal_curse.plan import DEVICES
+from reversal_curse.jobs.plan import DEVICES
 
 PRICES = ("start", "launch", "token", "product", "weight")
 

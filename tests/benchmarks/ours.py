@@ -15,7 +15,7 @@ import torch
 
 from reversal_curse.config.settings import DEFAULTS, Settings, settle
 from reversal_curse.families import FAMILIES
-from reversal_curse.tasks.dataset import Dataset, generate_dataset
+from reversal_curse.tables.dataset import Dataset, generate_dataset
 from reversal_curse.training.device import training_device
 from reversal_curse.training.execution import Machine, execution
 from reversal_curse.training.memory import keep_freed_memory

@@ -25,9 +25,10 @@ import psutil
 from reversal_curse.config.file import Config
 from reversal_curse.config.grid import all_points, read_sweeps
 from reversal_curse.config.settings import Settings
-from reversal_curse.runs import run_files
-from reversal_curse.tables import TABLES, write_table
-from reversal_curse.versions import DATA_VERSION, TRAINING_VERSION
+from reversal_curse.tables.files import write_table
+from reversal_curse.tables.provenance import DATA_VERSION, TRAINING_VERSION
+from reversal_curse.tables.run_files import run_files
+from reversal_curse.tables.schemas import TABLES
 
 ROOT = Path(__file__).parent.parent.parent
 SIZES = (2_000, 6_400, 20_000)

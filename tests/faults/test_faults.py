@@ -21,10 +21,11 @@ import yaml
 from processes import start_in_a_group
 from reversal_curse.config.file import Config
 from reversal_curse.config.grid import dataset_directory, read_sweeps, run_directory
-from reversal_curse.jobs import training_jobs
-from reversal_curse.runs import run_files
-from reversal_curse.tables import TABLES, write_table
-from reversal_curse.tasks.dataset import generate_dataset
+from reversal_curse.jobs.training_jobs import training_jobs
+from reversal_curse.tables.dataset import generate_dataset
+from reversal_curse.tables.files import write_table
+from reversal_curse.tables.run_files import run_files
+from reversal_curse.tables.schemas import TABLES
 
 KILLS = 8
 BASE = {

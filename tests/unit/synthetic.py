@@ -12,9 +12,10 @@ import polars as pl
 from reversal_curse.config.file import Config
 from reversal_curse.config.grid import describe, read_sweeps, run_directory
 from reversal_curse.config.settings import DEFAULTS, NAMES, Settings, settle
-from reversal_curse.runs import run_files
-from reversal_curse.tables import TABLES, settings_frame, write_table
-from reversal_curse.versions import DATA_VERSION, TRAINING_VERSION
+from reversal_curse.tables.files import settings_frame, write_table
+from reversal_curse.tables.provenance import DATA_VERSION, TRAINING_VERSION
+from reversal_curse.tables.run_files import run_files
+from reversal_curse.tables.schemas import TABLES
 
 GROUPS = ("all", "attention", "values", "mlp", "embeddings", "head", "norms")
 
@@ -107,7 +108,7 @@ def attention(
 
     Without `before`, as the closed form of the head's size says.
     """
-    from reversal_curse.analysis import rotary_correlation
+    from reversal_curse.tables.summaries import rotary_correlation
 
     x, y = np.array([1.0, 1.0, -1.0, -1.0]), np.array([1.0, -1.0, 1.0, -1.0])  # uncorrelated
     rows = []

@@ -6,9 +6,9 @@ import polars as pl
 import pytest
 import torch
 
-from reversal_curse.analysis import exponents
 from reversal_curse.models.bilinear import Bilinear
-from reversal_curse.randomness import seed_generators
+from reversal_curse.models.random_streams import seed_generators
+from reversal_curse.tables.summaries import exponents
 from reversal_curse.training.loop import train
 
 CPU = torch.device("cpu")

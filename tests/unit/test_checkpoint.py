@@ -11,8 +11,10 @@ import pytest
 import torch
 
 from reversal_curse.families import FAMILIES
-from reversal_curse.tables import TABLES, write_table
-from reversal_curse.training.checkpoint import Checkpoints
+from reversal_curse.tables.files import write_table
+from reversal_curse.tables.schemas import TABLES
+from reversal_curse.training.checkpoints import Checkpoints
+from reversal_curse.training.grid_point import run_key
 from reversal_curse.training.interruption import (
     MARGIN,
     TIME_IS_UP,
@@ -21,7 +23,6 @@ from reversal_curse.training.interruption import (
     job_end,
 )
 from reversal_curse.training.loop import train
-from reversal_curse.training.run import run_key
 from stopping import StopAfter
 
 CPU = torch.device("cpu")

@@ -29,11 +29,12 @@ from reversal_curse.claims.ledger import (
     page,
     write_ledger,
 )
+from reversal_curse.config.errors import UserError
 from reversal_curse.config.file import Config
 from reversal_curse.config.grid import Sweep, read_sweeps, run_directory
 from reversal_curse.config.settings import DEFAULTS, Settings, choices, meaningful, settle
-from reversal_curse.errors import UserError
-from reversal_curse.tables import TABLES, write_table
+from reversal_curse.tables.files import write_table
+from reversal_curse.tables.schemas import TABLES
 
 from . import synthetic
 from .synthetic import gathered, point, write_runs

@@ -11,13 +11,13 @@ import polars as pl
 import pytest
 
 from reversal_curse.cli import main
+from reversal_curse.config.cost import seconds
 from reversal_curse.config.file import Config
 from reversal_curse.config.grid import dataset_directory, read_sweeps
-from reversal_curse.cost import seconds
-from reversal_curse.jobs import training_jobs
-from reversal_curse.plan import duration, plan
-from reversal_curse.runs import run_files
-from reversal_curse.versions import DATA_VERSION, TRAINING_VERSION
+from reversal_curse.jobs.plan import duration, plan
+from reversal_curse.jobs.training_jobs import training_jobs
+from reversal_curse.tables.provenance import DATA_VERSION, TRAINING_VERSION
+from reversal_curse.tables.run_files import run_files
 
 SMALL = {"layers": 1, "heads": 1, "embed_dim": 8, "vocab_size": 20, "seeds": 2, "epochs": 4}
 TINY = [f"{name}={value}" for name, value in (SMALL | {"seeds": 1, "epochs": 1}).items()]
@@ -167,7 +167,10 @@ def test_an_output_that_is_a_file_is_refused_before_training(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("code", "loaded"),
     [
-        ("import reversal_curse.cli, reversal_curse.plan, reversal_curse.jobs", "torch matplotlib"),
+        (
+            "import reversal_curse.cli, reversal_curse.jobs.plan",
+            "torch matplotlib",
+        ),
         (
             "from reversal_curse.cli import main; main(['train', *sys.argv[1:]])",
             "torch._dynamo pandas matplotlib",

@@ -6,9 +6,9 @@ import re
 
 import pytest
 
+from reversal_curse.config.errors import ConfigError
 from reversal_curse.config.file import Config
 from reversal_curse.config.grid import read_sweeps
-from reversal_curse.errors import ConfigError
 
 # What stands in the file (;; ends a line, OK is a sweep) => in the answer: the key, then what is
 # said of it and what is allowed.

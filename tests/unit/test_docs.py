@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import math
 import re
@@ -18,17 +19,19 @@ import pytest
 import torch
 import yaml
 
-from reversal_curse import families, registry, schema
-from reversal_curse.aggregate import aggregate
+from reversal_curse import families
+from reversal_curse.config.errors import UserError
 from reversal_curse.config.figures import PAPER_FIGURES
 from reversal_curse.config.file import Config
 from reversal_curse.config.grid import read_sweeps
+from reversal_curse.config.plots import Plot
 from reversal_curse.config.settings import DEFAULTS, NAMES, Settings, setting
-from reversal_curse.errors import UserError
-from reversal_curse.randomness import seed_generators
-from reversal_curse.registry import TASKS
-from reversal_curse.registry.plots import Plot
-from reversal_curse.tables import TABLES
+from reversal_curse.models.random_streams import seed_generators
+from reversal_curse.tables.aggregate import aggregate
+from reversal_curse.tables.schemas import EPOCH, SEED, TABLES
+from reversal_curse.tables.table import Column, Table
+from reversal_curse.tasks import TASKS
+from reversal_curse.tasks.masking_arms import MASKINGS, MaskingArm
 from reversal_curse.training import masked_diffusion
 from reversal_curse.training.loop import train
 
@@ -162,17 +165,17 @@ def test_a_block_is_written_between_two_lines_that_stand_together():
     assert with_blocks(filled, {"x": "new"}) == filled
 
 
-def readme_example(root, heading: str, number: int = 0) -> str:
-    section = (root / "README.md").read_text().split(f"### {heading}\n")[1].split("\n##")[0]
+def recipe(root, heading: str, number: int = 0) -> str:
+    section = (root / "docs/extending.md").read_text().split(f"## {heading}\n")[1].split("\n##")[0]
     return re.findall(r"```python\n(.*?)```", section, re.DOTALL)[number]
 
 
-def test_the_readmes_family_trains(root, monkeypatch, make_dataset, small_settings):
+def test_the_family_of_the_recipe_trains(root, monkeypatch, make_dataset, small_settings):
     module = types.ModuleType("reversal_curse.training.guess")
-    exec(readme_example(root, "Adding a family"), module.__dict__)
+    exec(recipe(root, "Adding a family"), module.__dict__)
     monkeypatch.setitem(sys.modules, "reversal_curse.training.guess", module)
     scope = {"FAMILIES": {}, "TASKS": TASKS, "Family": families.Family, "Work": families.Work}
-    exec(readme_example(root, "Adding a family", 1), scope)
+    exec(recipe(root, "Adding a family", 1), scope)
     monkeypatch.setitem(families.FAMILIES, "guess", scope["FAMILIES"]["guess"])
     settings = small_settings(epochs=2, eval_every=1).model_copy(update={"family": "guess"})
     tables = train(settings, make_dataset(settings), torch.device("cpu"))
@@ -180,55 +183,52 @@ def test_the_readmes_family_trains(root, monkeypatch, make_dataset, small_settin
     assert tables["metrics"]["nll_token"].unique().to_list() == pytest.approx([math.log(22)])
 
 
-def test_the_readmes_task_can_be_learned(root, monkeypatch, make_dataset, small_settings):
+def test_the_task_of_the_recipe_can_be_learned(root, monkeypatch, make_dataset, small_settings):
     module = types.ModuleType("reversal_curse.tasks.copying")
-    exec(readme_example(root, "Adding a task"), module.__dict__)
+    exec(recipe(root, "Adding a task"), module.__dict__)
     monkeypatch.setitem(sys.modules, "reversal_curse.tasks.copying", module)
-    scope = {"Task": registry.Task, "TASKS": {}}
-    exec(readme_example(root, "Adding a task", 1), scope)
-    monkeypatch.setitem(TASKS, "copying", scope["TASKS"]["copying"])
+    monkeypatch.setitem(TASKS, "copying", module.TASK)
     for family in ("gpt", "masked_diffusion"):
         settings = small_settings().model_copy(update={"task": "copying", "family": family})
         metrics = train(settings, make_dataset(settings), torch.device("cpu"))["metrics"]
         assert metrics["nll_token"].is_finite().all()
 
 
-def test_the_readmes_probe_measures(root, monkeypatch, make_dataset, small_settings):
+def test_the_probe_of_the_recipe_measures(root, monkeypatch, make_dataset, small_settings):
     module = types.ModuleType("reversal_curse.probes.head_norm")
-    exec(readme_example(root, "Adding a probe"), module.__dict__)
+    exec(recipe(root, "Adding a probe"), module.__dict__)
     monkeypatch.setitem(sys.modules, "reversal_curse.probes.head_norm", module)
-    scope = {"Probe": registry.Probe, "PROBES": {}, "pl": pl} | vars(schema)
-    exec(readme_example(root, "Adding a probe", 1), scope)
-    added = scope["PROBES"]["head_norm"]
-    monkeypatch.setitem(registry.PROBES, "head_norm", added)
-    monkeypatch.setitem(TABLES, "head_norm", added.table)
-    assert "head_norm" in registry.run_tables("gpt")
+    known = {"Table": Table, "Column": Column, "SEED": SEED, "EPOCH": EPOCH, "pl": pl}
+    monkeypatch.setitem(TABLES, "head_norm", eval(recipe(root, "Adding a probe", 1), known))
+    gpt = families.FAMILIES["gpt"]
+    measured = dataclasses.replace(gpt, probes=(*gpt.probes, "head_norm"))
+    monkeypatch.setitem(families.FAMILIES, "gpt", measured)
     settings = small_settings()
     table = train(settings, make_dataset(settings), torch.device("cpu"))["head_norm"]
     assert table.group_by("seed").len()["len"].to_list() == [7] * 3
     assert table["norm"].min() > 0
 
 
-def test_the_readmes_masking_arm_masks(root):
-    scope = {"MaskingArm": registry.MaskingArm, "MASKINGS": registry.MASKINGS}
-    exec(readme_example(root, "Adding a masking arm"), scope)
+def test_the_masking_arm_of_the_recipe_masks(root):
+    scope = {"MaskingArm": MaskingArm, "MASKINGS": MASKINGS}
+    exec(recipe(root, "Adding a masking arm"), scope)
     try:
         sentences = torch.zeros(1, 4, 5, dtype=torch.long)
         masking = masked_diffusion.Masking("not_subject", 1, seed_generators([0], "masking"))
         masked, *_ = masking(sentences)
     finally:
-        del registry.MASKINGS["not_subject"]
+        del MASKINGS["not_subject"]
     assert masked[0, 0].tolist() == [False, True, True, True, True]
 
 
-def test_the_readmes_setting_is_a_field(root):
+def test_the_setting_of_the_recipe_is_a_field(root):
     scope: dict = {"setting": setting}
-    exec(textwrap.dedent(readme_example(root, "Adding a setting")), scope)
+    exec(textwrap.dedent(recipe(root, "Adding a setting")), scope)
     assert list(scope["__annotations__"]) == ["label_smoothing"]
 
 
-def test_the_readmes_plot_draws_and_has_a_caption(root, tmp_path, monkeypatch):
-    source = readme_example(root, "Adding a plot")
+def test_the_plot_of_the_recipe_draws_and_has_a_caption(root, tmp_path, monkeypatch):
+    source = recipe(root, "Adding a plot")
     scope: dict = {}
     exec(source, scope)
     rows = [

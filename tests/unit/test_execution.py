@@ -13,7 +13,7 @@ import torch
 
 from reversal_curse.config.settings import Settings
 from reversal_curse.families import FAMILIES
-from reversal_curse.training.checkpoint import Checkpoints
+from reversal_curse.training.checkpoints import Checkpoints
 from reversal_curse.training.execution import Machine, execution
 from reversal_curse.training.interruption import Interrupted
 from reversal_curse.training.loop import train
@@ -158,7 +158,7 @@ def test_compiled_runs_follow_each_other_and_go_on_where_they_stopped(
 TRAIN = """
 import torch
 from reversal_curse.config.settings import Settings
-from reversal_curse.tasks.dataset import Dataset, generate_dataset
+from reversal_curse.tables.dataset import Dataset, generate_dataset
 from reversal_curse.training.loop import train
 
 settings = Settings(layers=1, heads=2, embed_dim=16, vocab_size=20, seeds=2, epochs=2,

@@ -11,18 +11,17 @@ import pytest
 from matplotlib.colors import same_color
 from PIL import Image
 
-from reversal_curse.analysis import exponents, random_absolute_cosine, score_correlations
+from reversal_curse.config.errors import UserError
 from reversal_curse.config.file import Config
 from reversal_curse.config.grid import undrawable
-from reversal_curse.errors import UserError
+from reversal_curse.config.plots import PLOTS
 from reversal_curse.families import FAMILIES
+from reversal_curse.figures.grouping import split_points, varying_settings
 from reversal_curse.figures.logits import LAYOUTS
 from reversal_curse.figures.overview import reversal_gap
-from reversal_curse.figures.points import split_points, varying_settings
 from reversal_curse.figures.render import draw, draw_figure, save
 from reversal_curse.figures.style import REFERENCE
-from reversal_curse.registry import run_tables
-from reversal_curse.registry.plots import PLOTS
+from reversal_curse.tables.summaries import exponents, random_absolute_cosine, score_correlations
 
 from . import synthetic
 from .synthetic import gathered, point, settings_of, write_runs
@@ -134,7 +133,7 @@ def drawable() -> list[tuple[str, str]]:
 
 def tables_of(plot: str, points: list[dict], **given) -> dict[str, pl.DataFrame]:
     return {
-        table: MAKERS[table]([p for p in points if table in run_tables(p["family"])], **given)
+        table: MAKERS[table]([p for p in points if table in FAMILIES[p["family"]].tables], **given)
         for table in PLOTS[plot].tables
     }
 

@@ -15,12 +15,13 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from reversal_curse.config.errors import ConfigError, UserError
 from reversal_curse.config.file import Config, read_settings, read_value, read_yaml
 from reversal_curse.config.grid import LONGEST, read_sweeps
 from reversal_curse.config.settings import NAMES, Settings
-from reversal_curse.errors import ConfigError, UserError
-from reversal_curse.tables import TABLES, read_table, write_table
-from reversal_curse.tasks.dataset import Dataset, generate_dataset
+from reversal_curse.tables.dataset import Dataset, generate_dataset
+from reversal_curse.tables.files import read_table, write_table
+from reversal_curse.tables.schemas import TABLES
 
 FUZZ = settings(
     max_examples=170,

@@ -9,9 +9,9 @@ import torch
 import transformers
 
 from reversal_curse.config.settings import choices
-from reversal_curse.models.positional import alibi_bias, apply_rotary, rotary_angles
+from reversal_curse.models.positions import alibi_bias, apply_rotary, rotary_angles
+from reversal_curse.models.random_streams import Counter, Masks, dropout_factors, seed_generators
 from reversal_curse.models.transformer import Transformer
-from reversal_curse.randomness import Counter, Masks, dropout_factors, seed_generators
 
 from .hugging_face import hugging_face_twin
 

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from reversal_curse.gpus import claim, count_gpus
+from reversal_curse.training.gpus import claim, count_gpus
 
 NAMES = ["first", "second"]
 CLAIM_AND_WAIT = """
 import sys
 from pathlib import Path
-from reversal_curse.gpus import claim
+from reversal_curse.training.gpus import claim
 index, file = claim(["first", "second"], Path(sys.argv[1]))
 print(index, file is not None, flush=True)
 sys.stdin.readline()

@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+from reversal_curse.config.errors import UserError
 from reversal_curse.config.file import Config
 from reversal_curse.config.grid import (
     CARD,
@@ -20,6 +21,7 @@ from reversal_curse.config.grid import (
     undrawable,
     varying,
 )
+from reversal_curse.config.plots import PLOTS
 from reversal_curse.config.settings import (
     ABOUT,
     DEFAULTS,
@@ -30,9 +32,7 @@ from reversal_curse.config.settings import (
     meaningful,
     settle,
 )
-from reversal_curse.errors import UserError
 from reversal_curse.families import FAMILIES
-from reversal_curse.registry.plots import PLOTS
 
 
 def sweep_of(block: dict, **blocks) -> Sweep:

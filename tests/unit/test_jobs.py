@@ -8,14 +8,14 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from reversal_curse import jobs
+from reversal_curse.config.cost import HARDWARE, seconds
 from reversal_curse.config.file import Config
 from reversal_curse.config.grid import read_sweeps
 from reversal_curse.config.settings import DEFAULTS, settle
-from reversal_curse.cost import HARDWARE, seconds
 from reversal_curse.families import FAMILIES
-from reversal_curse.jobs import Job, training_jobs
-from reversal_curse.registry import TASKS
+from reversal_curse.jobs import training_jobs as module
+from reversal_curse.jobs.training_jobs import Job, training_jobs
+from reversal_curse.tasks import TASKS
 
 DEFAULTS_HERE = {"layers": 1, "heads": 1, "embed_dim": 8, "vocab_size": 20, "epochs": 20}
 SWEEPS = {
@@ -59,14 +59,14 @@ def test_names_depend_on_the_points_and_the_training_code_alone(monkeypatch):
     first = jobs_of(SWEEPS, 1)
     assert list(first) == list(jobs_of(SWEEPS, 1)) == list(jobs_of(SWEEPS, 1, epochs=20))
     assert not first.keys() & jobs_of(SWEEPS, 1, epochs=21).keys()
-    monkeypatch.setattr(jobs, "TRAINING_VERSION", 0)
+    monkeypatch.setattr(module, "TRAINING_VERSION", 0)
     assert not first.keys() & jobs_of(SWEEPS, 1).keys()
 
 
 @pytest.mark.parametrize("entity_length", [1, 2, 3])
 @pytest.mark.parametrize("vocab_size", [16, 20, 50, 801])
 @pytest.mark.parametrize("task", TASKS)
-def test_the_registry_counts_the_sentences_that_are_generated(
+def test_a_task_counts_the_sentences_that_it_generates(
     small_settings, make_dataset, task, vocab_size, entity_length
 ):
     size = {"vocab_size": vocab_size, "entity_length": entity_length}

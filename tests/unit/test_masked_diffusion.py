@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from reversal_curse.config.settings import choices
+from reversal_curse.models.random_streams import no_dropout, seed_generators
 from reversal_curse.models.transformer import Transformer
-from reversal_curse.randomness import no_dropout, seed_generators
-from reversal_curse.registry import MASKINGS
+from reversal_curse.tasks.masking_arms import MASKINGS
 from reversal_curse.training.loop import train
 from reversal_curse.training.masked_diffusion import (
     Masking,

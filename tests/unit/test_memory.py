@@ -6,10 +6,10 @@ import polars as pl
 import pytest
 import torch
 
+from reversal_curse.config.errors import UserError
 from reversal_curse.config.settings import Settings
-from reversal_curse.errors import UserError
 from reversal_curse.families import FAMILIES
-from reversal_curse.training.checkpoint import Checkpoints
+from reversal_curse.training.checkpoints import Checkpoints
 from reversal_curse.training.interruption import Interrupted
 from reversal_curse.training.loop import train
 from reversal_curse.training.memory import free_bytes, seed_groups

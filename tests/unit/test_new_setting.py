@@ -14,8 +14,8 @@ import pytest
 import reversal_curse
 from reversal_curse.config.grid import run_directory
 from reversal_curse.config.settings import DEFAULTS, settle
-from reversal_curse.runs import run_files
-from reversal_curse.versions import DATA_VERSION, TRAINING_VERSION
+from reversal_curse.tables.provenance import DATA_VERSION, TRAINING_VERSION
+from reversal_curse.tables.run_files import run_files
 
 FIELDS = """
     swish: bool = setting(
@@ -37,8 +37,9 @@ from reversal_curse.config.file import Config
 from reversal_curse.config.grid import read_sweeps, run_directory
 from reversal_curse.config.settings import DEFAULTS, settle
 from reversal_curse.figures.render import draw
-from reversal_curse.runs import is_trained
-from reversal_curse.tables import settings_frame, TABLES
+from reversal_curse.tables.run_files import is_trained
+from reversal_curse.tables.files import settings_frame
+from reversal_curse.tables.schemas import TABLES
 
 sweeps = read_sweeps(Config.parse({"sweeps": {
     "truth": {"swish": [False, True]},

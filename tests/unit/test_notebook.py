@@ -7,10 +7,9 @@ import pytest
 
 import reversal_curse as rc
 from reversal_curse.cli import main
+from reversal_curse.config.errors import UserError
 from reversal_curse.config.settings import NAMES
-from reversal_curse.errors import UserError
 from reversal_curse.families import FAMILIES
-from reversal_curse.registry import run_tables
 
 TINY = {"vocab_size": 20, "epochs": 5, "eval_every": 5, "seeds": 2}
 SMALL = {"family": "gpt", "layers": 1, "embed_dim": 20, **TINY}
@@ -32,7 +31,7 @@ def test_a_run_has_tables_with_every_setting_as_a_column(runs):
     assert table.height == 2 * 2 * 2
     assert table["masking"].null_count() == table.height, "it means nothing to gpt"
     assert set(table["dropout"]) == {0.1}
-    assert list(runs[0].tables) == [*run_tables("gpt")]
+    assert list(runs[0].tables) == [*FAMILIES["gpt"].tables]
     assert repr(runs[0]).startswith("Run(task=reversal/family=gpt/layers=1/embed_dim=20/")
     with pytest.raises(AttributeError, match=r"no weights; it has metrics, logits"):
         _ = runs[0].weights
@@ -42,7 +41,7 @@ def test_a_run_has_tables_with_every_setting_as_a_column(runs):
 def test_every_family_can_be_trained_and_its_tables_have_each_column_once(family):
     shape = {"layers": 1, "heads": 1, "embed_dim": 8} if "gpt" in family or "mask" in family else {}
     run = rc.train(family=family, **TINY, **shape)
-    assert list(run.tables) == [*run_tables(family)]
+    assert list(run.tables) == [*FAMILIES[family].tables]
     for table in run.tables.values():
         assert set(NAMES) <= set(table.columns)
 

@@ -10,11 +10,11 @@ import polars as pl
 import pytest
 import torch
 
-from reversal_curse.errors import UserError
+from reversal_curse.config.errors import UserError
 from reversal_curse.pretrained.answers import answer, measure_answers
 from reversal_curse.pretrained.facts import Layout, Questions, read_facts
 from reversal_curse.pretrained.finetune import add_adapters, finetune, mask
-from reversal_curse.training.checkpoint import Checkpoints
+from reversal_curse.training.checkpoints import Checkpoints
 from reversal_curse.training.interruption import Interrupted
 from stopping import StopAfter
 from tiny_models import load_tiny

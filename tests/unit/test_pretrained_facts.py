@@ -7,7 +7,7 @@ import pytest
 import transformers
 from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 
-from reversal_curse.errors import UserError
+from reversal_curse.config.errors import UserError
 from reversal_curse.pretrained.facts import (
     ANSWERS,
     SHIPPED,

@@ -7,10 +7,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from reversal_curse.errors import UserError
+from reversal_curse.config.errors import UserError
+from reversal_curse.config.plots import PLOTS
 from reversal_curse.figures.render import draw
-from reversal_curse.pretrained.analysis import answer_means, head_correlations, learned
-from reversal_curse.registry.plots import PLOTS
+from reversal_curse.tables.pretrained_summaries import answer_means, head_correlations, learned
 
 from . import synthetic
 

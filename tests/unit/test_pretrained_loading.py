@@ -13,26 +13,25 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from reversal_curse.config.errors import ConfigError, UserError
 from reversal_curse.config.file import Config
 from reversal_curse.config.pretrained import PretrainedModel
-from reversal_curse.errors import ConfigError, UserError
-from reversal_curse.pretrained import checkpoint as checking
-from reversal_curse.pretrained import loading
-from reversal_curse.pretrained.checkpoint import (
-    check_memory,
-    code_digest,
-    count_parameters,
-    find_checkpoint,
-    memory_to_ask_for,
-    needed_bytes,
-    weights_version,
-)
+from reversal_curse.pretrained import loading, model_folder
 from reversal_curse.pretrained.loading import (
     Loaded,
     check_loadable,
     from_folder,
     load,
     spread,
+)
+from reversal_curse.pretrained.model_folder import (
+    check_memory,
+    code_digest,
+    count_parameters,
+    find_model,
+    memory_to_ask_for,
+    needed_bytes,
+    weights_version,
 )
 from reversal_curse.training.memory import free_bytes
 from tiny_models import change_config, save_causal, save_masked, save_own_code
@@ -54,7 +53,7 @@ def own_code(folder, **keys) -> PretrainedModel:
 
 
 def loaded(given: PretrainedModel) -> Loaded:
-    checkpoint = find_checkpoint(given)
+    checkpoint = find_model(given)
     return load(checkpoint, from_folder(checkpoint))
 
 
@@ -99,50 +98,50 @@ def test_two_entries_cannot_share_a_name():
 
 def test_a_missing_or_incomplete_checkpoint_is_one_line(tmp_path):
     with pytest.raises(UserError, match=r"^tiny: path .*none: no such folder$"):
-        find_checkpoint(entry(path=str(tmp_path / "none")))
+        find_model(entry(path=str(tmp_path / "none")))
     with pytest.raises(UserError, match=r"in Hugging Face's format: no config.json"):
-        find_checkpoint(entry(path=str(tmp_path)))
+        find_model(entry(path=str(tmp_path)))
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(UserError, match=r"not a checkpoint in Hugging Face's format: .*JSON"):
-        find_checkpoint(entry(path=str(tmp_path)))
+        find_model(entry(path=str(tmp_path)))
     (tmp_path / "config.json").write_text("[]")
     with pytest.raises(UserError, match=r"not a checkpoint in Hugging Face's format"):
-        find_checkpoint(entry(path=str(tmp_path)))
+        find_model(entry(path=str(tmp_path)))
     folder = save_masked(tmp_path / "model")
     weights = folder / "model.safetensors"
     whole = weights.read_bytes()
     weights.write_bytes(whole[:-1])
     with pytest.raises(UserError, match=r"model.safetensors: damaged weights: .*not fully"):
-        find_checkpoint(entry(path=str(folder)))
+        find_model(entry(path=str(folder)))
     weights.write_bytes(whole[:100])
     with pytest.raises(UserError, match=r"model.safetensors: damaged weights: .*header length"):
-        find_checkpoint(entry(path=str(folder)))
+        find_model(entry(path=str(folder)))
     weights.unlink()
     (folder / "pytorch_model.bin").write_bytes(b"a pickle")
     with pytest.raises(UserError, match=r"no \*.safetensors; weights in other formats are refused"):
-        find_checkpoint(entry(path=str(folder)))
+        find_model(entry(path=str(folder)))
 
 
 def test_a_wrong_kind_is_one_line_that_says_the_right_one(tmp_path):
     masked, causal = save_masked(tmp_path / "masked"), save_causal(tmp_path / "causal")
     with pytest.raises(UserError) as error:
-        find_checkpoint(entry(kind="causal", path=str(masked)))
+        find_model(entry(kind="causal", path=str(masked)))
     assert "EuroBertForMaskedLM; allowed for that: masked_lm or masked_diff" in str(error.value)
     for kind in ("masked_lm", "masked_diffusion"):
         with pytest.raises(UserError, match=r"LlamaForCausalLM; allowed for that: causal"):
-            find_checkpoint(entry(kind=kind, path=str(causal)))
+            find_model(entry(kind=kind, path=str(causal)))
     change_config(causal, architectures=["LlamaForSequenceClassification"])
     with pytest.raises(UserError, match=r"allowed for that: no kind"):
-        find_checkpoint(entry(kind="causal", path=str(causal)))
+        find_model(entry(kind="causal", path=str(causal)))
 
 
 def test_code_of_the_checkpoint_runs_only_where_it_is_trusted_and_pinned(tmp_path):
     folder = save_own_code(tmp_path / "own")
     marker = folder / "was_run"
     with pytest.raises(UserError, match=r"its code comes with the checkpoint .*read it, then say"):
-        find_checkpoint(entry(kind="masked_diffusion", path=str(folder)))
+        find_model(entry(kind="masked_diffusion", path=str(folder)))
     with pytest.raises(UserError) as error:
-        find_checkpoint(own_code(folder, revision=COMMIT))
+        find_model(own_code(folder, revision=COMMIT))
     assert f"read it, then say revision: {code_digest(folder)}" in str(error.value)
     assert not marker.exists()
     given = own_code(folder)
@@ -151,7 +150,7 @@ def test_code_of_the_checkpoint_runs_only_where_it_is_trusted_and_pinned(tmp_pat
     with open(folder / "modeling_own.py", "a") as file:
         file.write("# changed\n")
     with pytest.raises(UserError, match=r"is not the one that was pinned"):
-        find_checkpoint(given)
+        find_model(given)
 
 
 def test_code_for_an_older_transformers_keeps_the_numbers_that_its_constructor_computes(tmp_path):
@@ -189,7 +188,7 @@ def test_code_in_another_repository_is_never_run(tmp_path):
     elsewhere = {"AutoConfig": "modeling_own.OwnConfig", "AutoModel": "some/body--code.Model"}
     change_config(folder, auto_map=elsewhere)
     with pytest.raises(UserError, match=r"some/body--code.Model.*is in another repository"):
-        find_checkpoint(own_code(folder))
+        find_model(own_code(folder))
 
 
 def test_a_tokenizer_with_code_of_its_own_is_trusted_or_refused_too(tmp_path):
@@ -198,19 +197,19 @@ def test_a_tokenizer_with_code_of_its_own_is_trusted_or_refused_too(tmp_path):
     said["auto_map"] = {"AutoTokenizer": ["tokenization_own.OwnTokenizer", None]}
     (folder / "tokenizer_config.json").write_text(json.dumps(said))
     with pytest.raises(UserError, match=r"its code comes with the checkpoint"):
-        find_checkpoint(entry(path=str(folder)))
+        find_model(entry(path=str(folder)))
 
 
 def test_trust_where_there_is_no_code_is_refused(tmp_path):
     folder = save_masked(tmp_path / "masked")
     with pytest.raises(UserError, match=r"the checkpoint has no code of its own"):
-        find_checkpoint(entry(path=str(folder), trust_remote_code=True, revision=COMMIT))
+        find_model(entry(path=str(folder), trust_remote_code=True, revision=COMMIT))
 
 
 def test_own_code_of_another_kind_is_refused(tmp_path):
     folder = save_own_code(tmp_path / "own")
     with pytest.raises(UserError, match=r"kind causal does not fit: its config.json names Auto"):
-        find_checkpoint(entry(kind="causal", path=str(folder)))
+        find_model(entry(kind="causal", path=str(folder)))
 
 
 def test_a_model_too_big_for_the_memory_is_refused_with_what_to_do():
@@ -290,7 +289,7 @@ def test_what_would_fail_is_refused_before_weights_are_read(tmp_path, monkeypatc
     folder = str(save_masked(tmp_path / "masked"))
 
     def check(**keys) -> None:
-        checkpoint = find_checkpoint(entry(path=folder, **keys))
+        checkpoint = find_model(entry(path=folder, **keys))
         check_loadable(checkpoint, from_folder(checkpoint))
 
     check(method="lora")
@@ -303,9 +302,9 @@ def test_what_would_fail_is_refused_before_weights_are_read(tmp_path, monkeypatc
 
 @pytest.mark.parametrize("library", ["transformers", "peft"])
 def test_a_library_that_is_missing_is_one_line(tmp_path, monkeypatch, library):
-    monkeypatch.setattr(checking, "find_spec", lambda name: None if name == library else name)
+    monkeypatch.setattr(model_folder, "find_spec", lambda name: None if name == library else name)
     with pytest.raises(UserError, match=f"^tiny: it needs {library}: install this package with: "):
-        find_checkpoint(entry(path=str(tmp_path), method="lora"))
+        find_model(entry(path=str(tmp_path), method="lora"))
 
 
 def test_several_gpus_share_a_model_evenly(tmp_path):
@@ -322,13 +321,13 @@ def test_several_gpus_share_a_model_evenly(tmp_path):
 def test_a_size_that_is_not_the_checkpoints_is_refused(tmp_path):
     folder = save_masked(tmp_path / "masked")
     with pytest.raises(UserError, match=r"^tiny: billion_parameters 7: the checkpoint has \S+$"):
-        find_checkpoint(entry(path=str(folder), billion_parameters=7.0))
+        find_model(entry(path=str(folder), billion_parameters=7.0))
 
 
 def test_parameters_are_counted_without_reading_the_weights(tmp_path):
     given = entry(path=str(save_masked(tmp_path / "masked")))
     model = loaded(given).model
-    assert find_checkpoint(given).parameters == sum(p.numel() for p in model.parameters())
+    assert find_model(given).parameters == sum(p.numel() for p in model.parameters())
 
 
 def test_the_mask_token_comes_from_the_entry_the_tokenizer_or_the_config(tmp_path):
@@ -361,7 +360,7 @@ def test_a_model_of_the_hub_that_cannot_be_had_is_one_line(monkeypatch, tmp_path
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(UserError) as error:
-        find_checkpoint(entry(hub="nobody/nothing", revision=COMMIT, billion_parameters=1.0))
+        find_model(entry(hub="nobody/nothing", revision=COMMIT, billion_parameters=1.0))
     assert f"tiny: hub nobody/nothing at {COMMIT}: not downloaded: " in str(error.value)
 
 
@@ -375,13 +374,13 @@ def test_a_model_of_the_hub_is_loaded_from_its_cache(monkeypatch, tmp_path):
     size = count_parameters(entry(path=str(snapshot)), snapshot) / 1e9
     hub = {"kind": "causal", "hub": "some/model", "revision": COMMIT}
     given = entry(**hub, billion_parameters=size)
-    found = find_checkpoint(given, weights=False)
+    found = find_model(given, weights=False)
     assert found.folder == snapshot
-    assert find_checkpoint(given) == replace(found, parameters=round(1e9 * size))
+    assert find_model(given) == replace(found, parameters=round(1e9 * size))
     (snapshot / "model.safetensors").unlink()
-    assert find_checkpoint(given, weights=False) == found  # the weights come last
+    assert find_model(given, weights=False) == found  # the weights come last
     with pytest.raises(UserError, match=r"no \*.safetensors"):
-        find_checkpoint(given)
+        find_model(given)
 
 
 def test_more_gpus_than_there_are_is_one_line(tmp_path):

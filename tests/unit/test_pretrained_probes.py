@@ -18,11 +18,11 @@ from transformers.models.eurobert.modeling_eurobert import apply_rotary_pos_emb
 from reversal_curse.cli import main
 from reversal_curse.config.pretrained import MEASURED, PretrainedModel
 from reversal_curse.pretrained.attention import measure_scores
-from reversal_curse.pretrained.checkpoint import find_checkpoint
 from reversal_curse.pretrained.finetune import add_adapters, finetune
 from reversal_curse.pretrained.gradients import measure_gradients, parameter_group
-from reversal_curse.registry import PRETRAINED_TABLES
-from reversal_curse.tables import read_table
+from reversal_curse.pretrained.model_folder import find_model
+from reversal_curse.tables.files import read_table
+from reversal_curse.tables.schemas import PRETRAINED_TABLES
 from tiny_models import load_tiny, save_causal, save_masked, save_own_code, write_facts
 
 
@@ -266,7 +266,7 @@ def test_the_command_writes_tables_and_a_record(tmp_path, method, capsys):
     assert record["peak_memory"] > 10**6
     assert record["wall_seconds"] > 0
     entry = PretrainedModel(name="tiny", kind="masked_lm", path=str(tmp_path / "model"))
-    assert record["parameters"] == find_checkpoint(entry).parameters
+    assert record["parameters"] == find_model(entry).parameters
     assert set(record["seconds"]) >= {"measure before 0", "fine-tune 1", "measure after 1"}
 
 

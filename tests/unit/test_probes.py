@@ -9,12 +9,12 @@ import polars as pl
 import pytest
 import torch
 
-from reversal_curse.analysis import rotary_correlation
 from reversal_curse.config.settings import choices
-from reversal_curse.models.positional import apply_rotary, rotary_angles
+from reversal_curse.models.learner import SHOWN, UNSEEN, Learner
+from reversal_curse.models.positions import apply_rotary, rotary_angles
 from reversal_curse.probes import attention, gradients
-from reversal_curse.probes.learner import SHOWN, UNSEEN, Learner
-from reversal_curse.training import language_model, masked_diffusion
+from reversal_curse.tables.summaries import rotary_correlation
+from reversal_curse.training import gpt, masked_diffusion
 from reversal_curse.training.loop import train
 
 CPU = torch.device("cpu")
@@ -22,7 +22,7 @@ CPU = torch.device("cpu")
 
 def make_learner(settings, dataset, scale: float = 3.0) -> Learner:
     """An untrained learner whose weights are large enough for attention to matter."""
-    module = language_model if settings.family == "gpt" else masked_diffusion
+    module = gpt if settings.family == "gpt" else masked_diffusion
     model = module.build_model(settings, dataset, CPU)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -198,7 +198,7 @@ def test_an_answer_of_several_tokens_is_asked_for_after_its_own_first_tokens(
 ):
     settings = small_settings(entity_length=2, layers=1)
     dataset = make_dataset(settings)
-    model = language_model.build_model(settings, dataset, CPU)
+    model = gpt.build_model(settings, dataset, CPU)
     learner = Learner(settings, dataset, CPU, model, lambda s: model(s[:, :, :-1], 2))
     unseen = learner.sentences(UNSEEN)
     wrong = unseen[:, :, -2:].roll(1, dims=1)

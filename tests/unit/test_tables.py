@@ -9,20 +9,14 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
-from reversal_curse.aggregate import aggregate
+from reversal_curse.config.errors import UserError
 from reversal_curse.config.file import Config
 from reversal_curse.config.grid import CARD, NOTHING, read_sweeps
 from reversal_curse.config.settings import DEFAULTS, NAMES, settle
-from reversal_curse.errors import UserError
-from reversal_curse.runs import is_trained
-from reversal_curse.tables import (
-    TABLES,
-    read_runs,
-    read_table,
-    setting_column,
-    settings_frame,
-    write_table,
-)
+from reversal_curse.tables.aggregate import aggregate
+from reversal_curse.tables.files import read_runs, read_table, settings_frame, write_table
+from reversal_curse.tables.run_files import is_trained
+from reversal_curse.tables.schemas import TABLES, setting_column
 
 from .synthetic import write_runs
 

@@ -7,8 +7,8 @@ import polars as pl
 import pytest
 
 from reversal_curse.config.settings import DEFAULTS, settle
-from reversal_curse.registry import TASKS
-from reversal_curse.tasks.dataset import generate_dataset
+from reversal_curse.tables.dataset import generate_dataset
+from reversal_curse.tasks import TASKS
 
 
 def generate(task: str, **size) -> pl.DataFrame:

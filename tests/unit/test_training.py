@@ -9,16 +9,17 @@ import polars as pl
 import pytest
 import torch
 
+from reversal_curse.config.errors import UserError
 from reversal_curse.config.settings import choices
-from reversal_curse.errors import UserError
 from reversal_curse.families import FAMILIES
-from reversal_curse.randomness import seed_generators, stacked_permutations
-from reversal_curse.runs import is_trained, run_files
-from reversal_curse.tables import TABLES, write_table
-from reversal_curse.tasks.dataset import generate_dataset
-from reversal_curse.training.language_model import build_model
+from reversal_curse.models.random_streams import seed_generators, stacked_permutations
+from reversal_curse.tables.dataset import generate_dataset
+from reversal_curse.tables.files import write_table
+from reversal_curse.tables.run_files import is_trained, run_files
+from reversal_curse.tables.schemas import TABLES
+from reversal_curse.training.gpt import build_model
+from reversal_curse.training.grid_point import read_dataset, train_grid_point
 from reversal_curse.training.loop import train
-from reversal_curse.training.run import read_dataset, run_grid_point
 from reversal_curse.training.schedule import EvaluationSchedule
 
 from .hugging_face import hugging_face_twin
@@ -201,7 +202,7 @@ def test_evaluations_come_before_training_at_every_interval_and_after_the_last_e
 
 def test_a_run_records_what_its_tables_do_not(small_settings, make_dataset, tmp_path):
     settings = small_settings()
-    run_grid_point(settings, make_dataset(settings), tmp_path / "run", threads=1)
+    train_grid_point(settings, make_dataset(settings), tmp_path / "run", threads=1)
     record = json.loads((tmp_path / "run" / "run.json").read_text())
     assert record["settings"] == settings.described()
     assert record["settings"]["masking"] is None, "it means nothing to gpt"

@@ -1,7 +1,7 @@
 """The versions of data and training stand for numbers; these are the numbers.
 
 When a test here fails on purpose, results have moved: raise the version in
-`reversal_curse/versions.py`, so that users' runs are made again, and renew the numbers.
+`reversal_curse/tables/provenance.py`, so that users' runs are made again, and renew the numbers.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ import polars as pl
 import pytest
 import torch
 
+from reversal_curse.config.plots import PLOTS
 from reversal_curse.config.pretrained import PretrainedModel
 from reversal_curse.config.settings import Settings
 from reversal_curse.families import FAMILIES
+from reversal_curse.jobs.versions import PACKAGE
 from reversal_curse.pretrained.probe import probe_pretrained
-from reversal_curse.provenance import PACKAGE
-from reversal_curse.registry.plots import PLOTS
-from reversal_curse.tasks.dataset import generate_dataset
+from reversal_curse.tables.dataset import generate_dataset
+from reversal_curse.tables.provenance import DATA_VERSION, PRETRAINED_VERSION, TRAINING_VERSION
 from reversal_curse.training.loop import train
-from reversal_curse.versions import DATA_VERSION, PRETRAINED_VERSION, TRAINING_VERSION
 from tiny_models import save_causal, save_masked, write_facts
 
 DATA = {1: "32169b9e0bbd0c1b"}
@@ -74,8 +74,8 @@ def test_a_pretrained_model_is_measured_by_this_version_so(tmp_path, kind):
 
 CHANGE_AND_PRINT = """
 import json, sys
-from reversal_curse.provenance import PACKAGE, claims_version, plot_version
-from reversal_curse.registry.plots import PLOTS
+from reversal_curse.config.plots import PLOTS
+from reversal_curse.jobs.versions import PACKAGE, claims_version, plot_version
 
 def versions():
     plots = {name: plot_version.__wrapped__(name) for name in PLOTS}
@@ -93,7 +93,7 @@ CHANGES = {
     "figures/curves.py": {"curves", "word_curves"},
     "figures/style.py": {*PLOTS},
     "families.py": {*PLOTS},
-    "analysis.py": {*PLOTS, "claims"},
+    "tables/summaries.py": {*PLOTS, "claims"},
     "claims/chain.py": {"claims"},
     "training/loop.py": set(),
 }

@@ -10,8 +10,8 @@ import polars as pl
 import pytest
 
 from reversal_curse.config.figures import PRETRAINED_FIGURES
-from reversal_curse.pretrained.analysis import head_correlations
-from reversal_curse.pretrained.checkpoint import code_digest
+from reversal_curse.pretrained.model_folder import code_digest
+from reversal_curse.tables.pretrained_summaries import head_correlations
 from tiny_models import save_causal, save_masked, save_own_code, write_facts
 
 

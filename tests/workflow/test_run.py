@@ -9,8 +9,8 @@ import signal
 
 import polars as pl
 
-from reversal_curse.registry import run_tables
-from reversal_curse.registry.plots import PLOTS
+from reversal_curse.config.plots import PLOTS
+from reversal_curse.families import FAMILIES
 
 from .conftest import TINY_POINTS, job_counts
 
@@ -45,7 +45,7 @@ def test_a_run_holds_its_tables_its_record_and_its_log_and_costs_few_inodes(fini
     run = record.parent
     assert run.name == "settings=epochs-6+eval_every-2+heads-1+seeds-2"
     files = {path.name for path in run.iterdir()}
-    assert files == {*(f"{t}.parquet" for t in run_tables("gpt")), "run.json", "train.log"}
+    assert files == {*(f"{t}.parquet" for t in FAMILIES["gpt"].tables), "run.json", "train.log"}
     assert json.loads(record.read_text())["settings"]["vocab_size"] == 24
     assert "epoch 6 of 6" in (run / "train.log").read_text()
     levels = run.relative_to(workflow.directory / "results/runs").parts

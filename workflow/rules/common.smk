@@ -10,7 +10,8 @@ from tempfile import gettempdir
 from snakemake.exceptions import WorkflowError
 
 from reversal_curse.claims.ledger import claim_points
-from reversal_curse.provenance import claims_version, digest_of, plot_version
+from reversal_curse.config.digest import digest_of
+from reversal_curse.config.errors import UserError
 from reversal_curse.config.file import Config
 from reversal_curse.config.grid import (
     all_points,
@@ -19,17 +20,17 @@ from reversal_curse.config.grid import (
     read_sweeps,
     refuse_old_layout,
 )
-from reversal_curse.errors import UserError
-from reversal_curse.families import FAMILIES
-from reversal_curse.gpus import count_gpus
-from reversal_curse.jobs import training_jobs
-from reversal_curse.plan import DEVICES
-from reversal_curse.pretrained.checkpoint import memory_to_ask_for, weights_version
+from reversal_curse.config.plots import PLOTS
 from reversal_curse.config.pretrained import MEASURED
+from reversal_curse.families import FAMILIES
+from reversal_curse.jobs.training_jobs import training_jobs
+from reversal_curse.jobs.plan import DEVICES
+from reversal_curse.jobs.versions import claims_version, plot_version
 from reversal_curse.pretrained.facts import facts_version
-from reversal_curse.registry.plots import PLOTS
-from reversal_curse.runs import is_trained
-from reversal_curse.versions import DATA_VERSION, PRETRAINED_VERSION, TRAINING_VERSION
+from reversal_curse.pretrained.model_folder import memory_to_ask_for, weights_version
+from reversal_curse.tables.provenance import DATA_VERSION, PRETRAINED_VERSION, TRAINING_VERSION
+from reversal_curse.tables.run_files import is_trained
+from reversal_curse.training.gpus import count_gpus
 
 # What Snakemake keeps of thousands of jobs is never garbage; to look through it again and again, as
 # Python does by default, took a seventh of the time of a dry run of 20,000 grid points.

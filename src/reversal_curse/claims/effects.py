@@ -6,9 +6,9 @@ from typing import Concatenate, ParamSpec
 
 import polars as pl
 
-from reversal_curse.analysis import LEARNED as HAS_LEARNED
-from reversal_curse.analysis import final_by_seed, logit_contrast
 from reversal_curse.claims.claim import Effect, Tables
+from reversal_curse.tables.summaries import LEARNED as HAS_LEARNED
+from reversal_curse.tables.summaries import final_by_seed, logit_contrast
 
 ANY = pl.lit(True)
 STANDS_OUT = math.log(20)

@@ -6,8 +6,6 @@ from pathlib import Path
 
 import polars as pl
 
-from reversal_curse.analysis import LEARNED_ACCURACY
-from reversal_curse.atomic import replacing
 from reversal_curse.claims import (
     chain,
     diffusion,
@@ -20,10 +18,13 @@ from reversal_curse.claims import (
 from reversal_curse.claims.claim import NOT_TESTED, Claim, Judgement, Selection, judge, select
 from reversal_curse.config.file import Config
 from reversal_curse.config.grid import Sweep, all_points, read_sweeps
+from reversal_curse.config.plots import PLOTS
 from reversal_curse.config.settings import DEFAULTS, NAMES, Settings
-from reversal_curse.provenance import commit
-from reversal_curse.registry.plots import PLOTS
-from reversal_curse.tables import TABLES, read_runs, read_table, write_table
+from reversal_curse.tables.atomic_write import replacing
+from reversal_curse.tables.files import read_runs, read_table, write_table
+from reversal_curse.tables.provenance import commit
+from reversal_curse.tables.schemas import TABLES
+from reversal_curse.tables.summaries import LEARNED_ACCURACY
 
 GROUPS = {
     "Reversal": reversal.CLAIMS,

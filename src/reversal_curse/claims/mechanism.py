@@ -2,7 +2,6 @@
 
 import polars as pl
 
-from reversal_curse.analysis import LAST, rotary_correlation, score_correlations
 from reversal_curse.claims.claim import Claim, Tables
 from reversal_curse.claims.diffusion import (
     ABSOLUTE,
@@ -14,6 +13,7 @@ from reversal_curse.claims.diffusion import (
 )
 from reversal_curse.claims.effects import difference_of, effect_of, smallest
 from reversal_curse.config.settings import NAMES
+from reversal_curse.tables.summaries import LAST, rotary_correlation, score_correlations
 
 GRADIENTS = {**COMPARED, "tables": ("gradients",)}
 ATTENTION = {

@@ -8,9 +8,9 @@ from typing import Any
 
 import polars as pl
 
-from reversal_curse.analysis import asymmetry, one_layer_bounds, partner_contrasts
 from reversal_curse.claims.claim import Claim, Tables
 from reversal_curse.claims.effects import STANDS_OUT, effect_of
+from reversal_curse.tables.summaries import asymmetry, one_layer_bounds, partner_contrasts
 
 SEEN, UNSEEN = pl.col("split") == "train", pl.col("split") == "unseen"
 LAST = pl.col("epoch") == pl.col("epoch").max()

@@ -4,7 +4,7 @@ import polars as pl
 
 from reversal_curse.claims.claim import Claim, Tables
 from reversal_curse.claims.effects import difference_of, effect_of, smallest
-from reversal_curse.pretrained.analysis import AFTER, STATE, head_correlations, learned
+from reversal_curse.tables.pretrained_summaries import AFTER, STATE, head_correlations, learned
 
 DIFFUSION = pl.col("kind") == "masked_diffusion"
 CAUSAL = pl.col("kind") == "causal"

@@ -4,7 +4,6 @@ from typing import Any
 
 import polars as pl
 
-from reversal_curse.analysis import mean_absolute_cosine, random_absolute_cosine
 from reversal_curse.claims.claim import Claim, Tables
 from reversal_curse.claims.effects import (
     ABOVE_CLASS_CHANCE,
@@ -18,6 +17,7 @@ from reversal_curse.claims.effects import (
     contrast_left,
     worst_over_points,
 )
+from reversal_curse.tables.summaries import mean_absolute_cosine, random_absolute_cosine
 
 AS_PRINTED = (pl.col("learning_rate") * pl.col("weight_decay") - 0.01 * 0.9).abs() < 1e-9
 TRAINED_ANSWER = (-pl.col("train_nll_token")).exp()

@@ -4,11 +4,11 @@ import math
 
 import polars as pl
 
-from reversal_curse.analysis import exponents, first_passage
 from reversal_curse.claims.claim import Claim, Tables
 from reversal_curse.claims.effects import effect_of
 from reversal_curse.config.settings import NAMES, Settings
-from reversal_curse.registry import TASKS
+from reversal_curse.tables.summaries import exponents, first_passage
+from reversal_curse.tasks import TASKS
 
 BILINEAR = {
     "where": {"family": ("bilinear",)},

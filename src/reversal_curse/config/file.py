@@ -20,14 +20,14 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from reversal_curse.config.cost import HARDWARE
+from reversal_curse.config.digest import digest_of
+from reversal_curse.config.errors import ConfigError, UserError, suggestion
 from reversal_curse.config.figures import OWN_GROUP, PAPER_FIGURES, PRETRAINED_FIGURES, Figure
+from reversal_curse.config.plots import PLOTS
 from reversal_curse.config.pretrained import PretrainedModel, check_entries
 from reversal_curse.config.settings import NAMES, About, Name, Settings
-from reversal_curse.cost import HARDWARE
-from reversal_curse.errors import ConfigError, UserError, suggestion
 from reversal_curse.families import FAMILIES
-from reversal_curse.provenance import digest_of
-from reversal_curse.registry.plots import PLOTS
 
 _STRICT = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 _FOLDERS = ("checkpoints", "configs", "data", "figures", "jobs", "logs", "pretrained", "runs")

@@ -8,7 +8,9 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
+from reversal_curse.config.errors import UserError
 from reversal_curse.config.file import Config, Key, Mistake
+from reversal_curse.config.plots import PLOTS
 from reversal_curse.config.settings import (
     ABOUT,
     DEFAULTS,
@@ -18,10 +20,8 @@ from reversal_curse.config.settings import (
     meaningful,
     settle,
 )
-from reversal_curse.errors import UserError
 from reversal_curse.families import FAMILIES
-from reversal_curse.registry import TASKS, run_tables
-from reversal_curse.registry.plots import PLOTS
+from reversal_curse.tasks import TASKS
 
 CARD = ("task", "family", "layers", "embed_dim", "vocab_size", "pos_encoding")
 """The settings that have a level of a run's path each; the last level spells all others."""
@@ -178,9 +178,9 @@ def undrawable(plot_name: str, points: Collection[Settings]) -> str | None:
     """Why a plot cannot draw grid points, and what it could; None if it can."""
     plot = PLOTS[plot_name]
     for table in plot.tables:
-        shown = [point for point in points if table in run_tables(point.family)]
+        shown = [point for point in points if table in FAMILIES[point.family].tables]
         if not shown:
-            families = [family for family in FAMILIES if table in run_tables(family)]
+            families = [family for family in FAMILIES if table in FAMILIES[family].tables]
             return f"has no {table}; allowed: the family {' or '.join(families)}"
         if len(shown) > plot.max_points:
             return f"has {len(shown)} grid points; allowed: at most {plot.max_points}"

@@ -5,9 +5,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from reversal_curse.config.errors import UserError
 from reversal_curse.config.settings import MAX_COUNT, Name
-from reversal_curse.errors import UserError
-from reversal_curse.registry import MASKINGS
+from reversal_curse.tasks.masking_arms import MASKINGS
 
 MEASURED = ("answers", "scores", "gradients")
 """Tables that a probed model writes."""

@@ -14,7 +14,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from reversal_curse.families import FAMILIES
-from reversal_curse.registry import MASKINGS, TASKS
+from reversal_curse.tasks import TASKS
+from reversal_curse.tasks.masking_arms import MASKINGS
 
 NAME_PATTERN = r"^[a-z][a-z0-9_]{0,31}$"
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]

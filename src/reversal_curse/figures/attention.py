@@ -4,11 +4,11 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from reversal_curse.analysis import LAST, rotary_correlation, score_correlations
 from reversal_curse.config.settings import in_words
 from reversal_curse.figures import style
+from reversal_curse.figures.grouping import seed_phrase, split_points, values_of
 from reversal_curse.figures.marks import draw_dots, draw_mean_and_band, spread
-from reversal_curse.figures.points import seed_phrase, split_points, values_of
+from reversal_curse.tables.summaries import LAST, rotary_correlation, score_correlations
 
 CORRELATION = "correlation of S$_{fwd}$, S$_{rev}$"
 

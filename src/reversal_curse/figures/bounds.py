@@ -7,9 +7,9 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from reversal_curse.analysis import one_layer_bounds
 from reversal_curse.figures import style
-from reversal_curse.figures.points import seed_phrase, split_points
+from reversal_curse.figures.grouping import seed_phrase, split_points
+from reversal_curse.tables.summaries import one_layer_bounds
 
 TITLES = {
     "reversal": ("seen direction", "direction held out"),

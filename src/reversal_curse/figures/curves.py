@@ -6,8 +6,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from reversal_curse.figures import style
+from reversal_curse.figures.grouping import seed_phrase, split_points, without_diverged
 from reversal_curse.figures.marks import draw_chance, draw_mean_and_band
-from reversal_curse.figures.points import seed_phrase, split_points, without_diverged
 
 WORD_STYLE = (0, (4, 1.5))
 LONG_TITLE = 32  # characters; longer ones take two lines

@@ -3,9 +3,13 @@
 import polars as pl
 from matplotlib.figure import Figure
 
-from reversal_curse.analysis import cosine_matrix, mean_absolute_cosine, random_absolute_cosine
-from reversal_curse.figures.points import first_seed, maps_phrase, mean_and_spread, split_points
+from reversal_curse.figures.grouping import first_seed, maps_phrase, mean_and_spread, split_points
 from reversal_curse.figures.style import PANEL_WIDTH, finish, panel_grid
+from reversal_curse.tables.summaries import (
+    cosine_matrix,
+    mean_absolute_cosine,
+    random_absolute_cosine,
+)
 
 ROLES = ("relation", "A", "B", "C", "x", "y", "z", "index")
 

@@ -4,11 +4,11 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from reversal_curse.analysis import final_values
 from reversal_curse.config.settings import in_words
 from reversal_curse.figures import style
+from reversal_curse.figures.grouping import seed_phrase, split_points, values_of, varying_settings
 from reversal_curse.figures.marks import draw_chance, draw_dots
-from reversal_curse.figures.points import seed_phrase, split_points, values_of, varying_settings
+from reversal_curse.tables.summaries import final_values
 
 
 def draw(tables: dict[str, pl.DataFrame]) -> Figure:

@@ -11,8 +11,8 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from reversal_curse.config.settings import in_words
 from reversal_curse.figures import style
+from reversal_curse.figures.grouping import seed_phrase, split_points, values_of
 from reversal_curse.figures.marks import draw_groups, draw_mean_and_band, frame_change
-from reversal_curse.figures.points import seed_phrase, split_points, values_of
 
 
 def draw(tables: dict[str, pl.DataFrame]) -> Figure:

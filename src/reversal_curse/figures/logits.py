@@ -4,9 +4,9 @@ import numpy as np
 import polars as pl
 from matplotlib.figure import Figure
 
-from reversal_curse.analysis import logit_contrast
-from reversal_curse.figures.points import first_seed, maps_phrase, mean_and_spread, split_points
+from reversal_curse.figures.grouping import first_seed, maps_phrase, mean_and_spread, split_points
 from reversal_curse.figures.style import PANEL_WIDTH, finish, new_figure
+from reversal_curse.tables.summaries import logit_contrast
 
 READOUTS = {"entity": "entity alone", "entity_relation": "entity and relation"}
 # Per task the rows of maps, and in each the title of every group.

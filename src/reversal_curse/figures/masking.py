@@ -3,11 +3,11 @@
 import polars as pl
 from matplotlib.figure import Figure
 
-from reversal_curse.analysis import final_values
 from reversal_curse.figures import style
+from reversal_curse.figures.grouping import seed_phrase, split_points, varying_settings
 from reversal_curse.figures.marks import draw_chance, draw_dots
-from reversal_curse.figures.points import seed_phrase, split_points, varying_settings
-from reversal_curse.registry import MASKINGS
+from reversal_curse.tables.summaries import final_values
+from reversal_curse.tasks.masking_arms import MASKINGS
 
 NAMES = {"train": "A is ? (order as trained)", "unseen": "B is ? (reverse query)"}
 

@@ -4,8 +4,7 @@ import numpy as np
 import polars as pl
 from matplotlib.figure import Figure
 
-from reversal_curse.analysis import LEARNED, final_by_seed
-from reversal_curse.figures.points import (
+from reversal_curse.figures.grouping import (
     mean_and_spread,
     seed_phrase,
     split_points,
@@ -14,6 +13,7 @@ from reversal_curse.figures.points import (
     without_diverged,
 )
 from reversal_curse.figures.style import finish, new_figure
+from reversal_curse.tables.summaries import LEARNED, final_by_seed
 
 ROWS = ("layers", "heads", "embed_dim")
 COLUMNS = ("vocab_size", "entity_length", "pos_encoding")

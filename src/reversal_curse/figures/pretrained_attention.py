@@ -6,9 +6,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from reversal_curse.figures import style
-from reversal_curse.figures.points import models_of
+from reversal_curse.figures.grouping import models_of
 from reversal_curse.figures.style import REFERENCE
-from reversal_curse.pretrained.analysis import head_correlations
+from reversal_curse.tables.pretrained_summaries import head_correlations
 
 NOTE = (
     "scores of the masked subject for the known object, in the forward sentence and in the reverse "

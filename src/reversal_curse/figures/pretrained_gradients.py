@@ -5,8 +5,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from reversal_curse.figures import style
+from reversal_curse.figures.grouping import models_of
 from reversal_curse.figures.marks import draw_groups, frame_change
-from reversal_curse.figures.points import models_of
 
 STAGES = ("before", "after")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")

@@ -8,10 +8,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from reversal_curse.figures import style
+from reversal_curse.figures.grouping import models_of
 from reversal_curse.figures.marks import draw_dots
-from reversal_curse.figures.points import models_of
 from reversal_curse.figures.style import KIND_COLOURS, REFERENCE
-from reversal_curse.pretrained.analysis import answer_means
+from reversal_curse.tables.pretrained_summaries import answer_means
 
 DIRECTIONS = {"forward": -0.21, "reverse": 0.21}  # with their offset
 STAGES = {"before": -0.09, "after": 0.09}

@@ -6,13 +6,13 @@ import matplotlib
 import polars as pl
 from matplotlib.figure import Figure
 
-from reversal_curse.atomic import replacing
+from reversal_curse.config.errors import UserError, suggestion
 from reversal_curse.config.file import Config
 from reversal_curse.config.grid import read_sweeps
-from reversal_curse.errors import UserError, suggestion
+from reversal_curse.config.plots import PLOTS
 from reversal_curse.figures.style import RC
-from reversal_curse.registry.plots import PLOTS
-from reversal_curse.tables import read_runs, read_table
+from reversal_curse.tables.atomic_write import replacing
+from reversal_curse.tables.files import read_runs, read_table
 
 # Without dates, the same numbers give the same file.
 _METADATA = {

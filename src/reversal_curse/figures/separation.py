@@ -11,10 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, ScalarFormatter
 
-from reversal_curse.analysis import exponents, loss_ratios
-from reversal_curse.errors import UserError
+from reversal_curse.config.errors import UserError
 from reversal_curse.figures import style
-from reversal_curse.figures.points import seed_phrase
+from reversal_curse.figures.grouping import seed_phrase
+from reversal_curse.tables.summaries import exponents, loss_ratios
 
 BLUE = "#0072B2"
 EXPECTED = {"color": style.REFERENCE, "lw": 0.8, "ls": (0, (5, 2))}

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from reversal_curse.families import FAMILIES
-from reversal_curse.registry import TASKS
+from reversal_curse.tasks import TASKS
 
 # Okabe and Ito's palette.
 COLOURS = {"train": "#0072B2", "unseen": "#D55E00"}

@@ -7,10 +7,10 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from reversal_curse.analysis import asymmetry, partner_contrasts
 from reversal_curse.config.settings import in_words
-from reversal_curse.figures.points import first_seed, maps_phrase, mean_and_spread, split_points
+from reversal_curse.figures.grouping import first_seed, maps_phrase, mean_and_spread, split_points
 from reversal_curse.figures.style import PANEL_WIDTH, finish, new_figure
+from reversal_curse.tables.summaries import asymmetry, partner_contrasts
 
 
 def draw(tables: dict[str, pl.DataFrame]) -> Figure:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import torch
 
-from reversal_curse.randomness import stacked_normal
+from reversal_curse.models.random_streams import stacked_normal
 
 
 class Bilinear:

@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from reversal_curse.config.settings import Settings
-from reversal_curse.models.positional import alibi_bias, apply_rotary, rotary_angles
-from reversal_curse.randomness import no_dropout, stacked_normal
+from reversal_curse.models.positions import alibi_bias, apply_rotary, rotary_angles
+from reversal_curse.models.random_streams import no_dropout, stacked_normal
 
 INIT_STD = 0.02
 

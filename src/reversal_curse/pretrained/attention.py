@@ -14,7 +14,7 @@ from torch.overrides import TorchFunctionMode
 from reversal_curse.pretrained.answers import batches, stacked
 from reversal_curse.pretrained.facts import Layout, Questions
 from reversal_curse.pretrained.loading import Loaded
-from reversal_curse.registry import PRETRAINED_TABLES
+from reversal_curse.tables.schemas import PRETRAINED_TABLES
 
 
 def measure_scores(loaded: Loaded, questions: Questions) -> pl.DataFrame:

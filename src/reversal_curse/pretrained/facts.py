@@ -17,7 +17,7 @@ from typing import Any
 
 import polars as pl
 
-from reversal_curse.errors import UserError, first_line
+from reversal_curse.config.errors import UserError, first_line
 
 SHIPPED = Path(__file__).with_name("facts.csv")
 COLUMNS = ("subject", "object", "forward", "reverse")

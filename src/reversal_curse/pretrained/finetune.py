@@ -1,20 +1,20 @@
 """Fine-tune a model on the forward statements alone, by its own objective.
 
 Causal models learn the next token of the whole sentence. Masked ones fill in what a masking arm
-hides (`registry/maskings.py`, as in our own masked diffusion): in any order, each token with a
+hides (`tasks/masking_arms.py`, as in our own masked diffusion): in any order, each token with a
 probability t ~ U(0, 1) and its loss weighted by 1 / t; or some of the entities only. AdamW without
 weight decay, constant rate, no dropout. What a tokenizer puts around a sentence is never masked.
 """
 
 import torch
 
-from reversal_curse.errors import UserError, first_line
+from reversal_curse.config.errors import UserError, first_line
+from reversal_curse.models.random_streams import derived_seed
 from reversal_curse.pretrained.answers import batches, stacked, token_nll
 from reversal_curse.pretrained.facts import Layout
 from reversal_curse.pretrained.loading import Loaded
-from reversal_curse.randomness import derived_seed
-from reversal_curse.registry import MASKINGS
-from reversal_curse.training.checkpoint import Checkpoints
+from reversal_curse.tasks.masking_arms import MASKINGS
+from reversal_curse.training.checkpoints import Checkpoints
 from reversal_curse.training.interruption import Interruption
 
 

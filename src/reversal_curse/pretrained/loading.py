@@ -12,9 +12,9 @@ from unittest.mock import patch
 
 import torch
 
+from reversal_curse.config.errors import first_line
 from reversal_curse.config.pretrained import PretrainedModel
-from reversal_curse.errors import first_line
-from reversal_curse.pretrained.checkpoint import Checkpoint, check_memory, weight_files
+from reversal_curse.pretrained.model_folder import ModelFolder, check_memory, weight_files
 from reversal_curse.training.device import training_devices
 from reversal_curse.training.memory import free_bytes
 
@@ -43,7 +43,7 @@ class Loaded:
         return logits.index_fill(-1, no_answer, -torch.inf)
 
 
-def check_loadable(checkpoint: Checkpoint, tokenizer: Any) -> dict[torch.device, int]:
+def check_loadable(checkpoint: ModelFolder, tokenizer: Any) -> dict[torch.device, int]:
     """Refuse what is known to fail before weights are read; return devices and their free bytes."""
     entry = checkpoint.entry
     _mask(checkpoint, tokenizer, checkpoint.config.get("vocab_size"))
@@ -55,7 +55,7 @@ def check_loadable(checkpoint: Checkpoint, tokenizer: Any) -> dict[torch.device,
     return free
 
 
-def _mask(checkpoint: Checkpoint, tokenizer: Any, size: int | None) -> int | None:
+def _mask(checkpoint: ModelFolder, tokenizer: Any, size: int | None) -> int | None:
     """Find the id of the mask token in a model of `size` tokens; None for a causal model."""
     entry = checkpoint.entry
     if entry.causal:
@@ -69,7 +69,7 @@ def _mask(checkpoint: Checkpoint, tokenizer: Any, size: int | None) -> int | Non
     return mask
 
 
-def load(checkpoint: Checkpoint, tokenizer: Any) -> Loaded:
+def load(checkpoint: ModelFolder, tokenizer: Any) -> Loaded:
     """Load the model in evaluation mode; raises UserError where it cannot be had."""
     free = check_loadable(checkpoint, tokenizer)
     device, options = next(iter(free)), {}
@@ -85,7 +85,7 @@ def load(checkpoint: Checkpoint, tokenizer: Any) -> Loaded:
     return Loaded(checkpoint.entry, model.eval(), tokenizer, mask, device)
 
 
-def from_folder(checkpoint: Checkpoint, auto_class: str = "AutoTokenizer", **options: Any) -> Any:
+def from_folder(checkpoint: ModelFolder, auto_class: str = "AutoTokenizer", **options: Any) -> Any:
     """Load by a class of transformers, from the folder and nowhere else."""
     import transformers
 
@@ -110,7 +110,7 @@ def from_folder(checkpoint: Checkpoint, auto_class: str = "AutoTokenizer", **opt
 
 
 def _load_own_code(
-    checkpoint: Checkpoint, dtype: torch.dtype, device_map: Any = None, **options: Any
+    checkpoint: ModelFolder, dtype: torch.dtype, device_map: Any = None, **options: Any
 ) -> Any:
     """Load a model as `from_pretrained` does; raises ValueError where its weights do not fit."""
     import transformers

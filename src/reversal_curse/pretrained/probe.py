@@ -13,23 +13,22 @@ from typing import Any
 import polars as pl
 import torch
 
-from reversal_curse import __version__
-from reversal_curse.atomic import replacing
+from reversal_curse.config.digest import digest_of
 from reversal_curse.config.pretrained import PretrainedModel
 from reversal_curse.pretrained.answers import measure_answers
 from reversal_curse.pretrained.attention import measure_scores
-from reversal_curse.pretrained.checkpoint import find_checkpoint, weights_version
 from reversal_curse.pretrained.facts import Questions, facts_version, read_facts
 from reversal_curse.pretrained.finetune import add_adapters, finetune
 from reversal_curse.pretrained.gradients import measure_gradients
 from reversal_curse.pretrained.loading import Loaded, check_loadable, from_folder, load
-from reversal_curse.provenance import commit, digest_of
-from reversal_curse.registry import PRETRAINED_TABLES
-from reversal_curse.tables import write_table
-from reversal_curse.training.checkpoint import Checkpoints
+from reversal_curse.pretrained.model_folder import find_model, weights_version
+from reversal_curse.tables.atomic_write import replacing
+from reversal_curse.tables.files import write_table
+from reversal_curse.tables.provenance import PRETRAINED_VERSION, VERSION, commit
+from reversal_curse.tables.schemas import PRETRAINED_TABLES
+from reversal_curse.training.checkpoints import Checkpoints
 from reversal_curse.training.interruption import Interruption
 from reversal_curse.training.memory import release_memory
-from reversal_curse.versions import PRETRAINED_VERSION
 
 MEASURES = {"answers": measure_answers, "scores": measure_scores, "gradients": measure_gradients}
 
@@ -49,12 +48,12 @@ def probe_pretrained(
     started = time.time()
     torch.set_num_threads(threads)
     facts = read_facts(entry.facts)
-    checkpoint = find_checkpoint(entry, weights=False)
+    checkpoint = find_model(entry, weights=False)
     tokenizer = from_folder(checkpoint)
     questions = Questions.of(facts, tokenizer, entry.shifted)
     check_loadable(checkpoint, tokenizer)
     if entry.hub:
-        checkpoint = find_checkpoint(entry)
+        checkpoint = find_model(entry)
     versions = [facts_version(entry.facts), weights_version(entry), PRETRAINED_VERSION]
     key = digest_of([entry.model_dump(), *versions, torch.__version__])
     kept = checkpoint_folder / key if checkpoint_folder else None
@@ -116,7 +115,7 @@ def _record(loaded: Loaded) -> dict[str, Any]:
         "words": len(loaded.tokenizer),
         "commit": commit(),
         "versions": {
-            "reversal_curse": __version__,
+            "reversal_curse": VERSION,
             "pretrained": PRETRAINED_VERSION,
             "python": platform.python_version(),
             **{library: version(library) if find_spec(library) else None for library in libraries},

@@ -6,14 +6,16 @@ rotary positions the scores are
 
     S_fwd = q_M^T R(-D) k_B,   S_rev = q_M^T R(+D) k_B,
 
-and for isotropic queries and keys their correlation is rho(D) (see `analysis.py`).
+and for isotropic queries and keys their correlation is rho(D) (see `tables/summaries.py`).
 """
 
 import polars as pl
 import torch
 
-from reversal_curse.probes.learner import SHOWN, UNSEEN, Learner
-from reversal_curse.tables import TABLES
+from reversal_curse.models.learner import SHOWN, UNSEEN, Learner
+from reversal_curse.tables.schemas import TABLES
+
+WHEN = "sparse"
 
 
 def probe(learner: Learner) -> pl.DataFrame:

@@ -2,14 +2,16 @@
 
 import polars as pl
 
-from reversal_curse.probes.learner import Learner
-from reversal_curse.tables import TABLES
+from reversal_curse.models.learner import Learner
+from reversal_curse.tables.schemas import TABLES
+
+WHEN = "end"
 
 
 def probe(learner: Learner) -> pl.DataFrame:
     """The `embeddings` table.
 
-    Every token has one role: a relation, one of the task's `ROLES`, or unused. Within a role
+    Every token has one role: a relation, one of the task's `roles`, or unused. Within a role
     tokens come as the sentences mention them, so that partners of one token share a position.
     """
     frames = []

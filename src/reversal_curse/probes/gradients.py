@@ -13,10 +13,10 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
+from reversal_curse.models.learner import SHOWN, UNSEEN, Learner
 from reversal_curse.models.likelihood import answer_nll
 from reversal_curse.models.transformer import Part
-from reversal_curse.probes.learner import SHOWN, UNSEEN, Learner
-from reversal_curse.tables import TABLES
+from reversal_curse.tables.schemas import TABLES
 
 STEP = 0.01
 """Part of the forward loss by which the step lowers it, to first order."""
@@ -26,6 +26,8 @@ HELD_BYTES = 2**28
 """The gradients of as many facts are taken at once as this holds; those of one, if it must be."""
 
 Gradient = dict[str, torch.Tensor]
+
+WHEN = "sparse"
 
 
 def probe(learner: Learner) -> pl.DataFrame:

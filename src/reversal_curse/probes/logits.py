@@ -7,13 +7,15 @@ the sentence that was trained on has the relation too. Both read-outs are kept.
 import polars as pl
 import torch
 
-from reversal_curse.probes.learner import Learner
-from reversal_curse.registry import TASKS
-from reversal_curse.tables import TABLES
+from reversal_curse.models.learner import Learner
+from reversal_curse.tables.schemas import TABLES
+from reversal_curse.tasks import TASKS
+
+WHEN = "end"
 
 
 def probe(learner: Learner) -> pl.DataFrame:
-    """The `logits` table: within each of the task's `LOGIT_GROUPS`, every query by every answer.
+    """The `logits` table: within each of the task's `logit_groups`, every query by every answer.
 
     For reversal, `seen` and `unseen` list the validation pairs in the same order.
     """
@@ -21,7 +23,7 @@ def probe(learner: Learner) -> pl.DataFrame:
     frames = [table.empty()]
     length = learner.settings.entity_length
     seeds = torch.tensor(learner.dataset.seeds)
-    for group, condition in TASKS[learner.settings.task].load().LOGIT_GROUPS.items():
+    for group, condition in TASKS[learner.settings.task].logit_groups.items():
         tokens = learner.sentences(condition)
         candidates = tokens[:, :, length + 1]
         for readout, query_length in (("entity", length), ("entity_relation", length + 1)):

@@ -2,8 +2,10 @@
 
 import polars as pl
 
-from reversal_curse.probes.learner import HELD_OUT, Learner
-from reversal_curse.registry import TASKS
+from reversal_curse.models.learner import HELD_OUT, Learner
+from reversal_curse.tasks import TASKS
+
+WHEN = "dense"
 
 
 def probe(learner: Learner) -> pl.DataFrame:

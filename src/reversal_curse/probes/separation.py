@@ -2,7 +2,9 @@
 
 import polars as pl
 
-from reversal_curse.probes.learner import SHOWN, UNSEEN, Learner
+from reversal_curse.models.learner import SHOWN, UNSEEN, Learner
+
+WHEN = "dense"
 
 
 def probe(learner: Learner) -> pl.DataFrame:

@@ -7,10 +7,12 @@ intransitive, as those from A to B and from B to C say nothing of that from A to
 import numpy as np
 import polars as pl
 
-from reversal_curse.probes.learner import Learner
+from reversal_curse.models.learner import Learner
 
 MOST = 128
 """Tokens of a role in the table; of more, every second, third, ... one is taken."""
+
+WHEN = "end"
 
 
 def probe(learner: Learner) -> pl.DataFrame:

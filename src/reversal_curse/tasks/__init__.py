@@ -1,1 +1,14 @@
-"""The tasks: what a model is trained on and asked. Nothing in this package knows of torch."""
+"""The tasks, by the names that configs use: what is learned and asked.
+
+A new task is a file here, with its `TASK`, and an entry below.
+"""
+
+from reversal_curse.tasks import chain, chain_related, facts, in_context, reversal
+
+TASKS = {
+    "reversal": reversal.TASK,
+    "chain": chain.TASK,
+    "chain_related": chain_related.TASK,
+    "in_context": in_context.TASK,
+    "facts": facts.TASK,
+}

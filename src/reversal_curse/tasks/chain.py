@@ -3,12 +3,13 @@
 Zhu et al. 2024, section 5, with the counts of the official generator.
 """
 
+from typing import Any
+
 import numpy as np
 import polars as pl
 
-from reversal_curse.config.settings import Settings
-from reversal_curse.tasks.dataset import Sentence
-from reversal_curse.tasks.words import sentence_tokens, word_facts
+from reversal_curse.tasks.task import Sentence, Task
+from reversal_curse.tasks.words import fact_counts, sentence_tokens, word_facts
 
 STEP, LEAP = 0, 1
 RELATIONS = 2
@@ -25,7 +26,7 @@ ROLES = {
 }
 
 
-def generate(settings: Settings, seed: int) -> list[Sentence]:
+def generate(settings: Any, seed: int) -> list[Sentence]:
     """Draw the sentences of one seed: train triples first, then the validation triples."""
     rng = np.random.default_rng([seed, settings.vocab_size, settings.entity_length])
     return [
@@ -45,3 +46,24 @@ def triple_sentences(
         Sentence(fact, pair_split, "b_to_c", "train", sentence_tokens(b, STEP, c)),
         Sentence(fact, pair_split, "a_to_c", unseen, sentence_tokens(a, LEAP, c)),
     ]
+
+
+def _training_sentences(settings: Any) -> int:
+    train, validation = fact_counts(settings)
+    return 3 * train + 2 * validation
+
+
+TASK = Task(
+    description="`A -> B`, `B -> C`, `A ~> C`; the last is held out for validation triples",
+    unseen="unseen, A ⇝ C",
+    parts=frozenset({"words"}),
+    generate=generate,
+    relations=lambda settings: RELATIONS,
+    answer_length=lambda settings: settings.entity_length,
+    class_size=lambda settings: settings.vocab_size // 4,
+    sentences=_training_sentences,
+    length=lambda settings: 2 * settings.entity_length + 1,
+    min_vocab_size=8,
+    logit_groups=LOGIT_GROUPS,
+    roles=ROLES,
+)

@@ -4,13 +4,13 @@ Zhu et al. 2024, appendix. The class tokens x, y, z are the same in every fact, 
 of an answer can be guessed, and the whole word is what counts.
 """
 
+from typing import Any
+
 import numpy as np
 
-from reversal_curse.config.settings import Settings
 from reversal_curse.tasks.chain import RELATIONS, triple_sentences
-from reversal_curse.tasks.dataset import Sentence
+from reversal_curse.tasks.task import Sentence, Task
 
-LOGIT_GROUPS: dict = {}
 ROLES = {
     "x": ("a_to_b", lambda k: slice(0, 1)),
     "y": ("b_to_c", lambda k: slice(0, 1)),
@@ -19,7 +19,7 @@ ROLES = {
 }
 
 
-def generate(settings: Settings, seed: int) -> list[Sentence]:
+def generate(settings: Any, seed: int) -> list[Sentence]:
     """Draw `train_facts` train triples, then the validation triples.
 
     At V = 800, 600 ids serve as index i and 50 triples are for validation, as in the official code.
@@ -33,3 +33,19 @@ def generate(settings: Settings, seed: int) -> list[Sentence]:
         words = [np.array([token, i]) for token in (x, y, z)]
         sentences += triple_sentences(fact, *words, pair_split)
     return sentences
+
+
+TASK = Task(
+    description="`x i -> y i`, `y i -> z i`, `x i ~> z i` with fixed x, y, z; score the word",
+    unseen="unseen, x i ⇝ z i",
+    parts=frozenset({"train_facts"}),
+    generate=generate,
+    relations=lambda settings: RELATIONS,
+    answer_length=lambda settings: 2,
+    class_size=lambda settings: 3 * settings.vocab_size // 4,
+    sentences=lambda settings: 3 * settings.train_facts + 2 * (settings.vocab_size // 16),
+    length=lambda settings: 5,
+    min_vocab_size=16,
+    max_train_facts=lambda settings: 3 * settings.vocab_size // 4 - settings.vocab_size // 16,
+    roles=ROLES,
+)

@@ -3,12 +3,13 @@
 Zhu et al. 2024, section 5, with the counts of the official generator.
 """
 
+from typing import Any
+
 import numpy as np
 import polars as pl
 
-from reversal_curse.config.settings import Settings
-from reversal_curse.tasks.dataset import Sentence
-from reversal_curse.tasks.words import sentence_tokens, word_facts
+from reversal_curse.tasks.task import Sentence, Task
+from reversal_curse.tasks.words import fact_counts, sentence_tokens, word_facts
 
 FORWARD, BACKWARD = 0, 1
 RELATIONS = 2
@@ -22,7 +23,7 @@ LOGIT_GROUPS = {
 ROLES = {"A": ("forward", lambda k: slice(k)), "B": ("forward", lambda k: slice(-k, None))}
 
 
-def generate(settings: Settings, seed: int) -> list[Sentence]:
+def generate(settings: Any, seed: int) -> list[Sentence]:
     """Draw the sentences of one seed: train pairs first, then the validation pairs.
 
     Both directions of a train pair are in the training set. Of each validation pair a coin puts
@@ -43,3 +44,24 @@ def generate(settings: Settings, seed: int) -> list[Sentence]:
         for (direction, tokens), split in zip(directions, splits, strict=True):
             sentences.append(Sentence(fact, pair_split, direction, split, tokens))
     return sentences
+
+
+def _training_sentences(settings: Any) -> int:
+    train, validation = fact_counts(settings)
+    return 2 * train + validation
+
+
+TASK = Task(
+    description="`A -> B` and `B <- A`; one direction of the validation pairs is held out",
+    unseen="unseen direction",
+    parts=frozenset({"words"}),
+    generate=generate,
+    relations=lambda settings: RELATIONS,
+    answer_length=lambda settings: settings.entity_length,
+    class_size=lambda settings: settings.vocab_size // 4,
+    sentences=_training_sentences,
+    length=lambda settings: 2 * settings.entity_length + 1,
+    min_vocab_size=8,
+    logit_groups=LOGIT_GROUPS,
+    roles=ROLES,
+)

@@ -1,11 +1,11 @@
-"""Entities: alphabets, words over them, and which facts are train and which validation."""
+"""Entities: alphabets, words over them, and which facts are held out."""
+
+from typing import Any
 
 import numpy as np
 
-from reversal_curse.config.settings import Settings
-
 TRAIN_FRACTION = 0.7
-WORDS_PER_ALPHABET_TOKEN = 2
+WORDS_PER_LETTER = 2
 # The official code keeps this many facts of three-token entities, so that they can be learned.
 LONG_ENTITY_CAPS = {3: (100, 50)}
 
@@ -18,8 +18,17 @@ def disjoint_alphabets(
     return np.split(rng.permutation(vocab_size)[: count * size] + relations, count)
 
 
+def fact_counts(settings: Any) -> tuple[int, int]:
+    """Count the train and the validation facts of entities that are words."""
+    letters = settings.vocab_size // 4
+    count = min(letters**settings.entity_length, WORDS_PER_LETTER * letters)
+    train = round(count * TRAIN_FRACTION)
+    most_train, most_validation = LONG_ENTITY_CAPS.get(settings.entity_length, (count, count))
+    return min(train, most_train), min(count - train, most_validation)
+
+
 def word_facts(
-    rng: np.random.Generator, settings: Settings, entities: int, relations: int
+    rng: np.random.Generator, settings: Any, entities: int, relations: int
 ) -> list[tuple[int, str, tuple[np.ndarray, ...]]]:
     """Draw facts (number, `train` or `validation`, `entities` words); 70 % are train facts.
 
@@ -30,16 +39,16 @@ def word_facts(
     words = []
     for letters in disjoint_alphabets(rng, settings.vocab_size, entities, relations):
         possible = len(letters) ** length
-        count = min(possible, WORDS_PER_ALPHABET_TOKEN * len(letters))
+        count = min(possible, WORDS_PER_LETTER * len(letters))
         # Words are numbers in base len(letters): the power itself is never enumerated.
         codes = rng.choice(possible, size=count, replace=False)
         powers = len(letters) ** np.arange(length)[::-1]
         words.append(letters[codes[:, None] // powers % len(letters)])
     facts = list(zip(*words, strict=True))
     order = rng.permutation(len(facts)).tolist()
+    train, validation = fact_counts(settings)
     cutoff = round(len(facts) * TRAIN_FRACTION)
-    train_cap, validation_cap = LONG_ENTITY_CAPS.get(length, (None, None))
-    chosen = {"train": order[:cutoff][:train_cap], "validation": order[cutoff:][:validation_cap]}
+    chosen = {"train": order[:train], "validation": order[cutoff : cutoff + validation]}
     return [(fact, split, facts[fact]) for split, numbers in chosen.items() for fact in numbers]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from reversal_curse.gpus import claim
+from reversal_curse.training.gpus import claim
 
 _claims = []  # kept open as long as the process lives
 

@@ -17,8 +17,8 @@ from typing import Any
 
 import torch
 
+from reversal_curse.config.cost import seconds
 from reversal_curse.config.settings import Settings, meaningful
-from reversal_curse.cost import seconds
 from reversal_curse.families import FAMILIES
 
 WIDE = {"cpu": 128, "cuda": 256}

@@ -9,7 +9,7 @@ import time
 from datetime import datetime
 from typing import Any
 
-from reversal_curse.errors import UserError
+from reversal_curse.config.errors import UserError
 
 TIME_IS_UP = 75  # EX_TEMPFAIL: try again
 MARGIN = 120.0

@@ -9,9 +9,9 @@ import torch
 
 from reversal_curse.config.settings import Settings
 from reversal_curse.families import FAMILIES
-from reversal_curse.probes.learner import Learner
-from reversal_curse.tasks.dataset import Dataset
-from reversal_curse.training.checkpoint import Checkpoints
+from reversal_curse.models.learner import Learner
+from reversal_curse.tables.dataset import Dataset
+from reversal_curse.training.checkpoints import Checkpoints
 from reversal_curse.training.interruption import Interruption
 from reversal_curse.training.memory import free_bytes, release_memory, seed_groups
 from reversal_curse.training.observer import Observer

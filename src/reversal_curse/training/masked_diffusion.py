@@ -1,7 +1,7 @@
 """Train the seeds of a `masked_diffusion` grid point. Jeon et al. 2026.
 
 Objective: t ~ U(0, 1), every token masked with probability t, cross-entropy on the masked
-tokens weighted by 1 / t. Other masking arms (`registry/maskings.py`) ever mask only some of
+tokens weighted by 1 / t. Other masking arms (`tasks/masking_arms.py`) ever mask only some of
 the tokens, and say whether the objective or the architecture lets a model answer in reverse.
 """
 
@@ -11,14 +11,15 @@ from typing import Any
 import torch
 
 from reversal_curse.config.settings import Settings
+from reversal_curse.models.learner import Learner
 from reversal_curse.models.likelihood import answer_nll
+from reversal_curse.models.random_streams import seed_generators, stacked_uniform
 from reversal_curse.models.transformer import Asked, Noise, Transformer
-from reversal_curse.probes.learner import Learner
-from reversal_curse.randomness import seed_generators, stacked_uniform
-from reversal_curse.registry import MASKINGS, TASKS
-from reversal_curse.tasks.dataset import Dataset
+from reversal_curse.tables.dataset import Dataset
+from reversal_curse.tasks import TASKS
+from reversal_curse.tasks.masking_arms import MASKINGS
 from reversal_curse.training.loop import Training
-from reversal_curse.training.minibatch import minibatches
+from reversal_curse.training.minibatches import minibatches
 
 
 def mask_token(settings: Settings) -> int:

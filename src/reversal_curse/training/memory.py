@@ -9,9 +9,9 @@ from contextlib import suppress
 import psutil
 import torch
 
+from reversal_curse.config.errors import UserError
 from reversal_curse.config.grid import run_directory
 from reversal_curse.config.settings import Settings
-from reversal_curse.errors import UserError
 from reversal_curse.families import FAMILIES
 
 

@@ -8,10 +8,11 @@ from typing import Any
 import polars as pl
 import torch
 
+from reversal_curse.families import FAMILIES
+from reversal_curse.models.learner import Learner
 from reversal_curse.models.likelihood import MEASURES
-from reversal_curse.probes.learner import Learner
-from reversal_curse.registry import PROBES, TASKS
-from reversal_curse.tables import TABLES
+from reversal_curse.tables.schemas import TABLES
+from reversal_curse.tasks import TASKS
 from reversal_curse.training.schedule import EvaluationSchedule, probe_epochs
 
 
@@ -35,9 +36,8 @@ class Observer:
         self.epochs: list[int] = []
         self.means: list[torch.Tensor] = []  # of each evaluation (splits, measures, S)
         self.probes = {
-            name: (probe.load().probe, probe_epochs(probe.when, self.settings.epochs))
-            for name, probe in PROBES.items()
-            if self.settings.family in probe.families
+            name: (module.probe, probe_epochs(module.WHEN, self.settings.epochs))
+            for name, module in FAMILIES[self.settings.family].load_probes().items()
         }
         self.frames = {name: [TABLES[name].empty()] for name in self.probes}
 

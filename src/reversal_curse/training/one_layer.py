@@ -8,11 +8,11 @@ import polars as pl
 import torch
 
 from reversal_curse.config.settings import Settings
+from reversal_curse.models.learner import Learner
 from reversal_curse.models.likelihood import answer_nll
 from reversal_curse.models.one_layer import OneLayer
-from reversal_curse.probes.learner import Learner
-from reversal_curse.registry import TASKS
-from reversal_curse.tasks.dataset import Dataset
+from reversal_curse.tables.dataset import Dataset
+from reversal_curse.tasks import TASKS
 from reversal_curse.training.loop import Training
 
 

@@ -5,15 +5,15 @@ from pathlib import Path
 from typing import Any
 
 from reversal_curse.config.settings import DEFAULTS, Settings
-from reversal_curse.registry import run_tables
-from reversal_curse.versions import DATA_VERSION, TRAINING_VERSION
+from reversal_curse.families import FAMILIES
+from reversal_curse.tables.provenance import DATA_VERSION, TRAINING_VERSION
 
 LOG = "train.log"
 
 
 def run_files(settings: Settings) -> list[str]:
     """Names of the files of a finished run; `run.json` is written last."""
-    return [*(f"{table}.parquet" for table in run_tables(settings.family)), "run.json"]
+    return [*(f"{table}.parquet" for table in FAMILIES[settings.family].tables), "run.json"]
 
 
 def read_record(directory: Path, settings: Settings) -> dict[str, Any] | None:

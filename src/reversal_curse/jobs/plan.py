@@ -4,10 +4,10 @@ import statistics
 from pathlib import Path
 from typing import Any
 
+from reversal_curse.config.cost import HARDWARE, seconds
 from reversal_curse.config.file import Config
 from reversal_curse.config.grid import all_points, read_sweeps, refuse_old_layout
-from reversal_curse.cost import HARDWARE, seconds
-from reversal_curse.runs import read_record
+from reversal_curse.tables.run_files import read_record
 
 DEVICES = {"cpu": "cpu", "gpu": "cuda"}  # hardware, as `run.json` calls it
 
@@ -15,8 +15,8 @@ DEVICES = {"cpu": "cpu", "gpu": "cuda"}  # hardware, as `run.json` calls it
 def plan(config: Config, results: Path) -> str:
     """A table by family and by sweep: grid points trained and waiting, and the time they will take.
 
-    The estimates of `cost.py` are corrected by the runs below `results` that were measured on the
-    same kind of hardware. Pretrained models are counted below it.
+    The estimates of `config/cost.py` are corrected by the runs below `results` that were measured
+    on the same kind of hardware. Pretrained models are counted below it.
     """
     refuse_old_layout(results)
     sweeps = read_sweeps(config)

@@ -55,14 +55,3 @@ def columns(text: str) -> tuple[Column, ...]:
 
 def _dtype(kind: str) -> Any:
     return pl.List(_dtype(kind[5:-1])) if kind.startswith("List(") else getattr(pl, kind)
-
-
-SEED, EPOCH, PAIR, PAIR_SPLIT, DIRECTION, SENTENCE_SPLIT = columns("""
-    seed | Int32 | | replica, counted from 0
-    epoch | Int32 | epochs | passes over the training set so far; 0 is untrained
-    pair | Int32 | | index of the pair (A, B) within its seed's dataset
-    pair_split | String | | `train`: all directions shown; `validation`: one held out
-    direction | String | | `forward` (A -> B), `backward` (B <- A); chain: \
-`a_to_b`, `b_to_c`, `a_to_c`
-    split | String | | `train`: in the training set; `unseen`: held out
-""")

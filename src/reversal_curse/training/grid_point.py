@@ -12,24 +12,23 @@ from pathlib import Path
 import polars as pl
 import torch
 
-from reversal_curse import __version__
-from reversal_curse.atomic import replacing
+from reversal_curse.config.errors import UserError
 from reversal_curse.config.grid import dataset_directory, run_directory
 from reversal_curse.config.settings import Settings
-from reversal_curse.errors import UserError
-from reversal_curse.provenance import commit
-from reversal_curse.tables import TABLES, write_table
-from reversal_curse.tasks.dataset import Dataset, generate_dataset
-from reversal_curse.training.checkpoint import Checkpoints
+from reversal_curse.tables.atomic_write import replacing
+from reversal_curse.tables.dataset import Dataset, generate_dataset
+from reversal_curse.tables.files import write_table
+from reversal_curse.tables.provenance import DATA_VERSION, TRAINING_VERSION, VERSION, commit
+from reversal_curse.tables.schemas import TABLES
+from reversal_curse.training.checkpoints import Checkpoints
 from reversal_curse.training.device import training_device
 from reversal_curse.training.execution import chosen_execution
 from reversal_curse.training.interruption import Interruption
 from reversal_curse.training.loop import train
 from reversal_curse.training.memory import keep_freed_memory, release_memory
-from reversal_curse.versions import DATA_VERSION, TRAINING_VERSION
 
 
-def run_grid_point(
+def train_grid_point(
     settings: Settings,
     dataset: Dataset,
     output: Path,
@@ -71,7 +70,7 @@ def run_grid_point(
         "settings": settings.described(),
         "commit": commit(),
         "versions": {
-            "reversal_curse": __version__,
+            "reversal_curse": VERSION,
             "data": DATA_VERSION,
             "training": TRAINING_VERSION,
             "python": platform.python_version(),

@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
-from reversal_curse.atomic import partial_name
-from reversal_curse.errors import first_line
+from reversal_curse.config.errors import first_line
+from reversal_curse.tables.atomic_write import partial_name
 
 
 class Checkpoints:

@@ -8,26 +8,16 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from reversal_curse.config.errors import UserError
 from reversal_curse.config.settings import Settings
-from reversal_curse.errors import UserError
-from reversal_curse.registry import TASKS
-from reversal_curse.tables import TABLES, read_table
-
-
-@dataclass(frozen=True)
-class Sentence:
-    """One sentence of one seed; its columns are those of the `dataset` table."""
-
-    pair: int
-    pair_split: str
-    direction: str
-    split: str
-    tokens: list[int]
+from reversal_curse.tables.files import read_table
+from reversal_curse.tables.schemas import TABLES
+from reversal_curse.tasks import TASKS
 
 
 def generate_dataset(settings: Settings) -> pl.DataFrame:
     """The `dataset` table of all seeds."""
-    generate = TASKS[settings.task].load().generate
+    generate = TASKS[settings.task].generate
     rows = [
         {"seed": seed, **vars(sentence)}
         for seed in range(settings.seeds)

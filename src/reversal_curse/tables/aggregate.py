@@ -1,23 +1,23 @@
-"""Gather the runs of a config: every evaluation, and every grid point as one row."""
+"""Gather runs into tables: every evaluation, and every grid point as one row."""
 
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from reversal_curse.analysis import final_by_seed
 from reversal_curse.config.file import Config
 from reversal_curse.config.grid import CARD, all_points, read_sweeps
 from reversal_curse.config.settings import NAMES, Settings
-from reversal_curse.tables import (
-    TABLES,
+from reversal_curse.tables.files import (
     add_settings,
     check_trained,
-    gathered,
+    read_table,
     scan_runs,
     settings_frame,
     write_table,
 )
+from reversal_curse.tables.schemas import PRETRAINED_TABLES, TABLES, gathered
+from reversal_curse.tables.summaries import final_by_seed
 
 
 def aggregate(config: Config, results: Path, metrics: Path, points: Path) -> int:
@@ -66,3 +66,11 @@ def _measured(directory: Path, settings: Settings) -> dict[str, Any]:
         "data_version": record["versions"]["data"],
         "commit": record["commit"],
     }
+
+
+def gather_pretrained(models: list[Path], table: str, output: Path) -> int:
+    """Write one table of several probed models, in the order given; returns its number of rows."""
+    schema = PRETRAINED_TABLES[table]
+    frame = pl.concat([read_table(path / f"{table}.parquet", schema.name) for path in models])
+    write_table(output, frame, schema)
+    return frame.height

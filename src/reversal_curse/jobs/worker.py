@@ -15,11 +15,11 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from reversal_curse.atomic import replacing
+from reversal_curse.config.errors import UserError
 from reversal_curse.config.grid import dataset_directory, run_directory
 from reversal_curse.config.settings import Settings
-from reversal_curse.errors import UserError
-from reversal_curse.runs import LOG, is_trained
+from reversal_curse.tables.atomic_write import replacing
+from reversal_curse.tables.run_files import LOG, is_trained
 from reversal_curse.training.interruption import TIME_IS_UP, Interrupted, Interruption
 
 STOPPED = (TIME_IS_UP, 128 + signal.SIGINT, 128 + signal.SIGTERM)
@@ -116,7 +116,7 @@ def _work(
     A defect ends the process: what it leaves (a GPU's lost context) must not fail the next ones.
     """
     # Imported here: torch is not for the process that watches.
-    from reversal_curse.training.run import read_dataset, run_grid_point
+    from reversal_curse.training.grid_point import read_dataset, train_grid_point
 
     with Interruption() as interruption:
         for settings in points:
@@ -128,7 +128,7 @@ def _work(
                     os.dup2(file.fileno(), 2)
                 path = results / "data" / dataset_directory(settings) / "dataset.parquet"
                 data = read_dataset(path, settings)
-                run_grid_point(
+                train_grid_point(
                     settings, data, output, threads, results / "checkpoints", seconds, interruption
                 )
                 outcome = TRAINED

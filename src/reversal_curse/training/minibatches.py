@@ -10,8 +10,8 @@ from typing import Any
 import polars as pl
 import torch
 
-from reversal_curse.probes.learner import Learner
-from reversal_curse.randomness import (
+from reversal_curse.models.learner import Learner
+from reversal_curse.models.random_streams import (
     Counter,
     Masks,
     dropout_factors,

@@ -5,10 +5,10 @@ import torch
 
 from reversal_curse.config.settings import Settings
 from reversal_curse.models.bilinear import Bilinear
-from reversal_curse.probes.learner import Learner
-from reversal_curse.randomness import seed_generators
-from reversal_curse.registry import TASKS
-from reversal_curse.tasks.dataset import Dataset
+from reversal_curse.models.learner import Learner
+from reversal_curse.models.random_streams import seed_generators
+from reversal_curse.tables.dataset import Dataset
+from reversal_curse.tasks import TASKS
 from reversal_curse.training.loop import Training
 
 

@@ -9,9 +9,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from reversal_curse.config.digest import digest_of
+from reversal_curse.config.errors import UserError, first_line
 from reversal_curse.config.pretrained import PretrainedModel
-from reversal_curse.errors import UserError, first_line
-from reversal_curse.provenance import digest_of
 
 INSTALL = "install this package with: pip install -c requirements.lock -e '.[pretrained]'"
 SMALL_FILES = ["*.json", "*.py", "*.txt", "*.model"]
@@ -33,7 +33,7 @@ ARCHITECTURES = {
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class ModelFolder:
     """A folder that can be loaded, and how; `own_code`: the model's code comes with it.
 
     `parameters` are the numbers in the weights; before they are here, what the entry says.
@@ -47,7 +47,7 @@ class Checkpoint:
     parameters: int
 
 
-def find_checkpoint(entry: PretrainedModel, weights: bool = True) -> Checkpoint:
+def find_model(entry: PretrainedModel, weights: bool = True) -> ModelFolder:
     """Find and check an entry's checkpoint; raises UserError where it cannot be loaded as said.
 
     One on the hub is downloaded, without `weights` only its small files, so that a mistake is found
@@ -76,7 +76,7 @@ def find_checkpoint(entry: PretrainedModel, weights: bool = True) -> Checkpoint:
     _check_trust(entry, folder, code)
     here = weights or entry.hub is None
     parameters = count_parameters(entry, folder) if here else int(1e9 * entry.billion_parameters)
-    return Checkpoint(entry, folder, config, auto_class, own_code, parameters)
+    return ModelFolder(entry, folder, config, auto_class, own_code, parameters)
 
 
 def _download(entry: PretrainedModel, weights: bool) -> Path:

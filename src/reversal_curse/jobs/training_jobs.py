@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from reversal_curse.config.cost import seconds
+from reversal_curse.config.digest import digest_of
 from reversal_curse.config.file import Config
 from reversal_curse.config.grid import Sweep, all_points
 from reversal_curse.config.settings import Settings
-from reversal_curse.cost import seconds
-from reversal_curse.provenance import digest_of
-from reversal_curse.versions import DATA_VERSION, TRAINING_VERSION
+from reversal_curse.tables.provenance import DATA_VERSION, TRAINING_VERSION
 
 MANY = 2000
 """Jobs in a sweep from which on they become longer: each costs Snakemake some milliseconds."""

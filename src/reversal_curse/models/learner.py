@@ -9,8 +9,8 @@ import torch
 
 from reversal_curse.config.settings import Settings
 from reversal_curse.models.likelihood import answer_measures, answer_nll
-from reversal_curse.registry import TASKS
-from reversal_curse.tasks.dataset import Dataset
+from reversal_curse.tables.dataset import Dataset
+from reversal_curse.tasks import TASKS
 
 HELD_OUT = pl.col("pair_split") == "validation"
 SHOWN = HELD_OUT & (pl.col("split") == "train")
@@ -52,11 +52,11 @@ class Learner:
         return answer_nll(self.ask(sentences), sentences[:, :, -k:]).sum(-1)
 
     def roles(self, seed: int) -> dict[str, list[int]]:
-        """Tokens of `relation` and of each of the task's `ROLES`, in the order of the sentences."""
+        """Tokens of `relation` and of each of the task's `roles`, in the order of the sentences."""
         table = self.dataset.table.filter(pl.col("seed") == seed)
         task = TASKS[self.settings.task]
         roles = {"relation": list(range(task.relations(self.settings)))}
-        for role, (direction, place) in task.load().ROLES.items():
+        for role, (direction, place) in task.roles.items():
             words = table.filter(pl.col("direction") == direction)["tokens"].to_list()
             entity = place(self.settings.entity_length)
             roles[role] = list(dict.fromkeys(token for word in words for token in word[entity]))

@@ -1,0 +1,36 @@
+"""Versions of figures and claims, by the content of the code that makes them.
+
+Snakemake compares these as parameters: a changed plot is rendered again, without training, and a
+checkout that only touches file times renders nothing.
+"""
+
+from functools import cache
+from pathlib import Path
+
+from reversal_curse.config.digest import digest_of
+from reversal_curse.config.plots import PLOTS
+
+PACKAGE = Path(__file__).parent.parent
+_READ = (
+    *("tables/files.py", "tables/schemas.py"),
+    *("tables/summaries.py", "tables/pretrained_summaries.py"),
+)
+_NAMED = ("config/settings.py", "config/grid.py", "families.py", "tasks/masking_arms.py")
+
+
+@cache
+def plot_version(name: str) -> str:
+    """A digest of the plot's module, of what plots share, and of what names and reads."""
+    plot = PLOTS[name]
+    modules = {other.path for other in PLOTS.values()}
+    shared = sorted(set((PACKAGE / "figures").glob("*.py")) - modules)
+    files = [PACKAGE / file for file in (*_READ, *_NAMED)]
+    return digest_of([path.read_text("utf-8") for path in (*files, *shared, plot.path)])
+
+
+@cache
+def claims_version() -> str:
+    """A digest of all claims and of what they read tables with."""
+    files = [PACKAGE / file for file in (*_READ, "config/grid.py")]
+    files += sorted((PACKAGE / "claims").glob("*.py"))
+    return digest_of([path.read_text("utf-8") for path in files])

@@ -1,0 +1,1 @@
+"""The Parquet tables: their schemas, reading and writing, and what is computed from them."""

@@ -1,0 +1,27 @@
+"""Where results come from: versions and the commit of the code.
+
+The versions of data and training stand for what a config cannot tell: the code that makes
+sentences and trains. Snakemake runs a job again when its params change, and these are among them.
+Raise one by hand when a change of the code changes what it computes, and only then: a refactoring
+must not retrain a sweep of days. `tests/unit/test_versions.py` fails when results move and the
+number does not.
+"""
+
+import subprocess
+from pathlib import Path
+
+VERSION = "0.2.0"
+DATA_VERSION = 1
+TRAINING_VERSION = 3
+PRETRAINED_VERSION = 2
+
+
+def commit() -> str | None:
+    """The commit of the running code, with `+changes` where the tree differs; None outside git."""
+    describe = ["describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+changes"]
+    command = ["git", "-C", str(Path(__file__).parent), *describe]
+    try:
+        described = subprocess.run(command, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return described.stdout.strip()

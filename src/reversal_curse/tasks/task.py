@@ -1,0 +1,57 @@
+"""What a task is: what is learned and asked."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import polars as pl
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """One sentence of one seed; its columns are those of the `dataset` table."""
+
+    pair: int
+    pair_split: str
+    direction: str
+    split: str
+    tokens: list[int]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What the project must know of a task.
+
+    The functions take the `Settings` of a grid point.
+    """
+
+    description: str
+    unseen: str
+    """What plots call the sentences that are held out."""
+    parts: frozenset[str]
+    """What its sentences have: the settings whose `of` names one of these shape them."""
+    generate: Callable[[Any, int], list[Sentence]]
+    """Draws the sentences of one seed, given the settings and the seed."""
+    relations: Callable[[Any], int]
+    """Relation tokens; their ids are 0, 1, ... and entities come after."""
+    answer_length: Callable[[Any], int]
+    """Tokens of the answer, which ends every sentence."""
+    class_size: Callable[[Any], int]
+    """How many tokens could stand in the answer's place, to one who knows its class."""
+    sentences: Callable[[Any], int]
+    """Sentences in a seed's training set."""
+    length: Callable[[Any], int]
+    """Tokens in a sentence."""
+    min_vocab_size: int
+    """The smallest vocabulary that leaves a fact to train on and one to hold out."""
+    max_train_facts: Callable[[Any], int] | None = None
+    """The largest `train_facts` that the vocabulary has room for."""
+    logit_groups: Mapping[str, pl.Expr] = field(default_factory=dict)
+    """The groups of queries that the `logits` table shows, each a condition on sentences."""
+    roles: Mapping[str, tuple[str, Callable[[int], slice]]] = field(default_factory=dict)
+    """Where the entities of a role stand: in sentences of a direction, at a slice of the tokens,
+    which depends on the length of an entity."""
+
+    def vocabulary(self, settings: Any) -> int:
+        """How many tokens the language has: entities' ids and relation tokens."""
+        return settings.vocab_size + self.relations(settings)
