@@ -115,6 +115,7 @@ def assert_near(compiled: dict[str, pl.DataFrame], plain: dict[str, pl.DataFrame
             assert apart <= 1e-4 + 1e-3 * (table[column].abs().max() or 0), (name, column)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "given",
     [
@@ -137,6 +138,7 @@ def test_compiled_training_is_plain_training(small_settings, make_dataset, compi
     assert_near(tables["always"], tables["never"])
 
 
+@pytest.mark.slow
 def test_compiled_runs_follow_each_other_and_go_on_where_they_stopped(
     small_settings, make_dataset, compiler, tmp_path, capfd
 ):
@@ -173,14 +175,19 @@ from reversal_curse.training.execution import Execution
 weight = torch.ones(64, requires_grad=True)
 gelu = torch.nn.functional.gelu
 execution = Execution("float32", "", compiled=True, compiled_reason="")
-loss = execution.run(lambda x: gelu(x * weight, approximate="tanh").sum(), torch.device("cpu"))
+gradients = execution.run(
+    lambda x: gelu(x * weight, approximate="tanh").sum(),
+    torch.device("cpu"),
+    lambda loss: torch.autograd.grad(loss, [weight]),
+)
 for _ in range(2):
-    (gradient,) = torch.autograd.grad(loss(torch.ones(64)), [weight])
+    (gradient,) = gradients(torch.ones(64))
 print(f"{gradient.sum() / 64:.3f} is the slope")
 """
 OF_THE_GRADIENT = "0.134145"  # 3 * 0.044715 stands in the derivative of GELU alone
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("broken_at", "program", "printed"),
     [("", TRAIN, "8 rows"), (OF_THE_GRADIENT, GRADIENT, "1.083 is the slope")],

@@ -61,6 +61,7 @@ def test_a_seed_trained_in_a_batch_is_that_seed_trained_alone(
             assert (ours["logit"] - table["logit"]).abs().max() < 1e-2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("entity_length", "loss_on", "tie_head", "weight_decay"),
     [(1, "answer", False, 0.01), (2, "answer", False, 0.5), (2, "sequence", True, 0.01)],
@@ -231,8 +232,9 @@ def test_a_seed_that_diverged_leaves_the_others_alone(small_settings, make_datas
     start = FAMILIES[family].load_start()
     clean, sick = (start(settings, dataset, torch.device("cpu")) for _ in range(2))
     with torch.no_grad():
-        for tensor in filter(torch.Tensor.dim, sick.tensors.values()):
-            tensor[0] = float("nan")
+        for name, tensor in sick.tensors.items():
+            if name != "adamw.steps":  # which the seeds share
+                tensor[0] = float("nan")
     for _ in range(3):
         clean.epoch()
         sick.epoch()

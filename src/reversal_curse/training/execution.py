@@ -67,15 +67,26 @@ class Execution:
     compiled: bool
     compiled_reason: str
 
-    def run(self, function: Callable[..., Any], device: torch.device) -> Callable[..., Any]:
-        """Make `function` as it is executed; weights and residual stream stay float32."""
+    def run(
+        self,
+        function: Callable[..., Any],
+        device: torch.device,
+        then: Callable[[Any], Any] = lambda result: result,
+    ) -> Callable[..., Any]:
+        """Make `function` as it is executed; weights and residual stream stay float32.
+
+        `then` maps its result to what the caller wants of it, such as gradients. It is part of what
+        is tried compiled, and done again plainly where compiling fails.
+        """
 
         def cast(*inputs: Any) -> Any:
             enabled = self.precision == "bfloat16"
             with torch.autocast(device.type, torch.bfloat16, enabled=enabled):
                 return function(*inputs)
 
-        return _compiled(cast, device) if self.compiled else cast
+        if self.compiled:
+            return _compiled(cast, device, then)
+        return lambda *inputs: then(cast(*inputs))
 
 
 @cache
@@ -119,26 +130,24 @@ def _compile(settings: Settings, machine: Machine) -> tuple[bool, str]:
     return True, "as asked" if settings.compile == "always" else reason
 
 
-def _compiled(function: Callable[..., Any], device: torch.device) -> Callable[..., Any]:
+def _compiled(
+    function: Callable[..., Any], device: torch.device, then: Callable[[Any], Any]
+) -> Callable[..., Any]:
     """Compile `function` at its first call, or leave it as it is where that fails.
 
     On a GPU for each shape, with CUDA graphs: what it returns holds until the next call. On a CPU
     for its first inputs' shapes: an epoch's smaller last batch would take half as long again.
     """
     # Imported here: they take more than a second, and most runs are not compiled.
-    import torch._functorch.config
     from torch._dynamo.exc import TorchDynamoException
     from torch._inductor.exc import InductorError
-
-    # With the first call, where a failure leaves the plain path; not with the first gradient.
-    torch._functorch.config.force_non_lazy_backward_lowering = True
 
     if device.type == "cuda":
         fast = torch.compile(function, dynamic=False, mode="reduce-overhead")
     else:
         # What Dynamo would check at each call, longer than some steps' products take, is the same
         # each time: one model, one caller, and shapes that are compared below.
-        fast = torch.compile(
+        fast = torch.compile(  # ty: ignore[no-matching-overload] - it declares fewer options
             function,
             dynamic=False,
             fullgraph=True,
@@ -152,12 +161,12 @@ def _compiled(function: Callable[..., Any], device: torch.device) -> Callable[..
         shapes = [one.shape if isinstance(one, torch.Tensor) else one for one in inputs]
         first = first or shapes
         if device.type == "cpu" and shapes != first:
-            return function(*inputs)
+            return then(function(*inputs))
         try:
-            return fast(*inputs)
+            return then(fast(*inputs))
         except (TorchDynamoException, InductorError) as error:
             print(f"not compiled: torch.compile failed with {type(error).__name__}", flush=True)
             fast = function
-            return function(*inputs)
+            return then(function(*inputs))
 
     return call

@@ -25,7 +25,7 @@ from reversal_curse.training.device import training_device
 from reversal_curse.training.execution import chosen_execution
 from reversal_curse.training.interruption import Interruption
 from reversal_curse.training.loop import train
-from reversal_curse.training.memory import keep_freed_memory, release_memory
+from reversal_curse.training.memory import release_memory
 
 
 def train_grid_point(
@@ -44,7 +44,6 @@ def train_grid_point(
     `output` is a file, and Interrupted where `interruption`, or its own, asks to stop.
     """
     started = time.time()
-    keep_freed_memory()
     torch.set_num_threads(threads)
     device = training_device()
     if output.exists() and not output.is_dir():

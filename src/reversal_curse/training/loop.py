@@ -111,5 +111,5 @@ def _train_together(
                 epoch,
                 {"epoch": epoch, "training": training.state(), "observer": observer.state()},
             )
-        if stop:
+        if interruption and stop:
             raise interruption.error(stop, epoch, settings.epochs, saved=checkpoints is not None)

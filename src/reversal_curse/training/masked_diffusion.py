@@ -43,7 +43,7 @@ class Masking:
     """
 
     def __init__(self, arm: str, entity_length: int, generators: list[torch.Generator]):
-        self.chooses = MASKINGS[arm].chooses
+        self.chooses: Any = MASKINGS[arm].chooses
         self.entity_length = entity_length
         self.generators = generators
         self.sides: list[torch.Tensor] = []  # masked positions, by the side of the coin

@@ -1,10 +1,8 @@
-"""Memory of a training process: what a seed needs, how many fit, and what is kept."""
+"""Memory of a training process: what a seed needs, and how many fit."""
 
-import ctypes
 import gc
 import os
 import sys
-from contextlib import suppress
 
 import psutil
 import torch
@@ -13,18 +11,6 @@ from reversal_curse.config.errors import UserError
 from reversal_curse.config.grid import run_directory
 from reversal_curse.config.settings import Settings
 from reversal_curse.families import FAMILIES
-
-
-def keep_freed_memory() -> None:
-    """Let the C library keep what is freed, where it is glibc's.
-
-    By default the larger tensors of each step go back to the system, which clears their pages
-    again: a third of the time of an evaluation.
-    """
-    with suppress(OSError, AttributeError):
-        library = ctypes.CDLL("libc.so.6")
-        library.mallopt(-4, 0)  # M_MMAP_MAX of <malloc.h>
-        library.mallopt(-1, -1)  # M_TRIM_THRESHOLD
 
 
 def release_memory() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 import torch
+from torch.optim.adamw import adamw
 
 from reversal_curse.models.learner import Learner
 from reversal_curse.models.random_streams import (
@@ -38,7 +39,7 @@ def minibatches(
     parameters = list(trained.values())
     first = {f"adamw.first.{name}": torch.zeros_like(p) for name, p in trained.items()}
     second = {f"adamw.second.{name}": torch.zeros_like(p) for name, p in trained.items()}
-    steps = torch.zeros((), device=device)
+    steps = torch.zeros(len(parameters), device=device)
     streams = {"order": seed_generators(learner.dataset.seeds, "order")}
     if settings.dropout:
         streams["dropout"] = seed_generators(learner.dataset.seeds, "dropout", device)
@@ -50,7 +51,7 @@ def minibatches(
         return loss(*inputs, noise).sum()
 
     chosen = chosen_execution(settings, device)
-    forward = chosen.run(total, device)
+    gradients = chosen.run(total, device, lambda loss: torch.autograd.grad(loss, parameters))
 
     def draw_factors(inputs: tuple[Any, ...]) -> torch.Tensor | None:
         if not settings.dropout:
@@ -64,17 +65,16 @@ def minibatches(
         return dropout_factors(streams["dropout"], counts[shape], settings.dropout)
 
     @torch.no_grad()
-    def update(gradients: tuple[torch.Tensor, ...]) -> None:
-        # The kernel, and the numbers, of `torch.optim.AdamW(fused=True)`: its class costs half a
-        # millisecond in each step, and 1.5 seconds at the start for a compiler's import.
-        steps.add_(1)
-        torch._fused_adamw_(
+    def update(found: tuple[torch.Tensor, ...]) -> None:
+        # As the class AdamW, which costs 1.5 seconds at the start, for a compiler's import.
+        adamw(
             parameters,
-            [gradient.contiguous() for gradient in gradients],  # the kernel reads memory in order
+            [gradient.contiguous() for gradient in found],  # the kernel reads memory in order
             list(first.values()),
             list(second.values()),
             [],
-            [steps] * len(parameters),
+            list(steps.unbind()),
+            fused=True,
             lr=settings.learning_rate,
             beta1=settings.beta1,
             beta2=settings.beta2,
@@ -92,8 +92,7 @@ def minibatches(
         for rows in permutation.split(settings.batch_size, dim=1):
             batch = sentences.gather(1, rows[..., None].expand(-1, -1, sentences.shape[2]))
             inputs = prepare(batch) if prepare else (batch,)
-            loss_now = forward(draw_factors(inputs), *inputs)
-            update(torch.autograd.grad(loss_now, parameters))
+            update(gradients(draw_factors(inputs), *inputs))
 
     tensors = {**trained, "adamw.steps": steps, **first, **second}
     return Training(learner, epoch, tensors, streams, chosen.run(learner.measure, device))

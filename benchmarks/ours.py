@@ -1,6 +1,6 @@
 """Seconds per epoch of a grid point, evaluated every epoch, all metrics kept: printed as JSON.
 
-python tests/benchmarks/ours.py '{"layers": 1, "embed_dim": 20, "heads": 2}' 20
+python benchmarks/ours.py '{"layers": 1, "embed_dim": 20, "heads": 2}' 20
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from reversal_curse.families import FAMILIES
 from reversal_curse.tables.dataset import Dataset, generate_dataset
 from reversal_curse.training.device import training_device
 from reversal_curse.training.execution import Machine, execution
-from reversal_curse.training.memory import keep_freed_memory
 from reversal_curse.training.observer import Observer
 
 WARM_UP = 2
@@ -26,7 +25,6 @@ WARM_UP = 2
 
 def seconds_per_epoch(settings: Settings, epochs: int) -> tuple[float, float]:
     """Training and evaluation, without the start and without probes; and the first epochs' time."""
-    keep_freed_memory()
     dataset = Dataset.of(generate_dataset(settings))
     device = training_device()
     training = FAMILIES[settings.family].load_start()(settings, dataset, device)
