@@ -5,7 +5,7 @@ CONFIG ?= config/config.yaml
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help env figures plan test slurm-packages test-slurm benchmark lint format docs clean
+.PHONY: help env demo figures plan check test slurm-packages test-slurm benchmark lint format docs clean
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -24,6 +24,11 @@ $(VENV)/installed-test: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[test]'
 	@touch $@
 
+demo: env ## two grid points and one figure, in half a minute
+	@$(BIN)/snakemake results/demo/figures/demo.png --configfile config/demo.yaml --quiet all
+	@echo "results/demo/figures/demo.png: facts are learned in one order (blue: their loss)."
+	@echo "The autoregressive model never learns the other order; masked diffusion does (orange)."
+
 figures: env ## train the sweep of CONFIG and render every figure
 	@$(BIN)/python -m reversal_curse plan $(CONFIG)
 	$(BIN)/snakemake --configfile $(CONFIG)
@@ -31,7 +36,10 @@ figures: env ## train the sweep of CONFIG and render every figure
 plan: env ## what is trained and what is waiting
 	@$(BIN)/python -m reversal_curse plan $(CONFIG)
 
-test: $(VENV)/installed-test lint ## everything that must hold, in a few minutes
+check: $(VENV)/installed-test lint ## format, lint, types and the unit tests that matter most, in a minute
+	$(BIN)/python -m pytest -n 2 -m "not slow" tests/unit
+
+test: $(VENV)/installed-test lint ## everything but SLURM, in about seven minutes
 	$(BIN)/python -m pytest -n 2
 
 SLURM_PACKAGES := slurm-wlm slurmdbd mariadb-server munge
@@ -45,11 +53,12 @@ test-slurm: $(VENV)/installed-test slurm-packages ## the workflow on a real SLUR
 	$(BIN)/python -m pytest tests/slurm
 
 benchmark: $(VENV)/installed-test ## speed of training and of the workflow, against the official code too: OFFICIAL=folder OFFICIAL_PYTHON=interpreter
-	$(BIN)/python tests/benchmarks/page.py $(if $(OFFICIAL),--official $(OFFICIAL) --official-python $(OFFICIAL_PYTHON))
+	$(BIN)/python benchmarks/page.py $(if $(OFFICIAL),--official $(OFFICIAL) --official-python $(OFFICIAL_PYTHON))
 
-lint: $(VENV)/installed-test ## ruff, snakefmt and Snakemake's linter
+lint: $(VENV)/installed-test ## ruff, types, snakefmt and Snakemake's linter
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/ty check --quiet
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
 

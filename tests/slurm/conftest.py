@@ -56,7 +56,7 @@ class OnSlurm:
 
     def start(self, *targets: str) -> subprocess.Popen:
         profiles = self.directory / "home/.config/snakemake"
-        if not profiles.exists():  # the one step that the README documents
+        if not profiles.exists():  # the one step that docs/cluster.md documents
             profiles.mkdir(parents=True)
             (profiles / "slurm").symlink_to(self.root / "profiles/slurm")
         command = [sys.executable, "-m", "snakemake", *targets, "--profile", "slurm", *HERE]

@@ -43,6 +43,7 @@ def stop_and_go_on(settings, dataset, folder, stops: list[int]):
     return train(settings, dataset, CPU, Checkpoints(folder, 1e9))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stops", [[1], [19], [3, 5, 4, 1]], ids=str)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_run_that_was_stopped_ends_byte_for_byte_as_one_that_was_not(
@@ -85,6 +86,7 @@ DAMAGE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", DAMAGE)
 @pytest.mark.parametrize("how_many", [1, 2])
 def test_a_damaged_checkpoint_is_left_out_and_the_run_ends_the_same(

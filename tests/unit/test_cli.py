@@ -28,6 +28,7 @@ def write(path, raw: dict) -> str:
     return str(path)
 
 
+@pytest.mark.slow
 def test_the_steps_of_the_workflow_lead_from_a_config_to_figures_and_claims(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     sweeps = {"a": {"dropout": [0.0, 0.1]}}
@@ -164,6 +165,7 @@ def test_an_output_that_is_a_file_is_refused_before_training(tmp_path, capsys):
     assert "epoch" not in shown.out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("code", "loaded"),
     [

@@ -23,6 +23,8 @@ from reversal_curse.tables.dataset import Dataset, generate_dataset
 from reversal_curse.tables.files import read_table, write_table
 from reversal_curse.tables.schemas import TABLES
 
+pytestmark = pytest.mark.slow
+
 FUZZ = settings(
     max_examples=170,
     deadline=None,

@@ -108,6 +108,7 @@ def test_the_encoder_sees_both_sides(small_settings, make_dataset):
     assert not torch.allclose(before, after)
 
 
+@pytest.mark.slow
 def test_reverse_is_learned_in_any_order_and_not_when_only_the_object_is_masked(
     small_settings, make_dataset
 ):

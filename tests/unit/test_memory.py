@@ -54,6 +54,7 @@ def grouped(small_settings) -> Settings:
     return settings
 
 
+@pytest.mark.slow
 def test_the_tables_do_not_show_the_groups(
     small_settings, make_dataset, one_megabyte, monkeypatch, capsys
 ):
@@ -71,6 +72,7 @@ def test_the_tables_do_not_show_the_groups(
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", [3, 9])
 def test_a_run_in_groups_that_was_stopped_goes_on_where_it_was(
     small_settings, make_dataset, one_megabyte, tmp_path, capsys, stop

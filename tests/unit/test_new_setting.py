@@ -119,6 +119,7 @@ def write_old_run(folder: Path) -> None:
     (folder / "run.json").write_text(json.dumps(record))
 
 
+@pytest.mark.slow
 def test_old_paths_stay_and_old_runs_are_not_trained_again(found):
     assert found["old path"] == run_directory(settle(DEFAULTS))
     assert found["old is trained"]

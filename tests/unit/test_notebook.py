@@ -89,6 +89,7 @@ def test_a_mistake_is_one_line_that_says_what_would_be_right(runs, call, problem
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_what_a_shell_trains_and_draws_is_what_a_notebook_does(runs, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     given = [f"{name}={value}" for name, value in SMALL.items()]

@@ -43,6 +43,7 @@ def test_a_step_on_all_sentences_is_the_update_of_the_paper_sentence_by_sentence
     assert table["nll"].to_list() == pytest.approx(expected, abs=1e-12)
 
 
+@pytest.mark.slow
 def test_what_is_seen_follows_the_closed_form_and_what_is_not_stays_at_one_in_m(
     small_settings, make_dataset
 ):
@@ -57,6 +58,7 @@ def test_what_is_seen_follows_the_closed_form_and_what_is_not_stays_at_one_in_m(
     assert np.abs(unseen - 1).max() < 1e-12
 
 
+@pytest.mark.slow
 def test_the_leap_of_a_held_out_chain_stays_below_one_in_m(small_settings, make_dataset):
     settings = one_layer_settings(small_settings, task="chain", epochs=1000, eval_every=1000)
     table = train(settings, make_dataset(settings), CPU)["sentence_nll"]

@@ -19,6 +19,8 @@ from reversal_curse.training.interruption import Interrupted
 from stopping import StopAfter
 from tiny_models import load_tiny
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def tiny(tmp_path):

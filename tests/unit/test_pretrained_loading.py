@@ -36,6 +36,8 @@ from reversal_curse.pretrained.model_folder import (
 from reversal_curse.training.memory import free_bytes
 from tiny_models import change_config, save_causal, save_masked, save_own_code
 
+pytestmark = pytest.mark.slow
+
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 EIGHT_BILLION = {"hub": "a/b", "revision": COMMIT, "billion_parameters": 8.0}
 

@@ -25,6 +25,8 @@ from reversal_curse.tables.files import read_table
 from reversal_curse.tables.schemas import PRETRAINED_TABLES
 from tiny_models import load_tiny, save_causal, save_masked, save_own_code, write_facts
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def tiny(tmp_path):

@@ -19,7 +19,7 @@ from reversal_curse.claims.reversal import ENCODINGS, LENGTHS, LONG
 
 WORST = "loss of unseen A ~> C minus that of a guess within the class (nats), worst point"
 CHAIN = {"task": ("chain",), "family": ("gpt",)}
-FROZEN = {"varies": ("freeze_embeddings",), "may_vary": ("loss_on",)}
+FROZEN: dict[str, Any] = {"varies": ("freeze_embeddings",), "may_vary": ("loss_on",)}
 
 
 def _robust(name: str, what: str, where: dict = CHAIN, **data: Any) -> Claim:

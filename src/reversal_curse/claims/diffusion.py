@@ -20,11 +20,15 @@ ABSOLUTE = pl.col("pos_encoding") == "absolute"
 ROTARY = pl.col("pos_encoding") == "rotary"
 NEAR = pl.col("distance") == 1
 FACTS = {"task": ("facts",), "family": ("masked_diffusion",)}
-COMPARED = {
+COMPARED: dict[str, Any] = {
     "where": {"task": ("facts",), "family": ("gpt", "masked_diffusion")},
     "varies": ("family", "pos_encoding"),
 }
-ARMS = {"where": FACTS, "varies": ("masking",), "may_vary": ("pos_encoding", "distance")}
+ARMS: dict[str, Any] = {
+    "where": FACTS,
+    "varies": ("masking",),
+    "may_vary": ("pos_encoding", "distance"),
+}
 
 
 def _answered(where: pl.Expr) -> dict[str, Any]:

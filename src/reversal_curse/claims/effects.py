@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import Concatenate, ParamSpec
+from typing import Any, Concatenate, ParamSpec
 
 import polars as pl
 
@@ -101,7 +101,7 @@ def contrast_left(tables: Tables, seen: str, unseen: str) -> pl.DataFrame:
     return both.select("seed", effect=0.1 - pl.col("effect_unseen") / pl.col("effect"))
 
 
-AT_EVERY_POINT = {
+AT_EVERY_POINT: dict[str, Any] = {
     "effect": worst_over_points(ABOVE_CLASS_CHANCE, least_points=2, once_learned=True),
     "threshold": 0.0,
     "because": NO_BETTER,

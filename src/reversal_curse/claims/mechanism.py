@@ -1,5 +1,7 @@
 """Claims on why masked diffusion answers in reverse: Jeon et al. 2026."""
 
+from typing import Any
+
 import polars as pl
 
 from reversal_curse.claims.claim import Claim, Tables
@@ -15,8 +17,8 @@ from reversal_curse.claims.effects import difference_of, effect_of, smallest
 from reversal_curse.config.settings import NAMES
 from reversal_curse.tables.summaries import LAST, rotary_correlation, score_correlations
 
-GRADIENTS = {**COMPARED, "tables": ("gradients",)}
-ATTENTION = {
+GRADIENTS: dict[str, Any] = {**COMPARED, "tables": ("gradients",)}
+ATTENTION: dict[str, Any] = {
     "where": FACTS,
     "varies": ("distance", "heads"),
     "may_vary": ("masking", "pos_encoding", "embed_dim"),

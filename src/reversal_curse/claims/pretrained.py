@@ -1,5 +1,7 @@
 """Claims on pretrained models: the large-scale check of Jeon et al. 2026."""
 
+from typing import Any
+
 import polars as pl
 
 from reversal_curse.claims.claim import Claim, Tables
@@ -62,9 +64,9 @@ def _first_order(tables: Tables) -> pl.DataFrame:
     return both.group_by("seed").agg(effect=smallest("left"))
 
 
-_ANSWERS = {"paper": "P2, large-scale check", "tables": ("pretrained_answers",)}
-_SCORES = {**_ANSWERS, "tables": ("pretrained_scores", "pretrained_answers")}
-_GRADIENTS = {**_ANSWERS, "tables": ("pretrained_gradients", "pretrained_answers")}
+_ANSWERS: dict[str, Any] = {"paper": "P2, large-scale check", "tables": ("pretrained_answers",)}
+_SCORES: dict[str, Any] = {**_ANSWERS, "tables": ("pretrained_scores", "pretrained_answers")}
+_GRADIENTS: dict[str, Any] = {**_ANSWERS, "tables": ("pretrained_gradients", "pretrained_answers")}
 
 CLAIMS = (
     Claim(
@@ -142,7 +144,8 @@ CLAIMS = (
         id="pretrained_first_order",
         statement="In a pretrained masked-diffusion model a forward step changes the reverse loss "
         "as the inner product of both gradients predicts.",
-        **{**_ANSWERS, "tables": ("pretrained_gradients",)},
+        paper=_ANSWERS["paper"],
+        tables=("pretrained_gradients",),
         measures="0.1 minus the relative error of the predicted change, summed over before and "
         "after fine-tuning, masked diffusion, worst model",
         effect=_first_order,

@@ -24,11 +24,11 @@ TRAINED_ANSWER = (-pl.col("train_nll_token")).exp()
 WORST = "loss of the unseen direction minus that of a guess in the class (nats), worst point"
 REVERSAL = {"task": ("reversal",), "family": ("gpt",)}
 LONG = {"entity_length": (2, 3)}
-SIZES = {"varies": ("vocab_size",)}
-FROZEN = {"varies": ("freeze_embeddings",)}
-LENGTHS = {"varies": ("entity_length",)}
-ENCODINGS = {"varies": ("pos_encoding",), "may_vary": ("rotary_fraction",)}
-SHAPES = {"varies": ("layers", "embed_dim"), "may_vary": ("heads",)}
+SIZES: dict[str, Any] = {"varies": ("vocab_size",)}
+FROZEN: dict[str, Any] = {"varies": ("freeze_embeddings",)}
+LENGTHS: dict[str, Any] = {"varies": ("entity_length",)}
+ENCODINGS: dict[str, Any] = {"varies": ("pos_encoding",), "may_vary": ("rotary_fraction",)}
+SHAPES: dict[str, Any] = {"varies": ("layers", "embed_dim"), "may_vary": ("heads",)}
 
 
 def _robust(name: str, paper: str, what: str, where: dict = REVERSAL, **data: Any) -> Claim:

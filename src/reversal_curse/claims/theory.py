@@ -1,6 +1,7 @@
 """Claims on the theory of the bilinear model: Zhu et al. 2024, section 3."""
 
 import math
+from typing import Any
 
 import polars as pl
 
@@ -10,7 +11,7 @@ from reversal_curse.config.settings import NAMES, Settings
 from reversal_curse.tables.summaries import exponents, first_passage
 from reversal_curse.tasks import TASKS
 
-BILINEAR = {
+BILINEAR: dict[str, Any] = {
     "where": {"family": ("bilinear",)},
     "varies": ("embed_dim",),
     "tables": ("separation",),

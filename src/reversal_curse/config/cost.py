@@ -1,9 +1,9 @@
 """What training a grid point costs, before it is paid: a small model, fitted to measured runs.
 
 A run's seconds are a sum of five kinds of work, which its family counts, each with the
-hardware's own price. The prices
-of the CPU are least-squares fits to the `wall_seconds` of the default sweep's runs (`run.json`, by
-`tests/benchmarks/calibrate.py`); those of the GPU are guesses from data sheets.
+hardware's own price. The prices of the CPU are least-squares fits to the `wall_seconds` of the
+default sweep's runs (`run.json`, by `benchmarks/calibrate.py`); those of the GPU are guesses from
+data sheets.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Errors that a person can mend: the command line prints them as one line each."""
+"""Errors that the user can fix: the command line prints each as one line."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches

@@ -26,7 +26,7 @@ from reversal_curse.config.errors import ConfigError, UserError, suggestion
 from reversal_curse.config.figures import OWN_GROUP, PAPER_FIGURES, PRETRAINED_FIGURES, Figure
 from reversal_curse.config.plots import PLOTS
 from reversal_curse.config.pretrained import PretrainedModel, check_entries
-from reversal_curse.config.settings import NAMES, About, Name, Settings
+from reversal_curse.config.settings import NAMES, About, Name, Settings, left_out
 from reversal_curse.families import FAMILIES
 
 _STRICT = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
@@ -48,10 +48,10 @@ def _kind(name: str) -> Any:
     return Annotated[declared.annotation, Field(), *limits]
 
 
-def _one_of_each(model_name: str, doc: str, leave_out: str = "") -> type[BaseModel]:
+def _one_of_each(model_name: str, doc: str, leave_out: str = "") -> Any:
     """A model in which each setting may be given one value, and nothing else."""
-    fields = {
-        name: (_kind(name), Field(None, description=Settings.model_fields[name].description))
+    fields: Any = {
+        name: (_kind(name), left_out(Settings.model_fields[name].description or ""))
         for name in NAMES
         if name != leave_out
     }
@@ -76,12 +76,14 @@ def _several(name: str) -> Any:
     return Annotated[values, BeforeValidator(spread, json_schema_input_type=written)]
 
 
-def _in_range(given: dict, annotation: type) -> list:
+def _in_range(given: dict, annotation: Any) -> list:
     """The values of `{log: [from, to, count]}`, `{linear: ...}` or `{range: [first, last]}`.
 
     Those of a logarithmic range are rounded to four digits, so that paths can be read.
     """
-    ((kind, ends),) = given.items() if len(given) == 1 else [("", None)]
+    kind: str
+    ends: Any
+    ((kind, ends),) = given.items() if len(given) == 1 else [("", ())]
     numbers = isinstance(ends, list) and all(
         isinstance(end, int | float) and not isinstance(end, bool) for end in ends
     )
@@ -113,25 +115,25 @@ FamilyBlock = _one_of_each("FamilyBlock", "Settings of one family.", leave_out="
 class Point(Block):
     """Values that go together."""
 
-    preset: Name = Field(None, description="name of a block of `presets` that it starts from")
-    label: _Words = Field(None, description="what plots call it, in place of its settings")
+    preset: Name = left_out("name of a block of `presets` that it starts from")
+    label: _Words = left_out("what plots call it, in place of its settings")
 
 
 class _SweepBase(BaseModel):
     model_config = _STRICT
 
-    preset: Name = Field(None, description="name of a block of `presets` that it starts from")
-    points: Annotated[list[Point], Field(min_length=1)] = Field(
-        None, description="values that go together, where a product would be too much"
+    preset: Name = left_out("name of a block of `presets` that it starts from")
+    points: Annotated[list[Point], Field(min_length=1)] = left_out(
+        "values that go together, where a product would be too much"
     )
 
 
-SweepBlock = create_model(
+SweepBlock = create_model(  # ty: ignore[no-matching-overload]
     "SweepBlock",
     __base__=_SweepBase,
     __doc__="A block of grid points: the product of its lists, times its `points`.",
     **{
-        name: (_several(name), Field(None, description=Settings.model_fields[name].description))
+        name: (_several(name), left_out(Settings.model_fields[name].description or ""))
         for name in NAMES
     },
 )
@@ -143,10 +145,8 @@ class FigureBlock(BaseModel):
     model_config = _STRICT
 
     sweep: Name = Field(description="the sweep that it draws")
-    plot: Literal[tuple(_OF_SWEEPS)] = Field(
-        None, description="how; the papers' figures have their own"
-    )
-    title: _Words = Field(None, description="its title in the report")
+    plot: Literal[tuple(_OF_SWEEPS)] = left_out("how; the papers' figures have their own")
+    title: _Words = left_out("its title in the report")
 
 
 _FigureBlock = Annotated[
@@ -170,9 +170,7 @@ class Config(BaseModel):
     model_config = _STRICT
     _places: dict[Key, str] = PrivateAttr(default_factory=dict)
 
-    name: Name = Field(
-        None, description="its figures, tables and ledger lie in `results/NAME`; runs are shared"
-    )
+    name: Name = left_out("its figures, tables and ledger lie in `results/NAME`; runs are shared")
     defaults: Block = Field(Block(), description="settings of every grid point")
     families: dict[Literal[tuple(FAMILIES)], FamilyBlock] = Field(
         {}, description="per family, settings that differ from `defaults`"
@@ -189,15 +187,13 @@ class Config(BaseModel):
     pretrained: list[PretrainedModel] = Field(
         [], description="pretrained models to probe (see below); none are downloaded by default"
     )
-    job_minutes: float = Field(
-        None,
-        description="small grid points share a training job until it takes this long by estimate; "
+    job_minutes: float = left_out(
+        "small grid points share a training job until it takes this long by estimate; "
         "0: each has its own; by default 1, and 30 where jobs are submitted to a cluster",
         ge=0,
     )
-    hardware: Literal[tuple(HARDWARE)] = Field(
-        None,
-        description="what training runs on, for estimates: `cpu` (one core) or `gpu`; by default "
+    hardware: Literal[tuple(HARDWARE)] = left_out(
+        "what training runs on, for estimates: `cpu` (one core) or `gpu`; by default "
         "`cpu`, and `gpu` where jobs are submitted to a cluster",
     )
 
@@ -275,7 +271,7 @@ class Config(BaseModel):
         for name, block in self.figures.items():
             known = PAPER_FIGURES.get(name)
             title = block.title or (known.title if known else name.replace("_", " "))
-            plot = block.plot or known.plot
+            plot = block.plot or PAPER_FIGURES[name].plot
             group = known.group if known else OWN_GROUP
             found[name] = Figure(plot, title, group, block.sweep)
         return found | (PRETRAINED_FIGURES if self.pretrained else {})

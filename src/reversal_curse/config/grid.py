@@ -121,7 +121,7 @@ def _combinations(
         for key, preset, own, label in entries or [((), {}, {}, None)]:
             chosen = {**presets.get(block.preset, {}), **values, **preset, **own}
             family = families.get(chosen.get("family", base["family"]), {})
-            given = {(): values, key: own} if key else {(): values}
+            given: dict[Key, dict[str, Any]] = {(): values} | ({key: own} if key else {})
             covered = (label, frozenset({**preset, **own})) if label else None
             yield settle({**base, **family, **chosen}), given, covered
 
@@ -195,11 +195,11 @@ def undrawable(plot_name: str, points: Collection[Settings]) -> str | None:
                     f"has {setting} {', '.join(map(str, others))}, which the plot {plot_name} "
                     f"cannot show; allowed: {', '.join(str(a) for a in allowed if a is not None)}"
                 )
-        others = [n for n in varying(rows) if plot.varies is not None and n not in plot.varies]
+        others = [name for name in varying(rows) if name not in (plot.varies or NAMES)]
         if others:
             return (
                 f"varies {', '.join(others)}, which the plot {plot_name} cannot tell apart; "
-                f"allowed: {', '.join(plot.varies)}"
+                f"allowed: {', '.join(plot.varies or NAMES)}"
             )
     return None
 

@@ -7,7 +7,6 @@ import ast
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
@@ -47,9 +46,7 @@ class Plot:
     @property
     def path(self) -> Path:
         """The file of its module, which is not imported."""
-        return Path(find_spec("reversal_curse.figures").submodule_search_locations[0]) / (
-            f"{self.module}.py"
-        )
+        return Path(__file__).parent.parent / f"figures/{self.module}.py"
 
     def caption(self) -> str:
         """What it shows: the docstring of its function, read without importing matplotlib."""
@@ -59,7 +56,7 @@ class Plot:
             for node in tree.body
             if isinstance(node, ast.FunctionDef) and node.name == self.draw
         )
-        return " ".join(ast.get_docstring(function).split())
+        return " ".join((ast.get_docstring(function) or "").split())
 
 
 PLOTS = {

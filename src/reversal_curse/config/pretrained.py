@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from reversal_curse.config.errors import UserError
-from reversal_curse.config.settings import MAX_COUNT, Name
+from reversal_curse.config.settings import MAX_COUNT, Name, left_out
 from reversal_curse.tasks.masking_arms import MASKINGS
 
 MEASURED = ("answers", "scores", "gradients")
@@ -27,18 +27,16 @@ class PretrainedModel(BaseModel):
         description="`masked_diffusion` (tokens filled in in any order, as LLaDA and Dream), "
         "`masked_lm` (as BERT), or `causal` (left to right)"
     )
-    path: _Text = Field(None, description="folder of the checkpoint in Hugging Face's format")
-    hub: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")] = Field(
-        None, description="in place of `path`: its id on Hugging Face's hub; nothing else downloads"
+    path: _Text = left_out("folder of the checkpoint in Hugging Face's format")
+    hub: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")] = left_out(
+        "in place of `path`: its id on Hugging Face's hub; nothing else downloads"
     )
-    revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] = Field(
-        None,
-        description="`hub`: the commit, in full. `path` with code of its own: the SHA-1 of that "
+    revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] = left_out(
+        "`hub`: the commit, in full. `path` with code of its own: the SHA-1 of that "
         "code, which the error says",
     )
-    billion_parameters: Annotated[float, Field(gt=0, lt=1e6)] = Field(
-        None,
-        description="its size, by which memory is asked for; needed with `hub`, whose files are "
+    billion_parameters: Annotated[float, Field(gt=0, lt=1e6)] = left_out(
+        "its size, by which memory is asked for; needed with `hub`, whose files are "
         "not there yet; `path`: read from the files",
     )
     trust_remote_code: bool = Field(
@@ -49,9 +47,9 @@ class PretrainedModel(BaseModel):
         description="of the weights; in sixteen bits they cannot hold the small step of the "
         "gradient probe, and `actual_change` is null",
     )
-    facts: _Text = Field(None, description="CSV or Parquet with the facts; default: ours")
-    mask_token_id: _CountFrom0 = Field(
-        None, description="id of the mask token, where the tokenizer does not say (LLaDA: 126336)"
+    facts: _Text = left_out("CSV or Parquet with the facts; default: ours")
+    mask_token_id: _CountFrom0 = left_out(
+        "id of the mask token, where the tokenizer does not say (LLaDA: 126336)"
     )
     shifted: bool = Field(
         False,

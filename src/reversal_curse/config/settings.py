@@ -44,6 +44,11 @@ class About:
     """How plots write certain values."""
 
 
+def left_out(meaning: str, **limits: Any) -> Any:
+    """Declare a key that need not be given, and is None then; where it is, it may not be null."""
+    return Field(None, description=meaning, **limits)
+
+
 def setting(default: Any, meaning: str, limits: Mapping[str, Any] | None = None, **about: Any):
     """Declare one field of `Settings`, with pydantic's limits and the fields of `About`."""
     declared: Any = Field(default, description=meaning, **(limits or {}))

@@ -35,7 +35,7 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
         seen.set(ylim=(None, 2), ylabel="1 − p of the answer")
         if seen.get_legend_handles_labels()[0]:
             seen.legend(loc="lower left")
-        if table.filter(pl.col("split") == "unseen")["ratio"].min() < 0.9:
+        if table.filter(pl.col("split") == "unseen")["ratio"].lt(0.9).any():
             held_out.set_yscale("log")
         else:
             held_out.set_ylim(0, 1.25)
@@ -64,7 +64,7 @@ def _draw_seen(ax: Axes, table: pl.DataFrame, colour: object) -> None:
     table = table.drop_nulls("exponent")
     if table.is_empty():
         return
-    c = table["exponent"].min()
+    c = table["exponent"].to_numpy().min()
     line = table.unique("epoch").sort("epoch")
     bound = ((line["tokens"] - 1) * line["progress"] ** -c).to_numpy()
     last = table.filter(pl.col("epoch") == pl.col("epoch").max())["exponent"].min()

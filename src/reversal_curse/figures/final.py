@@ -57,6 +57,9 @@ def _draw_panel(ax: Axes, columns: list, value: str, families: list[str]) -> Non
             draw_dots(ax, place + offset, cell[value], *look)
     labels = [name.replace(", ", "\n").replace(" positions", "\npositions") for name, _ in columns]
     long = max(len(line) for label in labels for line in label.split("\n")) * len(labels) > 60
-    turned = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"} if long else {}
-    ax.set_xticks(range(len(columns)), labels, **turned)
+    ax.set_xticks(range(len(columns)), labels)
+    if long:
+        ax.tick_params(axis="x", rotation=40)
+        for tick in ax.get_xticklabels():
+            tick.set(ha="right", rotation_mode="anchor")
     ax.set_ylim(bottom=-0.03 * ax.get_ylim()[1])  # dots at 0 are seen whole

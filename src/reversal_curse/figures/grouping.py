@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from reversal_curse.config.grid import varying
@@ -91,7 +92,7 @@ def models_of(table: pl.DataFrame) -> list[tuple[str, str, pl.DataFrame]]:
 
 def mean_and_spread(values: pl.Series | list[float], digits: int = 1) -> str:
     """`mean ± standard deviation`, or the mean alone where there is one value."""
-    series = pl.Series(values, dtype=pl.Float64)
-    mean = round(series.mean(), digits) + 0.0  # no negative zero
+    numbers = np.asarray(values, dtype=float)
+    mean = round(numbers.mean(), digits) + 0.0  # no negative zero
     text = f"{mean:.{digits}f}".replace("-", "−")
-    return text if len(series) == 1 else f"{text} ± {series.std():.{digits}f}"
+    return text if len(numbers) == 1 else f"{text} ± {numbers.std(ddof=1):.{digits}f}"

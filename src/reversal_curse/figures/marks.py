@@ -24,7 +24,7 @@ def draw_dots(ax: Axes, place: float, values: pl.Series, colour: str, marker: st
     if not len(finite):
         return
     ax.plot([place - 0.085, place + 0.085], [finite.mean()] * 2, color=colour, lw=2)
-    edge = {"mec": "white", "mew": 0.4}  # so that dots on the bar are seen
+    edge: dict[str, Any] = {"mec": "white", "mew": 0.4}  # so that dots on the bar are seen
     ax.plot(
         place + spread(len(finite), 0.06), finite, marker, color=colour, ms=3.6, alpha=0.6, **edge
     )
@@ -46,9 +46,16 @@ def draw_chance(ax: Axes, table: pl.DataFrame) -> None:
     for name, style in (("chance_vocab", (0, (5, 2))), ("chance_class", (0, (1, 1.5)))):
         level = table[name][0]
         ax.axhline(level, color=REFERENCE, linewidth=0.8, linestyle=style, zorder=1)
-        place = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points"}
-        font = {"va": "center", "fontsize": 6, "color": REFERENCE}
-        ax.annotate(f"ln {math.exp(level):.0f}", (1, level), (2, 0), **place, **font)
+        ax.annotate(
+            f"ln {math.exp(level):.0f}",
+            (1, level),
+            (2, 0),
+            xycoords=("axes fraction", "data"),
+            textcoords="offset points",
+            va="center",
+            fontsize=6,
+            color=REFERENCE,
+        )
 
 
 def draw_groups(
@@ -66,9 +73,9 @@ def draw_groups(
             of_group = table.filter(pl.col("group") == group)
             by_seed = of_group.group_by("seed").agg(means).sort("seed")
             draw_dots(ax, place + offset, by_seed["cosine"], colour, marker)
-            control = by_seed["cosine_control"].mean()
-            if control is not None:
-                ax.plot(place + offset, control, "x", color=REFERENCE, **cross)
+            control = by_seed["cosine_control"].drop_nulls().to_numpy()
+            if len(control):
+                ax.plot(place + offset, control.mean(), "x", color=REFERENCE, **cross)
     ax.axhline(0, color=REFERENCE, lw=0.6)
     ax.set_xticks(range(len(groups)), groups, rotation=30, ha="right")
 

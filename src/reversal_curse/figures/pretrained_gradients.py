@@ -33,7 +33,7 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
     *by_stage, change = grid[0]
     by_stage[1].sharey(by_stage[0])  # before anything is drawn: later it takes the limits as well
     for ax, stage in zip(by_stage, STAGES, strict=True):
-        drawn = [(rows.filter(pl.col("stage") == stage), *look) for rows, *look in marked]
+        drawn = [(rows.filter(pl.col("stage") == stage), c, m) for rows, c, m in marked]
         draw_groups(ax, drawn, 0.3, ms=3.5, mew=0.8)
         ax.set_title(f"{stage} fine-tuning")
     by_stage[0].set_ylabel("cosine of forward and reverse gradient")
@@ -54,6 +54,6 @@ def _draw_change(ax: Axes, marked: list[tuple[pl.DataFrame, str, str]]) -> None:
             part = whole.filter(pl.col("stage") == stage)
             x, y = part["predicted_change"], part["actual_change"]
             ax.plot(x, y, marker, ms=4, mec=colour, mfc=filled, ls="")
-        largest = max(largest, whole["predicted_change"].abs().max() or 0)
+        largest = max(largest, whole["predicted_change"].abs().to_numpy().max(initial=0))
     frame_change(ax, [-largest, largest], "nats per token", zorder=2)
     ax.tick_params(axis="x", rotation=30)

@@ -1,6 +1,7 @@
 """Draw plots in the house style, and write figures to files."""
 
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import polars as pl
@@ -15,7 +16,7 @@ from reversal_curse.tables.atomic_write import replacing
 from reversal_curse.tables.files import read_runs, read_table
 
 # Without dates, the same numbers give the same file.
-_METADATA = {
+_METADATA: dict[str, dict[str, Any]] = {
     ".pdf": {"CreationDate": None, "ModDate": None},
     ".png": {"Software": None},
     ".svg": {"Date": None},
@@ -58,5 +59,5 @@ def save(figure: Figure, outputs: list[Path]) -> None:
         if output.suffix not in _METADATA:
             raise UserError(f"{output}: unknown suffix; allowed: {', '.join(_METADATA)}")
     for output in outputs:
-        with replacing(output) as partial, matplotlib.rc_context({**RC, "svg.hashsalt": "1"}):
+        with replacing(output) as partial, matplotlib.rc_context(RC | {"svg.hashsalt": "1"}):
             figure.savefig(partial, metadata=_METADATA[output.suffix])

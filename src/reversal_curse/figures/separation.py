@@ -5,6 +5,8 @@ direction of a pair that is trained and L_rev that of the direction held out; ep
 as the embedding dimension d grows.
 """
 
+from typing import Any
+
 import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
@@ -17,7 +19,7 @@ from reversal_curse.figures.grouping import seed_phrase
 from reversal_curse.tables.summaries import exponents, loss_ratios
 
 BLUE = "#0072B2"
-EXPECTED = {"color": style.REFERENCE, "lw": 0.8, "ls": (0, (5, 2))}
+EXPECTED: dict[str, Any] = {"color": style.REFERENCE, "lw": 0.8, "ls": (0, (5, 2))}
 
 
 def draw(tables: dict[str, pl.DataFrame]) -> Figure:
@@ -51,7 +53,7 @@ def _draw_paths(ax: Axes, separation: pl.DataFrame) -> None:
         x, y, sd = (path[name].to_numpy() for name in ("forward", "reverse", "sd"))
         ax.plot(x, y, color=colour, label=f"d = {dim}")
         ax.fill_between(x, y - sd, y + sd, color=colour, alpha=0.2, linewidth=0)
-    diagonal = np.geomspace(max(ratios["forward"].min(), 1e-4), 1)
+    diagonal = np.geomspace(max(ratios["forward"].to_numpy().min(), 1e-4), 1)
     ax.plot(diagonal, diagonal, **EXPECTED, label="no curse: equal")
     ax.axhline(1, color=style.REFERENCE, lw=0.8, ls=(0, (1, 1.5)))
     ax.set_xscale("log")

@@ -26,7 +26,7 @@ _MARKERS = {"rotary": "o", "alibi": "^", "none": "v", "absolute": "s"}
 PANEL_WIDTH, PANEL_HEIGHT = 2.6, 2.3  # inches
 MAX_COLUMNS = 4
 
-RC = {
+RC: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 8,
     "axes.titlesize": 8.5,
@@ -111,7 +111,7 @@ def finish(
     """Letter the panels where there are several; the legend above, and below what marks mean."""
     axes = list(axes)
     for index, ax in enumerate(axes if len(axes) > 1 else []):
-        font = {"fontweight": "bold", "fontsize": 9, "ha": "right", "va": "bottom"}
+        font: dict[str, Any] = {"fontweight": "bold", "fontsize": 9, "ha": "right", "va": "bottom"}
         ax.text(-0.02, 1.04, _letter(index), transform=ax.transAxes, **font)
     if handles:
         columns = columns or len(handles)

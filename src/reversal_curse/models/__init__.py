@@ -1,1 +1,1 @@
-"""The families: what is trained. Models know nothing of training."""
+"""The models that are trained; they know nothing of training."""

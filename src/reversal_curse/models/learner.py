@@ -28,7 +28,7 @@ class Learner:
     """The family's own model."""
     ask: Callable[[torch.Tensor], torch.Tensor]
     """Maps sentences (S, B, T) to the logits (S, B, k, words) of their answers."""
-    mask: int | None = None
+    mask: Any = None
     """Id of the token [M], for families that have one."""
 
     @property

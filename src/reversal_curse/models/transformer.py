@@ -7,6 +7,7 @@ without it the encoder of the `masked_diffusion` family.
 
 import math
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -22,7 +23,7 @@ Noise = Callable[[torch.Tensor], torch.Tensor]
 Part = tuple[str, slice]
 """A parameter's name, and which of its last dimension."""
 Asked = int | torch.Tensor
-"""Of which tokens something is wanted: of the last so many of n, or of positions (S, B, n)."""
+"""The tokens whose output is computed: the last n (an int), or those at positions (S, B, n)."""
 FEW = 4
 """Up to so many inner products for one head and sentence, many products of tiny matrices are
 slower than one elementwise product and a sum: twice, on a CPU, for sentences of two tokens."""
@@ -218,7 +219,8 @@ class Transformer(nn.Module):
         """Pre-softmax scores (S, B, heads, T, T) of every layer, from queries to keys."""
         _, batch, length = tokens.shape
         x = self.embed(tokens)
-        for block in self.blocks:
+        blocks: Any = self.blocks
+        for block in blocks:
             yield block.attention.scores(block.ln_1(x), batch, length)[0]
             x = block(x, batch, length, no_dropout)
 

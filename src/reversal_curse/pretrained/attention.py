@@ -71,10 +71,10 @@ class _Caught(TorchFunctionMode):
         self.queries, self.keys = queries, keys
         self.scores: list[torch.Tensor] = []
 
-    def __torch_function__(self, function: Any, types: Any, args: tuple = (), kwargs: Any = None):
-        if function is torch.nn.functional.scaled_dot_product_attention:
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.nn.functional.scaled_dot_product_attention:
             self._note(*args, **(kwargs or {}))
-        return function(*args, **(kwargs or {}))
+        return func(*args, **(kwargs or {}))
 
     def _note(self, query: torch.Tensor, key: torch.Tensor, *rest: Any, **named: Any) -> None:
         """Query (B, heads, T, d), key (B, heads or fewer, T, d): fewer are shared by neighbours."""

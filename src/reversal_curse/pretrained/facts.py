@@ -3,7 +3,7 @@
 A table with the columns `subject`, `object`, `forward` and `reverse`. The last two are sentences
 with the slots `{subject}` and `{object}`: in the forward sentence the object comes last, in the
 reverse sentence the subject, so that models that read from left to right can be asked for both.
-Ours (`facts.csv`) is made up throughout, lest a model knew a fact before. A word stands before
+Ours (`facts.csv`) is made up throughout, so that no model knows a fact before. A word stands before
 every entity in it: tokenizers write a name at the start of a sentence in other tokens.
 """
 

@@ -79,7 +79,7 @@ def finetune(
                 "generator": generator.get_state(),
             }
             checkpoints.save(step, state)
-        if stop:
+        if interruption and stop:
             raise interruption.error(stop, step, entry.steps, checkpoints is not None, "step")
 
 

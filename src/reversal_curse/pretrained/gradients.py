@@ -9,6 +9,7 @@ others are multiplied with it, parameter by parameter, as the backward pass make
 
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import polars as pl
 import torch
@@ -89,7 +90,7 @@ class _Weights:
         """Multiply a gradient with that of a batch's reverse loss, and the latter with itself."""
         products, squares = {}, {}
 
-        def take(parameter: torch.Tensor, name: str) -> None:
+        def take(parameter: Any, name: str) -> None:
             products[name] = _dot(held[name], parameter.grad)
             squares[name] = _dot(parameter.grad, parameter.grad)
             parameter.grad = None

@@ -24,9 +24,9 @@ class Loaded:
     """A model, its tokenizer, the id of its mask token (None: causal), and where inputs go."""
 
     entry: PretrainedModel
-    model: torch.nn.Module
+    model: Any
     tokenizer: Any
-    mask: int | None
+    mask: Any
     device: torch.device
 
     def logits(self, tokens: torch.Tensor) -> torch.Tensor:
@@ -90,7 +90,7 @@ def from_folder(checkpoint: ModelFolder, auto_class: str = "AutoTokenizer", **op
     import transformers
 
     transformers.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
+    transformers.logging.disable_progress_bar()
     entry, folder = checkpoint.entry, checkpoint.folder
     options |= {"local_files_only": True, "trust_remote_code": entry.trust_remote_code}
     try:
@@ -157,7 +157,7 @@ def _default_rope(config: Any, device: Any = None, **_: Any) -> tuple[torch.Tens
     return 1.0 / (config.rope_theta ** (places / dim)), 1.0
 
 
-def spread(model: Any, max_memory: dict[int, int]) -> dict[str, int]:
+def spread(model: Any, max_memory: dict) -> dict[str, Any]:
     """Choose the GPU of `max_memory` (bytes) for each part of a model, about the same on each."""
     from accelerate import infer_auto_device_map
     from accelerate.utils import get_balanced_memory

@@ -130,7 +130,7 @@ def _gradients(
     with torch.enable_grad():
         flat = tuple(part.flatten(0, 1) for part in inputs)
         losses = functional_call(_Total(learner.model, loss), replicas, flat)
-        found = torch.autograd.grad(losses.sum(), trained.values())
+        found = torch.autograd.grad(losses.sum(), list(trained.values()))
     names = (name.removeprefix("model.") for name in trained)
     return losses.detach(), dict(zip(names, found, strict=True))
 

@@ -1,7 +1,7 @@
 """Files that appear under their name only when they are complete."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,7 +12,7 @@ def partial_name(path: Path) -> Path:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path) -> Generator[Path]:
     """A temporary name beside `path` to write to, which takes its place when the block ends.
 
     Where the block fails, the file that stood there before stays, and nothing partial is left.

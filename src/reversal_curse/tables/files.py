@@ -48,7 +48,7 @@ def _read(path: Path, schema: pl.Schema) -> pl.DataFrame:
             content = file.read()
         content = content.select([name for name in schema if name in content.schema.names])
         content.validate(full=True)
-        frame = pl.from_arrow(content)
+        frame = pl.DataFrame(pl.from_arrow(content))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except damaged as error:

@@ -1,6 +1,7 @@
 """The schemas of all Parquet tables; `results/README.md` has them in words, and a test compares."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import polars as pl
 
@@ -16,14 +17,14 @@ SEED, EPOCH, PAIR, PAIR_SPLIT, DIRECTION, SENTENCE_SPLIT = columns("""
 `a_to_b`, `b_to_c`, `a_to_c`
     split | String | | `train`: in the training set; `unseen`: held out
 """)
-_DTYPES = {bool: pl.Boolean, int: pl.Int64, float: pl.Float64}
+_DTYPES: dict[Any, Any] = {bool: pl.Boolean, int: pl.Int64, float: pl.Float64}
 
 
 def setting_column(name: str) -> Column:
     """The column of a setting: null where it means nothing to a grid point."""
     declared = Settings.model_fields[name]
     dtype = _DTYPES.get(declared.annotation, pl.String)
-    return Column(name, dtype, ABOUT[name].unit, declared.description)
+    return Column(name, dtype, ABOUT[name].unit, declared.description or "")
 
 
 RUN, _TOKENS = columns("""

@@ -12,7 +12,8 @@ class Column:
     """One column: its type, unit and meaning."""
 
     name: str
-    dtype: pl.DataType
+    dtype: Any
+    """A type of polars."""
     unit: str
     description: str
 

@@ -1,0 +1,82 @@
+"""Fit the prices of `cost.py` to measured runs, and say how well they foretell runs not fitted to.
+
+    python benchmarks/calibrate.py results/runs cpu > tests/unit/measured_runs.json
+
+Prints the runs as JSON, and prices and errors to standard error.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from reversal_curse.config.cost import HARDWARE, seconds
+from reversal_curse.config.settings import DEFAULTS, Settings, settle
+from reversal_curse.families import FAMILIES
+from reversal_curse.jobs.plan import DEVICES
+
+PRICES = ("start", "launch", "token", "product", "weight")
+
+
+def fitted(amounts: np.ndarray, measured: np.ndarray) -> np.ndarray:
+    """Prices, none negative, with the least squares of relative errors."""
+    relative = amounts / measured[:, None]
+    scale = np.linalg.norm(relative, axis=0)
+    scale[scale == 0] = 1.0
+    kept = list(range(amounts.shape[1]))
+    while True:
+        found = np.linalg.lstsq(relative[:, kept] / scale[kept], np.ones(len(measured)))[0]
+        if (found >= 0).all():
+            break
+        kept.pop(int(np.argmin(found)))
+    prices = np.zeros(amounts.shape[1])
+    prices[kept] = found / scale[kept]
+    return prices
+
+
+def within(ratio: np.ndarray, factor: float = 1.5) -> float:
+    """The part of the ratios that is neither above `factor` nor below its inverse."""
+    return float(np.mean((ratio <= factor) & (ratio >= 1 / factor)))
+
+
+def amounts_of(settings: Settings) -> tuple[float, ...]:
+    """How much a run has of what has a price, in the order of `PRICES`."""
+    work = FAMILIES[settings.family].work(settings)
+    return 1.0, work.launches, work.tokens, work.products, work.weights
+
+
+def main(folder: str, hardware: str) -> None:
+    """Read, fit, print."""
+    records = [json.loads(path.read_text()) for path in sorted(Path(folder).rglob("run.json"))]
+    records = [record for record in records if record["device"] == DEVICES[hardware]]
+    # What a run records as null means nothing to it.
+    given = [{k: v for k, v in r["settings"].items() if v is not None} for r in records]
+    settings = [settle(DEFAULTS | one) for one in given]
+    measured = np.array([record["wall_seconds"] for record in records])
+    amounts = np.array([amounts_of(one) for one in settings])
+    even = np.arange(len(records)) % 2 == 0
+    halves = [fitted(amounts[part], measured[part]) for part in (even, ~even)]
+    foretold = np.where(even, amounts @ halves[1], amounts @ halves[0])
+    prices = fitted(amounts, measured)
+    names = dict(zip(PRICES, prices.tolist(), strict=True))
+    print(replace(HARDWARE[hardware], **names), file=sys.stderr)
+    shipped = np.array([seconds(one, hardware) for one in settings])
+    for label, estimate in (
+        ("fitted to all", amounts @ prices),
+        ("fitted to the other half", foretold),
+        ("as in cost.py", shipped),
+    ):
+        print(f"{label}: {within(estimate / measured):.2f} within 1.5", file=sys.stderr)
+    rows = [
+        {"settings": one.model_dump(exclude_defaults=True), "seconds": float(took)}
+        for one, took in zip(settings, measured, strict=True)
+    ]
+    print(json.dumps({"hardware": hardware, "runs": rows}))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
