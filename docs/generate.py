@@ -7,23 +7,24 @@ columns in `results/README.md`. `make docs` writes them; a test compares.
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 
 from pydantic import BaseModel
 
 from reversal_curse.config.errors import UserError
-from reversal_curse.config.figures import PAPER_FIGURES
 from reversal_curse.config.file import Config, FigureBlock
 from reversal_curse.config.plots import PLOTS
 from reversal_curse.config.pretrained import PretrainedModel
 from reversal_curse.config.settings import ABOUT, NAMES, Settings
 from reversal_curse.families import FAMILIES
-from reversal_curse.tables.schemas import PROBE_TABLES, RUN, TABLES, setting_column
-from reversal_curse.tables.table import Column
+from reversal_curse.tables.schemas import TABLES
+from reversal_curse.tables.table import Column, Table
 from reversal_curse.tasks import TASKS
 from reversal_curse.tasks.masking_arms import MASKINGS
 
+TRANSFORMERS = {f"`{name}`" for name, f in FAMILIES.items() if "transformer" in f.parts}
 SCHEMA = Path("workflow/schemas/config.schema.json")
 
 
@@ -60,10 +61,13 @@ def _settings() -> str:
 def _applies(name: str) -> str:
     """The families and tasks that have a setting, and what else it takes."""
     about = ABOUT[name]
-    families = [key for key, f in FAMILIES.items() if not about.of or about.of in f.parts]
-    tasks = [key for key, task in TASKS.items() if about.data and about.of in task.parts]
-    parts = [] if len(families) == len(FAMILIES) else [f"`{key}`" for key in families]
-    parts = [", ".join(parts), f"task {', '.join(f'`{key}`' for key in tasks)}" if tasks else ""]
+    families = [f"`{key}`" for key, f in FAMILIES.items() if not about.of or about.of in f.parts]
+    tasks = [f"`{key}`" for key, task in TASKS.items() if about.data and about.of in task.parts]
+    if len(families) == len(FAMILIES):
+        families = []
+    elif set(families) >= TRANSFORMERS:
+        families = ["transformers", *(key for key in families if key not in TRANSFORMERS)]
+    parts = [", ".join(families), f"task {', '.join(tasks)}" if tasks else ""]
     parts += [f"`{n}` {', '.join(f'`{v}`' for v in values)}" for n, values in about.needs.items()]
     return "; ".join(filter(None, parts)) or "all"
 
@@ -81,7 +85,8 @@ def _allowed(schema: dict) -> str:
         "maximum": "<=",
         "exclusiveMaximum": "<",
     }
-    limits = [f"{sign} {schema[key]:g}" for key, sign in bounds.items() if key in schema]
+    shown = {key: sign for key, sign in bounds.items() if schema.get(key, 1e6) < 1e6}
+    limits = [f"{sign} {schema[key]:g}" for key, sign in shown.items()]
     return " ".join([kind, " and ".join(limits)])
 
 
@@ -122,51 +127,72 @@ def _tasks() -> str:
 
 
 def _plots() -> str:
-    rows = [
-        (
-            f"`{name}`",
-            plot.caption(),
-            ", ".join(f"`{table}`" for table in plot.tables),
-            ", ".join(f"`{n}`" for n in plot.varies) if plot.varies else "any setting",
-            str(plot.max_points),
-        )
-        for name, plot in PLOTS.items()
-        if not plot.pretrained
-    ]
-    return _table(("plot", "what it shows", "reads", "may vary", "most points"), rows)
+    rows: dict[str, tuple[str, ...]] = {}
+    for name, plot in PLOTS.items():
+        if not plot.pretrained:
+            # The caption up to its first stop, or a later one where another plot begins so.
+            short, longer = (re.split(stop, plot.caption())[0] for stop in ("[.:;] ", "[.;] "))
+            shown = longer if short in rows else short
+            varies = ", ".join(f"`{setting}`" for setting in plot.varies or ()) or "any setting"
+            rows[shown] = (f"`{name}`", shown, varies)
+    return _table(("plot", "what it shows", "may vary"), list(rows.values()))
 
 
-def _figures() -> str:
-    rows = [(f"`{name}`", f"`{f.plot}`", f.title) for name, f in PAPER_FIGURES.items()]
-    return _table(("figure", "plot", "title"), rows)
+def shared_columns() -> list[Column]:
+    """The columns that several tables have, and that tell what a row is about."""
+    every = [column for table in TABLES.values() for column in table.columns]
+    shared = (c for c in every if every.count(c) > 1 and not c.dtype.is_float())
+    return list(dict.fromkeys(shared))
 
 
-def _probes() -> str:
-    rows = [
-        (
-            f"`{table.name}`",
-            f"one row: {table.row}",
-            ", ".join(f"`{name}`" for name, f in FAMILIES.items() if table.name in f.probes),
-        )
-        for table in PROBE_TABLES
-    ]
-    metrics = ("`metrics`", f"one row: {TABLES['metrics'].row}", "all")
-    return _table(("table", "content", "families"), [metrics, *rows])
+def _shared() -> str:
+    """The shared columns; two of the same name differ in the tables that have them."""
+    rows = []
+    for column in shared_columns():
+        having = [name for name, table in TABLES.items() if column in table.columns]
+        pretrained = all(name.startswith("pretrained_") for name in having)
+        rows.append(_row(column, f"`{column.name}`{' (pretrained)' if pretrained else ''}"))
+    return _table(COLUMN, rows)
 
 
-def _columns(columns: tuple[Column, ...]) -> str:
-    rows = [(f"`{c.name}`", str(c.dtype), c.unit or "–", c.description) for c in columns]
-    return _table(("column", "type", "unit", "meaning"), rows)
+def _documented(table: Table) -> str:
+    """What a row of a table is, which families write it, its shared columns and its own."""
+    writing = [f"`{name}`" for name, family in FAMILIES.items() if table.name in family.tables]
+    families = ""
+    if writing:
+        families = f" Families: {', '.join(writing) if len(writing) < len(FAMILIES) else 'all'}."
+    shared = [c for c in table.columns if c in shared_columns()]
+    leading = ", ".join(f"`{c.name}`" for c in shared)
+    own = [c for c in table.columns if c not in shared]
+    if table.name == "points":
+        leading, own = "all settings, `run`", [c for c in own if c.name not in (*NAMES, "run")]
+    return "\n".join(
+        [
+            f"One row: {table.row}.{families}{f' Columns: {leading}, and' if leading else ''}",
+            "",
+            _table(COLUMN, list(dict.fromkeys(map(_own_row, own)))),
+        ]
+    )
+
+
+COLUMN = ("column", "type", "unit", "meaning")
+
+
+def _own_row(column: Column) -> tuple[str, ...]:
+    """A row of a table of columns; the splits of a measure in `points` are one row."""
+    measure = re.fullmatch(r"(?:train|unseen)_(\w+?)(?:_sd)?", column.name)
+    if not measure:
+        return _row(column, f"`{column.name}`")
+    name, meaning = f"`SPLIT_{measure[1]}`", column.description.partition(": ")[2]
+    return name, str(column.dtype), column.unit, meaning
+
+
+def _row(column: Column, name: str) -> tuple[str, ...]:
+    return name, str(column.dtype), column.unit or "–", column.description
 
 
 def generated_blocks() -> dict[Path, dict[str, str]]:
     """Per README, the text between its `<!-- begin NAME -->` and `<!-- end NAME -->` markers."""
-    of_point = {*NAMES, "run"}
-    tables = {
-        f"table {name}": f"One row: {table.row}.\n\n"
-        + _columns(tuple(c for c in table.columns if name != "points" or c.name not in of_point))
-        for name, table in TABLES.items()
-    }
     return {
         Path("config/README.md"): {
             "keys": _keys(Config),
@@ -177,12 +203,10 @@ def generated_blocks() -> dict[Path, dict[str, str]]:
             "families": _described(FAMILIES),
             "maskings": _described(MASKINGS),
             "plots": _plots(),
-            "figures": _figures(),
         },
         Path("results/README.md"): {
-            "probes": _probes(),
-            "settings": _columns((*map(setting_column, NAMES), RUN)),
-            **tables,
+            "shared": _shared(),
+            **{f"table {name}": _documented(table) for name, table in TABLES.items()},
         },
     }
 

@@ -145,6 +145,26 @@ def test_the_queries_of_the_results_readme_tell_their_rows_apart(
     assert capsys.readouterr().out.count("0.25") == 4  # two grid points, two seeds
 
 
+@pytest.mark.parametrize("table", TABLES.values(), ids=lambda table: table.name)
+def test_every_column_of_every_table_is_documented(root, table):
+    text = (root / "results/README.md").read_text()
+    section = text.split(f"<!-- begin table {table.name} -->")[1].split("<!-- end")[0]
+    shared = set(described(text.split("<!-- begin shared -->")[1].split("<!-- end")[0]))
+    own = set(described(section))
+    named = own | (shared & set(re.findall(r"`(\w+)`", section)))
+    if table.name == "points":
+        named |= {"run", *described((root / "config/README.md").read_text())}
+        for measure in [name.removeprefix("SPLIT_") for name in own if name.startswith("SPLIT_")]:
+            named |= {f"{s}_{measure}{end}" for s in ("train", "unseen") for end in ("", "_sd")}
+    assert set(table.schema) <= named
+
+
+def described(text: str) -> list[str]:
+    """The first cells of tables in Markdown."""
+    return re.findall(r"^\| `(\w+)`", text, re.MULTILINE)
+
+
+@pytest.mark.slow
 def test_a_block_without_its_markers_is_refused_and_nothing_is_written(root, tmp_path):
     for path in (*generated_blocks(), SCHEMA):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
@@ -165,6 +185,40 @@ def test_a_block_is_written_between_two_lines_that_stand_together():
     assert with_blocks(filled, {"x": "new"}) == filled
 
 
+def pages(root) -> list[Path]:
+    written = [*root.glob("*.md"), *root.glob("docs/*.md")]
+    return [*written, root / "config/README.md", root / "results/README.md"]
+
+
+def test_every_link_of_the_documents_leads_somewhere(root):
+    lost = []
+    for page in pages(root):
+        for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+            path, _, anchor = link.partition("#")
+            target = (page.parent / path).resolve() if path else page
+            if link.startswith("http"):
+                continue
+            titles = re.findall(r"^#+ (.*)", target.read_text(), re.M) if anchor else []
+            slugs = [re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles]
+            if not target.exists() or (anchor and anchor not in slugs):
+                lost.append(f"{page.relative_to(root)}: {link}")
+    assert not lost
+
+
+def test_rooms_import_only_those_above_them_in_the_list_of_the_architecture(root):
+    package = root / "src/reversal_curse"
+    section = (root / "docs/architecture.md").read_text().split("## Rooms\n")[1].split("\n## ")[0]
+    order = re.findall(r"^    ([a-z_]+)(?:/|\.py) ", section, re.MULTILINE)
+    there = {path.stem for path in package.iterdir() if path.is_dir() or path.suffix == ".py"}
+    assert set(order) == {name for name in there if not name.startswith("__")}
+    for file in package.rglob("*.py"):
+        room = file.relative_to(package).parts[0].removesuffix(".py")
+        if room in order:
+            found = re.findall(r"^\s*from reversal_curse\.(\w+)", file.read_text(), re.MULTILINE)
+            above = {*order[: order.index(room) + 1]}
+            assert set(found) <= above, file
+
+
 def recipe(root, heading: str, number: int = 0) -> str:
     section = (root / "docs/extending.md").read_text().split(f"## {heading}\n")[1].split("\n##")[0]
     return re.findall(r"```python\n(.*?)```", section, re.DOTALL)[number]
@@ -181,6 +235,21 @@ def test_the_family_of_the_recipe_trains(root, monkeypatch, make_dataset, small_
     tables = train(settings, make_dataset(settings), torch.device("cpu"))
     assert tables["metrics"].height == settings.seeds * 2 * 3
     assert tables["metrics"]["nll_token"].unique().to_list() == pytest.approx([math.log(22)])
+
+
+def test_the_objective_of_the_recipe_is_learned(root, monkeypatch, make_dataset, small_settings):
+    module = types.ModuleType("reversal_curse.training.brier")
+    exec(recipe(root, "Adding a training objective"), module.__dict__)
+    monkeypatch.setitem(sys.modules, "reversal_curse.training.brier", module)
+    scope = {"FAMILIES": dict(families.FAMILIES), "replace": dataclasses.replace}
+    exec(recipe(root, "Adding a training objective", 1), scope)
+    monkeypatch.setitem(families.FAMILIES, "brier", scope["FAMILIES"]["brier"])
+    settings = small_settings(epochs=40, learning_rate=0.01)
+    settings = settings.model_copy(update={"family": "brier"})
+    tables = train(settings, make_dataset(settings), torch.device("cpu"))
+    losses = tables["metrics"].filter(pl.col("split") == "train").sort("epoch")["nll_token"]
+    assert losses.tail(3).max() < losses.head(3).min() / 2
+    assert tables["gradients"].height
 
 
 def test_the_task_of_the_recipe_can_be_learned(root, monkeypatch, make_dataset, small_settings):
