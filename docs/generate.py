@@ -226,6 +226,13 @@ def with_blocks(text: str, blocks: dict[str, str]) -> str:
     return text
 
 
+def with_pins(text: str, root: Path) -> str:
+    """A conda environment with the versions of `requirements.lock`."""
+    lock = (root / "requirements.lock").read_text("utf-8").lower()
+    pins = dict(re.findall(r"^([\w-]+)==(\S+)", lock, re.MULTILINE))
+    return re.sub(r" - ([\w-]+)==.*", lambda found: f" - {found[1]}=={pins[found[1]]}", text)
+
+
 def write_docs(root: Path) -> list[Path]:
     """Write the schema and refresh the READMEs below `root`; returns the files.
 
@@ -238,6 +245,8 @@ def write_docs(root: Path) -> list[Path]:
             texts[target] = with_blocks(target.read_text(encoding="utf-8"), blocks)
         except UserError as error:
             raise UserError(f"{target}: {error}") from None
+    for environment in sorted((root / "workflow/envs").glob("*.yaml")):
+        texts[environment] = with_pins(environment.read_text("utf-8"), root)
     for target, text in texts.items():
         target.write_text(text, encoding="utf-8")
     return list(texts)

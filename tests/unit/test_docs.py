@@ -318,30 +318,17 @@ def test_the_notebook_example_of_the_readme_names_settings(root):
     assert {part.split("=")[0].strip() for part in call.split(",")} < set(NAMES)
 
 
-def test_every_direct_dependency_is_pinned_in_the_lock_at_the_same_version(root):
+def test_the_lock_has_every_direct_dependency_at_one_version(root):
     project = tomllib.loads((root / "pyproject.toml").read_text())
     optional = project["project"]["optional-dependencies"]
     wanted = project["project"]["dependencies"] + optional["test"] + optional["pretrained"]
-    lock = _pins((root / "requirements.lock").read_text())
-    for requirement in [*wanted, *project["build-system"]["requires"]]:
-        name, _, version = requirement.partition("==")
-        assert lock[_normal(name)] == version, requirement
+    lines = (root / "requirements.lock").read_text().lower().splitlines()
+    pinned = [line.partition("==")[0] for line in lines if not line.startswith("#")]
+    assert set(wanted) <= set(pinned)
+    assert set(project["build-system"]["requires"]) <= set(lines)
 
 
 @pytest.mark.parametrize("name", ["reversal_curse", "pretrained"])
-def test_the_conda_environment_has_the_same_pins(root, name):
-    environment = yaml.safe_load((root / f"workflow/envs/{name}.yaml").read_text())
-    lock = _pins((root / "requirements.lock").read_text())
-    for requirement in environment["dependencies"][-1]["pip"]:
-        name, _, version = requirement.partition("==")
-        assert lock[_normal(name)] == version, requirement
-
-
-def _pins(text: str) -> dict[str, str]:
-    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
-    assert all("==" in line for line in lines)
-    return {_normal(line.partition("==")[0]): line.partition("==")[2] for line in lines}
-
-
-def _normal(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
+def test_the_conda_environment_has_the_pins_of_the_lock(root, name):
+    text = (root / f"workflow/envs/{name}.yaml").read_text()
+    assert generate.with_pins(text, root) == text, "run `make docs`"

@@ -119,9 +119,7 @@ CLAIMS = (
         effect=_reverse_below,
         threshold=0.0,
         because="0: equal probabilities",
-        remark="After training only: before it both are a guess. In the default run two of ten "
-        "seeds, which lose reverse answers, carry the mean; eight end with both probabilities near "
-        "1 and little between them, as the median says.",
+        remark="After training only: before it both are a guess.",
     ),
     Claim(
         id="scores_closed_form",
