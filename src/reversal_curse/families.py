@@ -46,7 +46,7 @@ class Family:
     memory: Callable[[Any], float]
     """Estimated peak of one seed's parameters, gradients, moments and activations, in bytes."""
     precision: str = "float32"
-    """Floating-point numbers that it is trained in, where the setting `precision` is not its."""
+    """Precision of a family that lacks the setting `precision`."""
     probes: tuple[str, ...] = ()
     """What is measured on it in training: modules of `reversal_curse.probes`."""
 

@@ -125,7 +125,7 @@ def test_a_grid_point_that_fails_is_tried_again_and_its_neighbours_are_kept(work
     process = workflow.start("metrics")
     output, _ = process.communicate(timeout=900)
     assert process.returncode == 1
-    assert "dataset.parquet: no readable Parquet table" in output
+    assert "dataset.parquet: not a readable Parquet file" in output
     jobs = new_jobs(workflow.cluster, "train_gpt", before)
     assert [job["JobState"] for job in jobs] == ["FAILED"] * 3
     assert [job["MinMemoryNode"] for job in jobs] == ["48000M", "96000M", "144000M"]

@@ -161,7 +161,7 @@ def test_an_output_that_is_a_file_is_refused_before_training(tmp_path, capsys):
     (tmp_path / "file").touch()
     assert main(["train", *TINY, "--output", str(tmp_path / "file")]) == 1
     shown = capsys.readouterr()
-    assert shown.err == f"{tmp_path / 'file'}: is no directory\n"
+    assert shown.err == f"{tmp_path / 'file'}: must be a directory, got a file\n"
     assert "epoch" not in shown.out
 
 

@@ -63,7 +63,7 @@ def test_a_file_that_is_no_parquet_or_missing_is_one_clear_line(tmp_path, conten
     path = tmp_path / "metrics.parquet"
     if content is not None:
         path.write_bytes(content)
-    problem = "no such file" if content is None else "no readable Parquet table"
+    problem = "no such file" if content is None else "not a readable Parquet file"
     with pytest.raises(UserError, match=f"{path}: {problem}") as caught:
         read_table(path, "metrics")
     assert "\n" not in str(caught.value)

@@ -112,7 +112,7 @@ wildcard_constraints:
 
 @cache
 def trained(run):
-    """Whether a grid point has a finished run of today's settings and code."""
+    """Whether a grid point has a finished run of the current settings and code."""
     return is_trained(Path("results/runs") / run, POINTS[run])
 
 
@@ -170,7 +170,7 @@ def datasets_of_job(wildcards):
 
 
 def version_of_runs(runs):
-    """Stands for a set of grid points and today's training code."""
+    """Stands for a set of grid points and the current training code."""
     return digest_of([*sorted(runs), DATA_VERSION, TRAINING_VERSION])
 
 

@@ -36,7 +36,7 @@ class Sweep:
     points: dict[str, Settings]
     """Run directory (relative) to settings."""
     labels: dict[str, str]
-    """Run directory to what tells it from the others, in words."""
+    """Run directory to a label, which says how it differs from the others."""
 
     @cached_property
     def varied(self) -> list[str]:
@@ -187,7 +187,7 @@ def undrawable(plot_name: str, points: Collection[Settings]) -> str | None:
         rows = [point.described() for point in shown]
         for setting in plot.has:
             if any(row[setting] is None for row in rows):
-                return f"has grid points without {setting}; allowed: only such as have it"
+                return f"has grid points without {setting}; allowed: only grid points that have it"
         for setting, allowed in plot.only.items():
             others = sorted({row[setting] for row in rows} - set(allowed))
             if others:

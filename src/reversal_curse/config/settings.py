@@ -32,7 +32,7 @@ class About:
     """What is known of a setting beside its type, limits, default and meaning."""
 
     of: str = ""
-    """The part of a family, or of a family and a task (`data`), that has it; empty: all do."""
+    """The part of a family (with `data`, of a task too) that it belongs to; empty: all have it."""
     needs: Mapping[str, tuple] = field(default_factory=dict)
     """Values of other settings without which it changes nothing."""
     data: bool = False
@@ -45,7 +45,7 @@ class About:
 
 
 def left_out(meaning: str, **limits: Any) -> Any:
-    """Declare a key that need not be given, and is None then; where it is, it may not be null."""
+    """Declare an optional key: None if it is left out, while an explicit null is an error."""
     return Field(None, description=meaning, **limits)
 
 
@@ -62,7 +62,7 @@ _MASKINGS = {name: f"masked: {arm.label}" for name, arm in MASKINGS.items()}
 
 
 class Settings(BaseModel):
-    """One value for every setting; one that means nothing to the others keeps its default."""
+    """One value for every setting; one without effect, given the others, keeps its default."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
@@ -183,7 +183,7 @@ class Settings(BaseModel):
     init_std: float = setting(0.01, "standard deviation of Theta(0)", {"ge": 0}, of="random_start")
     precision: Literal["auto", "float32", "bfloat16"] = setting(
         "auto",
-        "of products in training and evaluation; `auto` goes by width and hardware",
+        "of matrix products; `auto`: bfloat16 for wide models on hardware that has it",
         of="transformer",
     )
     compile: Literal["auto", "never", "always"] = setting(
@@ -207,7 +207,7 @@ ABOUT: dict[str, About] = {
 _DECIDING = tuple(
     dict.fromkeys(["family", "task", *(other for a in ABOUT.values() for other in a.needs)])
 )
-# One set for the settings of all grid points: one each would be two thirds of their memory.
+# Shared by all `Settings`: a set for each would take two thirds of their memory.
 _GIVEN = set(NAMES)
 
 

@@ -28,7 +28,7 @@ class Job:
 
     @property
     def name(self) -> str:
-        """Stands for these grid points and today's training code: `gpt_` and hex digits."""
+        """Stands for these grid points and the current training code: `gpt_` and hex digits."""
         return f"{self.family}_{digest_of([*self.points, DATA_VERSION, TRAINING_VERSION])}"
 
 

@@ -47,8 +47,8 @@ def train_job(
         if status in STOPPED:
             done = sum(outcome == TRAINED for outcome in outcomes.values())
             raise Interrupted(
-                f"stopped with {done} of {len(points)} grid points finished; what was reached is "
-                "kept: run it again to go on",
+                f"stopped with {done} of {len(points)} grid points finished; progress is "
+                "saved: run it again to continue",
                 status,
             )
         if waiting and status == AFTER_A_DEFECT and len(waiting) < before:

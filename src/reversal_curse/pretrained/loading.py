@@ -135,7 +135,7 @@ def _load_own_code(
         part = {name: value.to(dtype) for name, value in load_file(path).items()}
         unknown = model.load_state_dict(part, strict=False, assign=True).unexpected_keys
         if unknown:
-            raise ValueError(f"{path.name} has {unknown[0]}, its code has not")
+            raise ValueError(f"{path.name} has {unknown[0]}, which its code does not define")
         left -= part.keys()
     if left and getattr(config, "tie_word_embeddings", False):
         model.get_output_embeddings().weight = model.get_input_embeddings().weight

@@ -23,7 +23,7 @@ STEP = 0.01
 FACTS = 5
 """Facts whose own gradients are compared: the first of each seed."""
 HELD_BYTES = 2**28
-"""The gradients of as many facts are taken at once as this holds; those of one, if it must be."""
+"""Memory for gradients that are taken at once; those of one fact always are."""
 
 Gradient = dict[str, torch.Tensor]
 

@@ -53,13 +53,13 @@ def _read(path: Path, schema: pl.Schema) -> pl.DataFrame:
         raise UserError(f"{path}: no such file") from None
     except damaged as error:
         raise UserError(
-            f"{path}: no readable Parquet table, delete it to have it made again: "
+            f"{path}: not a readable Parquet file; delete it and it is made again: "
             f"{first_line(error)}"
         ) from None
     for column, dtype in schema.items():
         found = frame.schema.get(column)
         if found != dtype:
-            raise UserError(f"{path}: column {column} is {found or 'missing'}, it must be {dtype}")
+            raise UserError(f"{path}: column {column} is {found or 'missing'}, must be {dtype}")
     return frame.select(schema.names())
 
 
@@ -93,7 +93,7 @@ def read_runs(
 def add_settings(table: pl.DataFrame, settings: pl.DataFrame) -> pl.DataFrame:
     """A table that has the column `run`, with the settings of its grid points.
 
-    One that the table has as a column of its own, as `sentence_nll` the learning rate, stays so.
+    A setting that is already a column, as `learning_rate` of `sentence_nll`, is left as it is.
     """
     own = [name for name in settings.columns if name in table.columns and name != "run"]
     return table.join(settings.drop(own), on="run", how="left", maintain_order="left")
@@ -104,7 +104,7 @@ def check_trained(directory: Path, settings: Settings) -> dict[str, Any]:
     record = read_record(directory, settings)
     if record is None:
         raise UserError(
-            f"{directory}: no finished run of these settings by today's code; train it first"
+            f"{directory}: no finished run of these settings by the current code; train it first"
         )
     return record
 

@@ -1,10 +1,10 @@
 """Where results come from: versions and the commit of the code.
 
 The versions of data and training stand for what a config cannot tell: the code that makes
-sentences and trains. Snakemake runs a job again when its params change, and these are among them.
-Raise one by hand when a change of the code changes what it computes, and only then: a refactoring
-must not retrain a sweep of days. `tests/unit/test_versions.py` fails when results move and the
-number does not.
+sentences and trains. They are part of a training job's name, and a run of another version counts
+as not trained. Raise one by hand when a change of the code changes what it computes, and only then:
+a refactoring must not retrain a sweep of days. `tests/unit/test_versions.py` fails when results
+move and the number does not.
 """
 
 import subprocess

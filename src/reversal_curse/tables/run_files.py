@@ -17,9 +17,9 @@ def run_files(settings: Settings) -> list[str]:
 
 
 def read_record(directory: Path, settings: Settings) -> dict[str, Any] | None:
-    """What `run.json` says of a finished run with these settings, of today's training code.
+    """What `run.json` says of a finished run with these settings, of the current training code.
 
-    None where a file of the run is missing, or the settings or the code were others.
+    None where a file of the run is missing, or its settings or the version of the code differ.
     """
     if not all((directory / name).exists() for name in reversed(run_files(settings))):
         return None
@@ -29,7 +29,7 @@ def read_record(directory: Path, settings: Settings) -> dict[str, Any] | None:
         recorded = dict(record["settings"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    # A setting that is newer than the run had no say in it: its default.
+    # A setting that was added after this run was trained had its default.
     same = all(
         recorded.get(name, DEFAULTS[name]) == value or (value is None and name not in recorded)
         for name, value in settings.described().items()
@@ -38,5 +38,5 @@ def read_record(directory: Path, settings: Settings) -> dict[str, Any] | None:
 
 
 def is_trained(directory: Path, settings: Settings) -> bool:
-    """Whether a directory holds every file of a finished run of today's training code."""
+    """Whether a directory holds every file of a finished run of the current training code."""
     return read_record(directory, settings) is not None

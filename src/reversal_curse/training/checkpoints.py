@@ -19,7 +19,7 @@ from reversal_curse.tables.atomic_write import partial_name
 class Checkpoints:
     """A folder with the newest states of one run, in files `EPOCH.SHA256.pt`.
 
-    A file has that name once it is whole; the name tells whether its content is what was written.
+    A file gets its name only when it is complete, and the hash in it verifies the content.
     """
 
     def __init__(self, folder: Path, seconds: float):
@@ -28,7 +28,7 @@ class Checkpoints:
         self._saved = time.monotonic()
 
     def due(self) -> bool:
-        """Whether the last one is long enough ago."""
+        """Whether `seconds` have passed since the last checkpoint."""
         return time.monotonic() - self._saved >= self.seconds
 
     def save(self, epoch: int, state: dict[str, Any]) -> None:
@@ -44,7 +44,7 @@ class Checkpoints:
                 partial.unlink()
             _warn(f"{self.folder}: no checkpoint after epoch {epoch}: {first_line(error)}")
             return
-        for old in self._newest_first()[2:]:  # one that is damaged costs the time between two
+        for old in self._newest_first()[2:]:  # keep two: a damaged one costs one interval
             old.unlink(missing_ok=True)
 
     def newest(self, device: torch.device) -> dict[str, Any] | None:
@@ -55,7 +55,7 @@ class Checkpoints:
                     raise ValueError("its content is not what was written")
                 return torch.load(path, map_location=device, weights_only=True)
             except torch.OutOfMemoryError:
-                raise  # it is whole
+                raise  # the file is intact
             except (OSError, RuntimeError, ValueError, pickle.UnpicklingError, EOFError) as error:
                 _warn(f"{path}: damaged checkpoint left out: {first_line(error)}")
         return None

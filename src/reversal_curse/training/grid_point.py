@@ -1,4 +1,4 @@
-"""One training job: from settings and a dataset to the tables of a run directory."""
+"""Train one grid point: from its settings and dataset to the tables in its run directory."""
 
 import hashlib
 import json
@@ -41,13 +41,13 @@ def train_grid_point(
 
     On a CPU the tables depend on the settings alone, byte for byte, for one machine and number of
     threads, also where a run goes on from below `checkpoint_folder`. Raises UserError where
-    `output` is a file, and Interrupted where `interruption`, or its own, asks to stop.
+    `output` is a file, and Interrupted if `interruption` (or a signal, without one) asks to stop.
     """
     started = time.time()
     torch.set_num_threads(threads)
     device = training_device()
     if output.exists() and not output.is_dir():
-        raise UserError(f"{output}: is no directory")
+        raise UserError(f"{output}: must be a directory, got a file")
     chosen = chosen_execution(settings, device)
     print(
         f"{run_directory(settings)}\n{len(dataset.seeds)} seeds on {device}; {chosen.precision}: "
@@ -97,7 +97,7 @@ def run_key(settings: Settings, device: torch.device) -> str:
 
 
 def read_dataset(path: Path, settings: Settings) -> Dataset:
-    """Read the dataset of some settings; raises UserError where it is that of others.
+    """Read the dataset of some settings; raises UserError if it was made for others.
 
     The first seed is drawn again and compared.
     """

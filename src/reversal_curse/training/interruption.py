@@ -15,12 +15,12 @@ TIME_IS_UP = 75  # EX_TEMPFAIL: try again
 MARGIN = 120.0
 """Seconds before the end of a SLURM job at which a run is left."""
 ECHO = 2.0
-"""Seconds within which a second signal is the first once more: a scheduler sends it to every
+"""A second signal within so many seconds is a repeat of the first: a scheduler sends it to every
 process of a job, and the process that watches over training passes it on."""
 
 
 class Interrupted(UserError):
-    """Something was left before its end; `status` is the exit status."""
+    """Work was stopped before it was finished; `status` is the exit status."""
 
     def __init__(self, message: str, status: int):
         super().__init__(message)
@@ -83,6 +83,6 @@ class Interruption:
         self, reason: str, epoch: int, epochs: int, saved: bool, unit: str = "epoch"
     ) -> Interrupted:
         """Make the error to leave with."""
-        kept = "; what was reached is kept: run it again to go on" if saved else ""
+        kept = "; progress is saved: run it again to continue" if saved else ""
         status = 128 + self._signal if self._signal else TIME_IS_UP
         return Interrupted(f"stopped by {reason} after {unit} {epoch} of {epochs}{kept}", status)

@@ -40,7 +40,7 @@ def seed_groups(settings: Settings, seeds: list[int], free: int) -> list[list[in
     if not fitting:
         raise UserError(
             f"{run_directory(settings)}: one seed needs about {needed / 1e9:.2g} GB of memory and "
-            f"{free / 1e9:.2g} GB are there for it: give it a larger GPU (or the job more memory), "
+            f"{free / 1e9:.2g} GB are available: use a larger GPU, ask for more memory, "
             "or lower layers, embed_dim or batch_size"
         )
     count = -(-len(seeds) // fitting)

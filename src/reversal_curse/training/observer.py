@@ -19,8 +19,8 @@ from reversal_curse.training.schedule import EvaluationSchedule, probe_epochs
 class Observer:
     """Collects the metrics and the probes of a run; training calls `observe` every epoch.
 
-    `measure` is the learner's own if nothing else is given. What it gives stays on the device until
-    a line or the table is asked for, so that an evaluation on a GPU waits for nothing.
+    `measure` is the learner's own by default. Results stay on the device until they are logged or
+    tabulated, so that an evaluation does not wait for a GPU.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Observer:
             if epoch in epochs:
                 frame = probe(self.learner).with_columns(epoch=pl.lit(epoch))
                 self.frames[name].append(TABLES[name].conform(frame))
-                # What a probe leaves in PyTorch's keeping, the recording of CUDA graphs cannot use.
+                # CUDA graphs cannot be recorded in memory that PyTorch caches after a probe.
                 torch.cuda.empty_cache()
 
     def state(self) -> dict[str, Any]:
@@ -73,7 +73,7 @@ class Observer:
         return {"metrics": metrics, "probes": probed}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Have seen what `state` holds, and nothing else."""
+        """Replace everything seen so far by `state`."""
         metrics = state["metrics"]
         self.epochs, self.means = metrics["epochs"].tolist(), list(metrics["values"])
         for name, content in state["probes"].items():
