@@ -181,7 +181,9 @@ def test_asked_to_stop_it_keeps_what_it_reached_and_goes_on_there(make_job, alon
     os.killpg(process.pid, number)  # to every process, as from Ctrl-C and `scancel`: it counts once
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 128 + number, output
-    assert output.splitlines()[-1].startswith("stopped with 1 of 2 grid points finished; progress is")
+    assert output.splitlines()[-1].startswith(
+        "stopped with 1 of 2 grid points finished; progress is"
+    )
     assert f"stopped by {number.name} after epoch" in job.log(1)
     assert "Traceback" not in output + job.log(1)
     assert not (job.directory / "report.json").exists()

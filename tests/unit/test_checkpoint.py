@@ -38,7 +38,9 @@ def table_bytes(tables, folder) -> dict[str, bytes]:
 
 def stop_and_go_on(settings, dataset, folder, stops: list[int]):
     for epochs in stops:
-        with pytest.raises(Interrupted, match=r"stopped by the test after epoch \d+ of 20; progress"):
+        with pytest.raises(
+            Interrupted, match=r"stopped by the test after epoch \d+ of 20; progress"
+        ):
             train(settings, dataset, CPU, Checkpoints(folder, 1e9), StopAfter(epochs))
     return train(settings, dataset, CPU, Checkpoints(folder, 1e9))
 

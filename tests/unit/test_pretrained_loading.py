@@ -173,7 +173,9 @@ def test_weights_that_do_not_fit_the_code_are_one_line(tmp_path):
     given = own_code(folder)
     weights = load_file(folder / "model.safetensors")
     save_file({**weights, "extra": torch.zeros(2)}, folder / "model.safetensors")
-    with pytest.raises(UserError, match=r"cannot load it: model.safetensors has extra, which its code"):
+    with pytest.raises(
+        UserError, match=r"cannot load it: model.safetensors has extra, which its code"
+    ):
         loaded(given)
     del weights["wte.weight"]
     save_file(weights, folder / "model.safetensors")
