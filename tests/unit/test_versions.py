@@ -1,7 +1,7 @@
 """The versions of data and training stand for numbers; these are the numbers.
 
 When a test here fails on purpose, results have moved: raise the version in
-`reversal_curse/tables/provenance.py`, so that users' runs are made again, and renew the numbers.
+`reversal_curse/tables/provenance.py`, so that users' runs are trained again, and renew the numbers.
 """
 
 from __future__ import annotations

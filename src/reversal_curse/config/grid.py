@@ -195,11 +195,12 @@ def undrawable(plot_name: str, points: Collection[Settings]) -> str | None:
                     f"has {setting} {', '.join(map(str, others))}, which the plot {plot_name} "
                     f"cannot show; allowed: {', '.join(str(a) for a in allowed if a is not None)}"
                 )
-        others = [name for name in varying(rows) if name not in (plot.varies or NAMES)]
+        told_apart = NAMES if plot.varies is None else plot.varies
+        others = [name for name in varying(rows) if name not in told_apart]
         if others:
             return (
                 f"varies {', '.join(others)}, which the plot {plot_name} cannot tell apart; "
-                f"allowed: {', '.join(plot.varies or NAMES)}"
+                f"allowed: {', '.join(told_apart)}"
             )
     return None
 

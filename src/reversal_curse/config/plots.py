@@ -56,7 +56,7 @@ class Plot:
             for node in tree.body
             if isinstance(node, ast.FunctionDef) and node.name == self.draw
         )
-        return " ".join((ast.get_docstring(function) or "").split())
+        return " ".join(ast.get_docstring(function).split())  # ty: ignore[missing-union-attribute]
 
 
 PLOTS = {

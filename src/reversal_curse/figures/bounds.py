@@ -64,7 +64,7 @@ def _draw_seen(ax: Axes, table: pl.DataFrame, colour: object) -> None:
     table = table.drop_nulls("exponent")
     if table.is_empty():
         return
-    c = table["exponent"].to_numpy().min()
+    c = table.select(pl.col("exponent").min()).item()
     line = table.unique("epoch").sort("epoch")
     bound = ((line["tokens"] - 1) * line["progress"] ** -c).to_numpy()
     last = table.filter(pl.col("epoch") == pl.col("epoch").max())["exponent"].min()

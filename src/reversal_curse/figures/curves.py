@@ -42,7 +42,7 @@ def _panels(metrics: pl.DataFrame, with_words: bool = False) -> Figure:
         draw_chance(ax, all_seeds)
         ax.set_title(label.replace(", ", ",\n", 1) if len(label) > LONG_TITLE else label)
     axes[0].set_ylim(bottom=0)  # shared, so only once every panel is drawn
-    axes[0].set_xlim(0, metrics["epoch"].to_numpy().max())
+    axes[0].set_xlim(0, metrics.select(pl.col("epoch").max()).item())
     for ax in axes[-style.MAX_COLUMNS :]:
         ax.set_xlabel("epoch")
         ax.tick_params(labelbottom=True)

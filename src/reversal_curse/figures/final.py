@@ -1,5 +1,7 @@
 """Loss and accuracy after training, at every grid point: Jeon et al. 2026."""
 
+from typing import Any
+
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -57,9 +59,6 @@ def _draw_panel(ax: Axes, columns: list, value: str, families: list[str]) -> Non
             draw_dots(ax, place + offset, cell[value], *look)
     labels = [name.replace(", ", "\n").replace(" positions", "\npositions") for name, _ in columns]
     long = max(len(line) for label in labels for line in label.split("\n")) * len(labels) > 60
-    ax.set_xticks(range(len(columns)), labels)
-    if long:
-        ax.tick_params(axis="x", rotation=40)
-        for tick in ax.get_xticklabels():
-            tick.set(ha="right", rotation_mode="anchor")
+    turned: dict[str, Any] = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"}
+    ax.set_xticks(range(len(columns)), labels, **(turned if long else {}))
     ax.set_ylim(bottom=-0.03 * ax.get_ylim()[1])  # dots at 0 are seen whole

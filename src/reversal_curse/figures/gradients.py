@@ -82,6 +82,6 @@ def _draw_change(ax: Axes, whole: pl.DataFrame, families: list[str]) -> None:
         axis.set_major_locator(FixedLocator([-0.1, -0.01, 0, 0.01, 0.1]))
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axis.set_minor_locator(NullLocator())
-    end = 2 * max(whole["predicted_change"].abs().to_numpy().max(initial=0), 1e-3)
+    end = 2 * max(whole.select(pl.col("predicted_change").abs().max()).item(), 1e-3)
     line = np.concatenate([-np.geomspace(end, 1e-6, 40), np.geomspace(1e-6, end, 40)])
     frame_change(ax, line, "nats", zorder=0)

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from reversal_curse.config.grid import varying
@@ -92,7 +91,8 @@ def models_of(table: pl.DataFrame) -> list[tuple[str, str, pl.DataFrame]]:
 
 def mean_and_spread(values: pl.Series | list[float], digits: int = 1) -> str:
     """`mean ± standard deviation`, or the mean alone where there is one value."""
-    numbers = np.asarray(values, dtype=float)
-    mean = round(numbers.mean(), digits) + 0.0  # no negative zero
+    series = pl.Series("x", values, dtype=pl.Float64).to_frame()
+    mean, sd = series.select(pl.col("x").mean(), sd=pl.col("x").std()).row(0)
+    mean = round(mean, digits) + 0.0  # no negative zero
     text = f"{mean:.{digits}f}".replace("-", "−")
-    return text if len(numbers) == 1 else f"{text} ± {numbers.std(ddof=1):.{digits}f}"
+    return text if len(values) == 1 else f"{text} ± {sd:.{digits}f}"

@@ -54,6 +54,6 @@ def _draw_change(ax: Axes, marked: list[tuple[pl.DataFrame, str, str]]) -> None:
             part = whole.filter(pl.col("stage") == stage)
             x, y = part["predicted_change"], part["actual_change"]
             ax.plot(x, y, marker, ms=4, mec=colour, mfc=filled, ls="")
-        largest = max(largest, whole["predicted_change"].abs().to_numpy().max(initial=0))
+        largest = max(largest, whole.select(pl.col("predicted_change").abs().max()).item() or 0)
     frame_change(ax, [-largest, largest], "nats per token", zorder=2)
     ax.tick_params(axis="x", rotation=30)

@@ -53,7 +53,7 @@ def _draw_paths(ax: Axes, separation: pl.DataFrame) -> None:
         x, y, sd = (path[name].to_numpy() for name in ("forward", "reverse", "sd"))
         ax.plot(x, y, color=colour, label=f"d = {dim}")
         ax.fill_between(x, y - sd, y + sd, color=colour, alpha=0.2, linewidth=0)
-    diagonal = np.geomspace(max(ratios["forward"].to_numpy().min(), 1e-4), 1)
+    diagonal = np.geomspace(max(ratios.select(pl.col("forward").min()).item(), 1e-4), 1)
     ax.plot(diagonal, diagonal, **EXPECTED, label="no curse: equal")
     ax.axhline(1, color=style.REFERENCE, lw=0.8, ls=(0, (1, 1.5)))
     ax.set_xscale("log")

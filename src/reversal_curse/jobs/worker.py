@@ -105,7 +105,7 @@ def _train(
     if asked and process.exitcode not in (0, *STOPPED):
         # Between two grid points, while it started or failed, or with a second signal.
         return 128 + asked[-1]
-    return process.exitcode or 0
+    return process.exitcode  # ty: ignore[invalid-explicit-return] - it has ended
 
 
 def _work(

@@ -53,7 +53,7 @@ def _read(path: Path, schema: pl.Schema) -> pl.DataFrame:
         raise UserError(f"{path}: no such file") from None
     except damaged as error:
         raise UserError(
-            f"{path}: not a readable Parquet file; delete it and it is made again: "
+            f"{path}: not a readable Parquet file; delete it and it will be rebuilt: "
             f"{first_line(error)}"
         ) from None
     for column, dtype in schema.items():

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from reversal_curse.tasks.task import Sentence, Task
-from reversal_curse.tasks.words import fact_counts, sentence_tokens, word_facts
+from reversal_curse.tasks.words import sentence_tokens, training_sentences, word_facts
 
 STEP, LEAP = 0, 1
 RELATIONS = 2
@@ -48,11 +48,6 @@ def triple_sentences(
     ]
 
 
-def _training_sentences(settings: Any) -> int:
-    train, validation = fact_counts(settings)
-    return 3 * train + 2 * validation
-
-
 TASK = Task(
     description="`A -> B`, `B -> C`, `A ~> C`; the last is held out for validation triples",
     unseen="unseen, A ⇝ C",
@@ -61,7 +56,7 @@ TASK = Task(
     relations=lambda settings: RELATIONS,
     answer_length=lambda settings: settings.entity_length,
     class_size=lambda settings: settings.vocab_size // 4,
-    sentences=_training_sentences,
+    sentences=training_sentences(train=3, validation=2),
     length=lambda settings: 2 * settings.entity_length + 1,
     min_vocab_size=8,
     logit_groups=LOGIT_GROUPS,

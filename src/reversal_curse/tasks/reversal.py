@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from reversal_curse.tasks.task import Sentence, Task
-from reversal_curse.tasks.words import fact_counts, sentence_tokens, word_facts
+from reversal_curse.tasks.words import sentence_tokens, training_sentences, word_facts
 
 FORWARD, BACKWARD = 0, 1
 RELATIONS = 2
@@ -46,11 +46,6 @@ def generate(settings: Any, seed: int) -> list[Sentence]:
     return sentences
 
 
-def _training_sentences(settings: Any) -> int:
-    train, validation = fact_counts(settings)
-    return 2 * train + validation
-
-
 TASK = Task(
     description="`A -> B` and `B <- A`; one direction of the validation pairs is held out",
     unseen="unseen direction",
@@ -59,7 +54,7 @@ TASK = Task(
     relations=lambda settings: RELATIONS,
     answer_length=lambda settings: settings.entity_length,
     class_size=lambda settings: settings.vocab_size // 4,
-    sentences=_training_sentences,
+    sentences=training_sentences(train=2, validation=1),
     length=lambda settings: 2 * settings.entity_length + 1,
     min_vocab_size=8,
     logit_groups=LOGIT_GROUPS,

@@ -1,5 +1,6 @@
 """Entities: alphabets, words over them, and which facts are held out."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,13 +19,28 @@ def disjoint_alphabets(
     return np.split(rng.permutation(vocab_size)[: count * size] + relations, count)
 
 
+def word_count(settings: Any) -> int:
+    """Count the words over one alphabet that are entities, and so the facts before any cap."""
+    letters = settings.vocab_size // 4
+    return min(letters**settings.entity_length, WORDS_PER_LETTER * letters)
+
+
 def fact_counts(settings: Any) -> tuple[int, int]:
     """Count the train and the validation facts of entities that are words."""
-    letters = settings.vocab_size // 4
-    count = min(letters**settings.entity_length, WORDS_PER_LETTER * letters)
+    count = word_count(settings)
     train = round(count * TRAIN_FRACTION)
     most_train, most_validation = LONG_ENTITY_CAPS.get(settings.entity_length, (count, count))
     return min(train, most_train), min(count - train, most_validation)
+
+
+def training_sentences(train: int, validation: int) -> Callable[[Any], int]:
+    """Count training sentences, where each train and each validation fact has so many."""
+
+    def sentences(settings: Any) -> int:
+        facts = fact_counts(settings)
+        return train * facts[0] + validation * facts[1]
+
+    return sentences
 
 
 def word_facts(
@@ -38,10 +54,8 @@ def word_facts(
     length = settings.entity_length
     words = []
     for letters in disjoint_alphabets(rng, settings.vocab_size, entities, relations):
-        possible = len(letters) ** length
-        count = min(possible, WORDS_PER_LETTER * len(letters))
         # Words are numbers in base len(letters): the power itself is never enumerated.
-        codes = rng.choice(possible, size=count, replace=False)
+        codes = rng.choice(len(letters) ** length, size=word_count(settings), replace=False)
         powers = len(letters) ** np.arange(length)[::-1]
         words.append(letters[codes[:, None] // powers % len(letters)])
     facts = list(zip(*words, strict=True))

@@ -76,7 +76,7 @@ class Execution:
         """Make `function` as it is executed; weights and residual stream stay float32.
 
         `then` is applied to its result, for instance to take gradients. If compiling fails, both
-        are done again without it.
+        are done again uncompiled.
         """
 
         def cast(*inputs: Any) -> Any:

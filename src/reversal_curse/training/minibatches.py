@@ -40,6 +40,8 @@ def minibatches(
     first = {f"adamw.first.{name}": torch.zeros_like(p) for name, p in trained.items()}
     second = {f"adamw.second.{name}": torch.zeros_like(p) for name, p in trained.items()}
     steps = torch.zeros(len(parameters), device=device)
+    moments = list(first.values()), list(second.values())
+    step_of_each = list(steps.unbind())
     streams = {"order": seed_generators(learner.dataset.seeds, "order")}
     if settings.dropout:
         streams["dropout"] = seed_generators(learner.dataset.seeds, "dropout", device)
@@ -70,10 +72,9 @@ def minibatches(
         adamw(
             parameters,
             [gradient.contiguous() for gradient in found],  # the kernel reads memory in order
-            list(first.values()),
-            list(second.values()),
+            *moments,
             [],
-            list(steps.unbind()),
+            step_of_each,
             fused=True,
             lr=settings.learning_rate,
             beta1=settings.beta1,
