@@ -11,6 +11,7 @@ import textwrap
 import tomllib
 import types
 from pathlib import Path
+from typing import Annotated
 
 import duckdb
 import jsonschema
@@ -25,7 +26,7 @@ from reversal_curse.config.figures import PAPER_FIGURES
 from reversal_curse.config.file import Config
 from reversal_curse.config.grid import read_sweeps
 from reversal_curse.config.plots import Plot
-from reversal_curse.config.settings import DEFAULTS, NAMES, Settings, setting
+from reversal_curse.config.settings import DEFAULTS, FRACTION, NAMES, About, Settings
 from reversal_curse.models.random_streams import seed_generators
 from reversal_curse.tables.aggregate import aggregate
 from reversal_curse.tables.schemas import EPOCH, SEED, TABLES
@@ -291,7 +292,7 @@ def test_the_masking_arm_of_the_recipe_masks(root):
 
 
 def test_the_setting_of_the_recipe_is_a_field(root):
-    scope: dict = {"setting": setting}
+    scope: dict = {"Annotated": Annotated, "FRACTION": FRACTION, "About": About}
     exec(textwrap.dedent(recipe(root, "Adding a setting")), scope)
     assert list(scope["__annotations__"]) == ["label_smoothing"]
 

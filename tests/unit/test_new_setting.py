@@ -17,16 +17,14 @@ from reversal_curse.config.settings import DEFAULTS, settle
 from reversal_curse.tables.provenance import DATA_VERSION, TRAINING_VERSION
 from reversal_curse.tables.run_files import run_files
 
-FIELDS = """
-    swish: bool = setting(
-        False, "whether the MLP is gated", of="transformer", names={True: "gated MLP"}
-    )
-    label_smoothing: float = setting(
-        0.0, "mass on other tokens", {"ge": 0, "lt": 1}, of="adamw", label="smoothing {}"
-    )
-    schedule: Literal["constant", "cosine", "linear"] = setting("constant", "of the rate")
-"""
-BEFORE = "    precision: Literal["
+FIELDS = '''
+    swish: Annotated[bool, About("transformer", names={True: "gated MLP"})] = False
+    """whether the MLP is gated"""
+    label_smoothing: Annotated[float, FRACTION, About("adamw", label="smoothing {}")] = 0.0
+    """mass on other tokens"""
+    schedule: Literal["constant", "cosine", "linear"] = "constant"
+'''
+BEFORE = "    precision: Annotated["
 PROGRAM = """
 import json, sys
 from pathlib import Path

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_type_hints
 
 import yaml
 from pydantic import (
@@ -26,12 +26,10 @@ from reversal_curse.config.errors import ConfigError, UserError, suggestion
 from reversal_curse.config.figures import OWN_GROUP, PAPER_FIGURES, PRETRAINED_FIGURES, Figure
 from reversal_curse.config.plots import PLOTS
 from reversal_curse.config.pretrained import PretrainedModel, check_entries
-from reversal_curse.config.settings import NAMES, About, Name, Settings, left_out
+from reversal_curse.config.settings import NAMES, Name, Settings, left_out
 from reversal_curse.families import FAMILIES
 
-_STRICT = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 _FOLDERS = ("checkpoints", "configs", "data", "figures", "jobs", "logs", "pretrained", "runs")
-
 _OF_SWEEPS = [name for name, plot in PLOTS.items() if not plot.pretrained]
 MOST_VALUES = 10_000  # in a range
 _Words = Annotated[str, Field(pattern=r"^[^{}\n]{1,80}$")]  # Snakemake fills in what is in braces
@@ -39,34 +37,32 @@ _Words = Annotated[str, Field(pattern=r"^[^{}\n]{1,80}$")]  # Snakemake fills in
 Key = tuple[str | int, ...]
 Mistake = tuple[Key, str]
 """Where in a config something is wrong, and what would be right."""
+_TWICE = "the sweep has values of it too; allowed: in the sweep or in its points, not in both"
 
 
-def _kind(name: str) -> Any:
-    """The annotated type of one setting, with its limits."""
-    declared = Settings.model_fields[name]
-    limits = [item for item in declared.metadata if not isinstance(item, About)]
-    return Annotated[declared.annotation, Field(), *limits]
+class _Strict(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+    )
 
 
-def _one_of_each(model_name: str, doc: str, leave_out: str = "") -> Any:
-    """A model in which each setting may be given one value, and nothing else."""
-    fields: Any = {
-        name: (_kind(name), left_out(Settings.model_fields[name].description or ""))
-        for name in NAMES
-        if name != leave_out
-    }
-    return create_model(model_name, __config__=_STRICT, __doc__=doc, **fields)
+_RANGES: dict[Any, Any] = {
+    int: "must be a value, a list, or {range: [first, last]}",
+    float: "must be a value, a list, {log: [from, to, n]} or {linear: [from, to, n]}",
+}
 
 
-def _several(name: str) -> Any:
-    """One value of a setting, a list of them, or a range."""
-    kind, annotation = _kind(name), Settings.model_fields[name].annotation
+def _several(name: str, kind: Any) -> Any:
+    """Annotate one value of a setting, a list of them, or a range."""
+    annotation = Settings.model_fields[name].annotation
     values = Annotated[list[kind], Field(min_length=1)]
-    written = kind | values
-    if annotation is int:
-        written = written | dict[Literal["range"], list[int]]
-    if annotation is float:
-        written = written | dict[Literal["log", "linear"], list[float]]
+    range_of = {int: dict[Literal["range"], list[int]]}
+    range_of[float] = dict[Literal["log", "linear"], list[float]]
+    written = kind | values | range_of.get(annotation, values)
 
     def spread(value: Any) -> Any:
         if isinstance(value, dict):
@@ -77,39 +73,34 @@ def _several(name: str) -> Any:
 
 
 def _in_range(given: dict, annotation: Any) -> list:
-    """The values of `{log: [from, to, count]}`, `{linear: ...}` or `{range: [first, last]}`.
+    """List the values of `{range: [first, last]}`, `{linear: [from, to, count]}` or `{log: ...}`.
 
-    Those of a logarithmic range are rounded to four digits, so that paths can be read.
+    Those of a logarithmic range are rounded to four digits, to keep paths readable.
     """
-    kind: str
-    ends: Any
-    ((kind, ends),) = given.items() if len(given) == 1 else [("", ())]
-    numbers = isinstance(ends, list) and all(
-        isinstance(end, int | float) and not isinstance(end, bool) for end in ends
-    )
-    whole = numbers and all(isinstance(end, int) for end in ends)
-    if annotation is int:
-        if kind == "range" and whole and len(ends) == 2 and 0 < ends[1] - ends[0] < MOST_VALUES:
-            return list(range(ends[0], ends[1] + 1))
-        raise PydanticCustomError("range", "must be a value, a list, or {range: [first, last]}")
-    if annotation is not float:
-        raise PydanticCustomError("range", "must be a value or a list")
-    if numbers and len(ends) == 3 and isinstance(ends[2], int) and 2 <= ends[2] <= MOST_VALUES:
-        low, high, count = ends
-        steps = [i / (count - 1) for i in range(count)]
-        if kind == "linear" and low != high:
-            return [float(f"{low + (high - low) * step:.10g}") for step in steps]
-        if kind == "log" and min(low, high) > 0:
-            values = [float(f"{low * (high / low) ** step:.4g}") for step in steps]
-            if len(set(values)) == count:
+    ends = next(iter(given.values()), None) if annotation in _RANGES and len(given) == 1 else None
+    numbers = isinstance(ends, list) and all(type(end) in (int, float) for end in ends)
+    match annotation is int, given if numbers else {}:
+        case True, {"range": [int(first), int(last)]} if 0 < last - first < MOST_VALUES:
+            return list(range(first, last + 1))
+        case False, {"linear": [low, high, int(n)]} if low != high and 2 <= n <= MOST_VALUES:
+            return [float(f"{low + (high - low) * (i / (n - 1)):.10g}") for i in range(n)]
+        case False, {"log": [low, high, int(n)]} if min(low, high) > 0 and 2 <= n <= MOST_VALUES:
+            values = [float(f"{low * (high / low) ** (i / (n - 1)):.4g}") for i in range(n)]
+            if len(set(values)) == n:
                 return values
-    raise PydanticCustomError(
-        "range", "must be a value, a list, {log: [from, to, n]} or {linear: [from, to, n]}"
-    )
+    raise PydanticCustomError("range", _RANGES.get(annotation, "must be a value or a list"))
 
 
-Block = _one_of_each("Block", "Settings, one value each.")
-FamilyBlock = _one_of_each("FamilyBlock", "Settings of one family.", leave_out="family")
+_KINDS = get_type_hints(Settings, include_extras=True)
+_MEANINGS = {name: Settings.model_fields[name].description or "" for name in NAMES}
+_ONE: Any = {name: (_KINDS[name], left_out(_MEANINGS[name])) for name in NAMES}
+_MANY: Any = {name: (_several(name, _KINDS[name]), left_out(_MEANINGS[name])) for name in NAMES}
+
+Block: Any = create_model("Block", __base__=_Strict, __doc__="Settings, one value each.", **_ONE)
+_WITHOUT_FAMILY: Any = {name: one for name, one in _ONE.items() if name != "family"}
+FamilyBlock = create_model(
+    "FamilyBlock", __base__=_Strict, __doc__="Settings of one family.", **_WITHOUT_FAMILY
+)
 
 
 class Point(Block):
@@ -119,32 +110,26 @@ class Point(Block):
     label: _Words = left_out("what plots call it, in place of its settings")
 
 
-class _SweepBase(BaseModel):
-    model_config = _STRICT
-
+class _SweepBase(_Strict):
     preset: Name = left_out("name of a block of `presets` that it starts from")
     points: Annotated[list[Point], Field(min_length=1)] = left_out(
         "values that go together, where a product would be too much"
     )
 
 
-SweepBlock = create_model(  # ty: ignore[no-matching-overload]
+SweepBlock = create_model(
     "SweepBlock",
     __base__=_SweepBase,
     __doc__="A block of grid points: the product of its lists, times its `points`.",
-    **{
-        name: (_several(name), left_out(Settings.model_fields[name].description or ""))
-        for name in NAMES
-    },
+    **_MANY,
 )
 
 
-class FigureBlock(BaseModel):
+class FigureBlock(_Strict):
     """A plot applied to a sweep."""
 
-    model_config = _STRICT
-
-    sweep: Name = Field(description="the sweep that it draws")
+    sweep: Name
+    """the sweep that it draws"""
     plot: Literal[tuple(_OF_SWEEPS)] = left_out("how; the papers' figures have their own")
     title: _Words = left_out("its title in the report")
 
@@ -164,29 +149,24 @@ _SweepBlock = Annotated[
 ]
 
 
-class Config(BaseModel):
+class Config(_Strict):
     """A whole config: one file, or several merged."""
 
-    model_config = _STRICT
     _places: dict[Key, str] = PrivateAttr(default_factory=dict)
 
     name: Name = left_out("its figures, tables and ledger lie in `results/NAME`; runs are shared")
-    defaults: Block = Field(Block(), description="settings of every grid point")
-    families: dict[Literal[tuple(FAMILIES)], FamilyBlock] = Field(
-        {}, description="per family, settings that differ from `defaults`"
-    )
-    presets: dict[Name, Block] = Field(
-        {}, description="named blocks of settings that sweeps and points share"
-    )
-    sweeps: Annotated[dict[Name, _SweepBlock], Field(min_length=1)] = Field(
-        description="blocks of grid points; where they overlap, a point is trained once"
-    )
-    figures: dict[Name, _FigureBlock] = Field(
-        {}, description="per figure a sweep, or its plot, sweep and title"
-    )
-    pretrained: list[PretrainedModel] = Field(
-        [], description="pretrained models to probe (see below); none are downloaded by default"
-    )
+    defaults: Block = Block()
+    """settings of every grid point"""
+    families: dict[Literal[tuple(FAMILIES)], FamilyBlock] = {}
+    """per family, settings that differ from `defaults`"""
+    presets: dict[Name, Block] = {}
+    """named blocks of settings that sweeps and points share"""
+    sweeps: Annotated[dict[Name, _SweepBlock], Field(min_length=1)]
+    """blocks of grid points; where they overlap, a point is trained once"""
+    figures: dict[Name, _FigureBlock] = {}
+    """per figure a sweep, or its plot, sweep and title"""
+    pretrained: list[PretrainedModel] = []
+    """pretrained models to probe (see below); none are downloaded by default"""
     job_minutes: float = left_out(
         "small grid points share a training job until it takes this long by estimate; "
         "0: each has its own; by default 1, and 30 where jobs are submitted to a cluster",
@@ -199,10 +179,10 @@ class Config(BaseModel):
 
     @classmethod
     def load(cls, *paths: Path | str, overrides: Mapping[str, Any] | None = None) -> Config:
-        """Read and check YAML files; what a later one says replaces what an earlier one does.
+        """Read, merge and check YAML files; later ones replace values of earlier ones.
 
         Mappings are merged, lists replaced. `overrides` come last, as on Snakemake's command line:
-        texts in them are read as YAML. Raises ConfigError, which names every mistake.
+        strings in them are read as YAML. Raises ConfigError, which names every mistake.
         """
         raw: dict = {}
         places: dict[Key, str] = {}
@@ -218,7 +198,7 @@ class Config(BaseModel):
 
     @classmethod
     def parse(cls, raw: Any, places: dict[Key, str] | None = None) -> Config:
-        """Check what YAML files held; raises ConfigError, which names every mistake."""
+        """Check the content of YAML files; raises ConfigError, which names every mistake."""
         try:
             config = cls.model_validate(raw)
         except ValidationError as error:
@@ -239,55 +219,43 @@ class Config(BaseModel):
             yield ("name",), f"{_shown(self.name)} is a folder of results; allowed: another name"
         yield from check_entries(self.pretrained)
         for name, block in self.sweeps.items():
-            for where, entry in [((), block), *_numbered_points(block)]:
+            points = [(("sweeps", name, "points", i), p) for i, p in enumerate(block.points or [])]
+            for where, entry in [(("sweeps", name), block), *points]:
                 if entry.preset is not None and entry.preset not in self.presets:
-                    yield (
-                        ("sweeps", name, *where, "preset"),
-                        _unknown(entry.preset, self.presets, "preset"),
-                    )
-            for where, point in _numbered_points(block):
+                    yield (*where, "preset"), _unknown(entry.preset, self.presets, "preset")
+            for where, point in points:
                 for key in sorted((point.model_fields_set & block.model_fields_set) - {"preset"}):
-                    yield (
-                        ("sweeps", name, *where, key),
-                        "the sweep has values of it too; allowed: in the sweep or in its points, "
-                        "not in both",
-                    )
+                    yield (*where, key), _TWICE
         for name, figure in self.figures.items():
+            where = ("figures", name)
             if figure.sweep not in self.sweeps:
-                yield ("figures", name), _unknown(figure.sweep, self.sweeps, "sweep")
+                yield where, _unknown(figure.sweep, self.sweeps, "sweep")
             if name in PRETRAINED_FIGURES:
-                yield ("figures", name), "is drawn of `pretrained` models; allowed: another name"
+                yield where, "is drawn of `pretrained` models; allowed: another name"
             elif figure.plot is None and name not in PAPER_FIGURES:
-                yield (
-                    ("figures", name),
-                    f"needs a plot{suggestion(name, PAPER_FIGURES)}; allowed: {{plot: one of "
-                    f"{', '.join(_OF_SWEEPS)}, sweep: "
-                    f"{figure.sweep}}}, or the name of a figure of the papers",
-                )
+                allowed = f"{{plot: one of {', '.join(_OF_SWEEPS)}, sweep: {figure.sweep}}}"
+                close = suggestion(name, PAPER_FIGURES)
+                yield where, f"needs a plot{close}; allowed: {allowed}, or a figure of the papers"
 
     def drawings(self) -> dict[str, Figure]:
-        """The figures of the config, with their plots and titles."""
+        """Return the figures of the config, with their plots and titles."""
         found = {}
         for name, block in self.figures.items():
-            known = PAPER_FIGURES.get(name)
-            title = block.title or (known.title if known else name.replace("_", " "))
-            plot = block.plot or PAPER_FIGURES[name].plot
-            group = known.group if known else OWN_GROUP
-            found[name] = Figure(plot, title, group, block.sweep)
+            own = Figure("", name.replace("_", " "), OWN_GROUP)
+            known = PAPER_FIGURES.get(name, own)
+            plot, title = block.plot or known.plot, block.title or known.title
+            found[name] = Figure(plot, title, known.group, block.sweep)
         return found | (PRETRAINED_FIGURES if self.pretrained else {})
 
     def executed(self, submitted: bool) -> Config:
-        """This config with `job_minutes` and `hardware`, given whether jobs are submitted."""
-        usual = {"job_minutes": 30.0, "hardware": "gpu"} if submitted else {}
-        given = {key: getattr(self, key) for key in ("job_minutes", "hardware")}
-        chosen = {"job_minutes": 1.0, "hardware": "cpu"} | usual
-        chosen |= {key: value for key, value in given.items() if value is not None}
-        config = self.model_copy(update=chosen)
-        config._places = self._places
-        return config
+        """Fill in `job_minutes` and `hardware`, which depend on whether jobs are submitted."""
+        minutes, hardware = (30.0, "gpu") if submitted else (1.0, "cpu")
+        minutes = minutes if self.job_minutes is None else self.job_minutes
+        hardware = self.hardware or hardware
+        return self.model_copy(update={"job_minutes": minutes, "hardware": hardware})
 
     def settings_given(self) -> list[str]:
-        """The settings that anything in the config gives a value, in their order."""
+        """List the settings that are given a value anywhere in the config, in their order."""
         blocks = [self.defaults, *self.families.values(), *self.presets.values()]
         for sweep in self.sweeps.values():
             blocks += [sweep, *(sweep.points or [])]
@@ -295,17 +263,17 @@ class Config(BaseModel):
         return [name for name in NAMES if name in given]
 
     def to_json(self) -> str:
-        """The whole config as text that `Config.load` reads back."""
+        """Write the whole config as text that `Config.load` reads back."""
         return json.dumps(self.model_dump(exclude_unset=True), indent=1) + "\n"
 
     @property
     def digest(self) -> str:
-        """Twelve hex digits that stand for what results depend on: not how jobs run."""
+        """Identify what results depend on, which leaves out how jobs run: twelve hex digits."""
         return digest_of(self.model_dump(exclude_unset=True, exclude={"job_minutes", "hardware"}))
 
 
 def read_settings(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Checked values of some settings; raises UserError, which names every mistake."""
+    """Check and return the values of some settings; raises UserError naming every mistake."""
     try:
         return Block.model_validate(dict(given)).model_dump(exclude_unset=True)
     except ValidationError as error:
@@ -315,15 +283,11 @@ def read_settings(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_value(text: str) -> Any:
-    """The value that a text stands for in YAML: a number, true or false, or the text itself."""
+    """Read a string as YAML: a number, true or false, or the string itself."""
     try:
         return yaml.load(text, Loader=_Loader)
     except (yaml.YAMLError, ValueError, RecursionError):
         return text
-
-
-def _numbered_points(block: Any) -> list[tuple[Key, Any]]:
-    return [(("points", i), point) for i, point in enumerate(block.points or [])]
 
 
 def _merge(into: dict, other: Mapping) -> None:
@@ -336,7 +300,7 @@ def _merge(into: dict, other: Mapping) -> None:
 
 
 def _as_yaml(value: Any) -> Any:
-    """Overrides with their texts read: Snakemake leaves the numbers inside `{...}` as texts."""
+    """Read strings as YAML: Snakemake leaves the numbers inside `{...}` as strings."""
     if isinstance(value, Mapping):
         return {key: _as_yaml(one) for key, one in value.items()}
     if isinstance(value, list):
@@ -345,7 +309,7 @@ def _as_yaml(value: Any) -> Any:
 
 
 def _keys(value: Any, key: Key = ()) -> Iterator[Key]:
-    """Every key in nested mappings."""
+    """Yield every key of nested mappings."""
     for name, inner in value.items() if isinstance(value, Mapping) else ():
         yield (*key, name)
         yield from _keys(inner, (*key, name))
@@ -363,9 +327,9 @@ _Loader.add_implicit_resolver(
 
 
 def read_yaml(path: Path | str) -> tuple[Any, dict[Key, str]]:
-    """The content of a YAML file, and where its keys stand (`FILE, line N`).
+    """Read a YAML file: its content, and where each key stands (`FILE, line N`).
 
-    Raises ConfigError where it is no YAML, or a key stands twice.
+    Raises ConfigError if it is not YAML, or if a key stands twice.
     """
     try:
         loader = _Loader(Path(path).read_text(encoding="utf-8"))
@@ -410,11 +374,8 @@ def _config_error(mistakes: list[Mistake], places: dict[Key, str]) -> ConfigErro
 
 
 def _spelt(key: Key) -> str:
-    """A key as a person would write it: `sweeps.rates.points[0].layers`."""
-    text = ""
-    for part in key:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
-    return text
+    """Write a key as a person would: `sweeps.rates.points[0].layers`."""
+    return "".join(f"[{k}]" if isinstance(k, int) else f".{k}" for k in key).removeprefix(".")
 
 
 def _flat(problem: object) -> str:
@@ -422,7 +383,7 @@ def _flat(problem: object) -> str:
 
 
 def _shown(value: Any) -> str:
-    """A value as it stands in an error message: on one line and not too long."""
+    """Write a value for an error message: on one line and not too long."""
     text = _flat(json.dumps(value, default=str, ensure_ascii=False))
     return text if len(text) <= 80 else text[:77] + "..."
 
@@ -448,7 +409,7 @@ _MODELS = {
 
 
 def _mistake(detail: Any, raw: Any, model: type[BaseModel] = Config) -> Mistake:
-    """A complaint of pydantic as the key and what is allowed there."""
+    """Translate an error of pydantic into the key and what is allowed there."""
     parts = [part for part in detail["loc"] if part != "[key]"]
     key, value = _locate(parts, raw)
     kind, context = detail["type"], detail.get("ctx", {})
@@ -469,7 +430,7 @@ def _mistake(detail: Any, raw: Any, model: type[BaseModel] = Config) -> Mistake:
 
 
 def _locate(parts: list, raw: Any) -> tuple[Key, Any]:
-    """The key of a place, and the value that stands there."""
+    """Find the key of a place, and the value that stands there."""
     key: Key = ()
     value = raw
     for part in parts:
@@ -484,6 +445,8 @@ def _locate(parts: list, raw: Any) -> tuple[Key, Any]:
 
 
 _WORDS = {
+    " after validation.*| or instance of \\w+|, got a number.*|'": "",
+    "^(Input|List|String|Keys?|Dictionary) should ": "must ",
     "a valid integer": "a whole number",
     "a valid number": "a number",
     "a valid boolean": "true or false",
@@ -492,20 +455,18 @@ _WORDS = {
     "a valid dictionary": "a mapping of keys to values",
     "must be strings": "must have keys that are texts",
 }
+_PATTERNS = {
+    "[0-9a-f]{40}": "must be a full commit or SHA-1: 40 hexadecimal digits",
+    "/": "must be an id as on the hub, OWNER/NAME",
+    "{}": "must be one line of at most 80 letters, without braces",
+    "": "must be a name: lower-case letters, digits and _, a letter first, at most 32",
+}
 
 
 def _needed(kind: str, message: str, context: dict) -> str:
-    """What a value must be: pydantic's words, but for patterns."""
+    """Say what a value must be: in pydantic's words, except for patterns."""
     if kind == "string_pattern_mismatch":
-        if "[0-9a-f]{40}" in context["pattern"]:
-            return "must be a full commit or SHA-1: 40 hexadecimal digits"
-        if "/" in context["pattern"]:
-            return "must be an id as on the hub, OWNER/NAME"
-        if "{}" in context["pattern"]:
-            return "must be one line of at most 80 letters, without braces"
-        return "must be a name: lower-case letters, digits and _, a letter first, at most 32"
-    words = re.sub(r" after validation.*| or instance of \w+|, got a number.*|'", "", message)
-    words = re.sub(r"^(Input|List|String|Keys?|Dictionary) should ", "must ", words)
+        return next(text for part, text in _PATTERNS.items() if part in context["pattern"])
     for theirs, ours in _WORDS.items():
-        words = words.replace(theirs, ours)
-    return words
+        message = re.sub(theirs, ours, message)
+    return message

@@ -20,14 +20,16 @@ from reversal_curse.tasks.masking_arms import MASKINGS
 NAME_PATTERN = r"^[a-z][a-z0-9_]{0,31}$"
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 
-# Limits of sizes and counts: beyond any use, and safe in 32 bits.
-SIZE: dict[str, Any] = {"ge": 1, "le": 10**6}
+# Limits of sizes and counts: larger than anyone needs, and safe in 32 bits.
+SIZE: Any = Field(ge=1, le=10**6)
 MAX_COUNT = 10**9
-COUNT: dict[str, Any] = {"ge": 1, "le": MAX_COUNT}
-FRACTION: dict[str, Any] = {"ge": 0, "lt": 1}
+COUNT: Any = Field(ge=1, le=MAX_COUNT)
+POSITIVE: Any = Field(gt=0)
+NOT_NEGATIVE: Any = Field(ge=0)
+FRACTION: Any = Field(ge=0, lt=1)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class About:
     """What is known of a setting beside its type, limits, default and meaning."""
 
@@ -39,7 +41,7 @@ class About:
     """Whether the sentences depend on it."""
     unit: str = ""
     label: str = ""
-    """How plots write a value, with `{}` in its place."""
+    """How plots write a value, with `{}` in its place; a plural after `{} ` loses its s at 1."""
     names: Mapping[Any, str] = field(default_factory=dict)
     """How plots write certain values."""
 
@@ -49,148 +51,97 @@ def left_out(meaning: str, **limits: Any) -> Any:
     return Field(None, description=meaning, **limits)
 
 
-def setting(default: Any, meaning: str, limits: Mapping[str, Any] | None = None, **about: Any):
-    """Declare one field of `Settings`, with pydantic's limits and the fields of `About`."""
-    declared: Any = Field(default, description=meaning, **(limits or {}))
-    declared.metadata.append(About(**about))
-    return declared
-
-
+_TRANSFORMER, _ADAMW = "transformer", "adamw"  # parts of families that many settings belong to
 _FAMILIES = {name: family.name for name, family in FAMILIES.items()}
 _ENCODINGS = {"none": "no positions", "alibi": "ALiBi"}
 _MASKINGS = {name: f"masked: {arm.label}" for name, arm in MASKINGS.items()}
+_TIED = {True: "tied head", False: "untied head"}
+_FROZEN = {True: "frozen embeddings", False: "learned embeddings"}
+_WHOLE = {1.0: "whole heads rotated"}
+_Encoding = Literal["none", "absolute", "rotary", "alibi"]
 
 
 class Settings(BaseModel):
-    """One value for every setting; one without effect, given the others, keeps its default."""
+    """One value for every setting; those without effect, given the others, keep their default."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+    )
 
-    task: Literal[tuple(TASKS)] = setting(
-        "reversal", "what is learned and asked", data=True, label="{}"
-    )
-    family: Literal[tuple(FAMILIES)] = setting("gpt", "what is trained", names=_FAMILIES)
-    layers: int = setting(
-        24, "transformer blocks", SIZE, of="transformer", label="{} layers", names={1: "1 layer"}
-    )
-    heads: int = setting(
-        12,
-        "attention heads; they divide `embed_dim`",
-        SIZE,
-        of="transformer",
-        label="{} heads",
-        names={1: "1 head"},
-    )
-    embed_dim: int = setting(
-        768,
-        "width of embeddings and residual stream",
-        SIZE,
-        of="embeddings",
-        unit="features",
-        label="d = {}",
-    )
-    vocab_size: int = setting(
-        800,
-        "ids that entities are drawn from; relation tokens add to it",
-        SIZE,
-        data=True,
-        unit="tokens",
-        label="V = {}",
-    )
-    entity_length: int = setting(
-        1,
-        "tokens per entity",
-        {"ge": 1, "le": 3},
-        of="words",
-        data=True,
-        unit="tokens",
-        label="{}-token entities",
-    )
-    distance: int = setting(
-        1,
-        "relation tokens between the entities of a fact",
-        SIZE,
-        of="distance",
-        data=True,
-        unit="tokens",
-        label="{} relation tokens",
-        names={1: "1 relation token"},
-    )
-    train_facts: int = setting(
-        200,
-        "training triples of `chain_related`",
-        SIZE,
-        of="train_facts",
-        data=True,
-        label="{} training facts",
-    )
-    pos_encoding: Literal["none", "absolute", "rotary", "alibi"] = setting(
-        "absolute", "how positions enter", of="transformer", label="{} positions", names=_ENCODINGS
-    )
-    rotary_fraction: float = setting(
-        1.0,
-        "part of each head's features that rotary positions rotate",
-        {"gt": 0, "le": 1},
-        of="transformer",
-        needs={"pos_encoding": ("rotary",)},
-        label="{} of a head rotated",
-        names={1.0: "whole heads rotated"},
-    )
-    masking: Literal[tuple(MASKINGS)] = setting(
-        "any_order", "tokens that masked diffusion ever masks", of="masking", names=_MASKINGS
-    )
-    seeds: int = setting(
-        10,
-        "replicas, trained as one batch: 0 to `seeds` - 1",
-        COUNT,
-        data=True,
-        label="{} seeds",
-        names={1: "1 seed"},
-    )
-    epochs: int = setting(3000, "passes over the training set", COUNT, unit="epochs")
-    eval_every: int = setting(10, "epochs between two evaluations", COUNT, unit="epochs")
-    batch_size: int = setting(64, "sentences per step", COUNT, of="adamw", unit="sentences")
-    learning_rate: float = setting(0.01, "constant step size", {"gt": 0})
-    learning_rate_z: float = setting(
-        0.01,
-        "step size of the attention Z; `learning_rate` is that of Y",
-        {"gt": 0},
-        of="attention_z",
-    )
-    weight_decay: float = setting(
-        0.01, "decoupled decay of AdamW (times the rate)", {"ge": 0}, of="adamw"
-    )
-    beta1: float = setting(0.9, "AdamW, decay of the first moment", FRACTION, of="adamw")
-    beta2: float = setting(0.999, "AdamW, decay of the second moment", FRACTION, of="adamw")
-    dropout: float = setting(
-        0.1, "rate on embeddings, attention and residuals", FRACTION, of="transformer"
-    )
-    tie_head: bool = setting(
-        False,
-        "whether the output head is the token embedding",
-        of="transformer",
-        names={True: "tied head", False: "untied head"},
-    )
-    freeze_embeddings: bool = setting(
-        False,
-        "whether token and position embeddings stay as drawn",
-        of="transformer",
-        names={True: "frozen embeddings", False: "learned embeddings"},
-    )
-    loss_on: Literal["answer", "sequence"] = setting(
-        "answer", "tokens that are trained on: the last entity's, or all", of="next_token"
-    )
-    init_std: float = setting(0.01, "standard deviation of Theta(0)", {"ge": 0}, of="random_start")
-    precision: Literal["auto", "float32", "bfloat16"] = setting(
-        "auto",
-        "of matrix products; `auto`: bfloat16 for wide models on hardware that has it",
-        of="transformer",
-    )
-    compile: Literal["auto", "never", "always"] = setting(
-        "auto",
-        "whether training is compiled; `auto` goes by estimated time and depth",
-        of="transformer",
-    )
+    task: Annotated[Literal[tuple(TASKS)], About(data=True, label="{}")] = "reversal"
+    """what is learned and asked"""
+    family: Annotated[Literal[tuple(FAMILIES)], About(names=_FAMILIES)] = "gpt"
+    """what is trained"""
+    layers: Annotated[int, SIZE, About(_TRANSFORMER, label="{} layers")] = 24
+    """transformer blocks"""
+    heads: Annotated[int, SIZE, About(_TRANSFORMER, label="{} heads")] = 12
+    """attention heads; they divide `embed_dim`"""
+    embed_dim: Annotated[int, SIZE, About("embeddings", unit="features", label="d = {}")] = 768
+    """width of embeddings and residual stream"""
+    vocab_size: Annotated[int, SIZE, About(data=True, unit="tokens", label="V = {}")] = 800
+    """ids that entities are drawn from; relation tokens add to it"""
+    entity_length: Annotated[
+        int, Field(ge=1, le=3), About("words", data=True, unit="tokens", label="{}-token entities")
+    ] = 1
+    """tokens per entity"""
+    distance: Annotated[
+        int, SIZE, About("distance", data=True, unit="tokens", label="{} relation tokens")
+    ] = 1
+    """relation tokens between the entities of a fact"""
+    train_facts: Annotated[
+        int, SIZE, About("train_facts", data=True, label="{} training facts")
+    ] = 200
+    """training triples of `chain_related`"""
+    pos_encoding: Annotated[
+        _Encoding, About(_TRANSFORMER, label="{} positions", names=_ENCODINGS)
+    ] = "absolute"
+    """how positions enter"""
+    rotary_fraction: Annotated[
+        float,
+        Field(gt=0, le=1),
+        About(
+            _TRANSFORMER, {"pos_encoding": ("rotary",)}, label="{} of a head rotated", names=_WHOLE
+        ),
+    ] = 1.0
+    """part of each head's features that rotary positions rotate"""
+    masking: Annotated[Literal[tuple(MASKINGS)], About("masking", names=_MASKINGS)] = "any_order"
+    """tokens that masked diffusion ever masks"""
+    seeds: Annotated[int, COUNT, About(data=True, label="{} seeds")] = 10
+    """replicas, trained as one batch: 0 to `seeds` - 1"""
+    epochs: Annotated[int, COUNT, About(unit="epochs")] = 3000
+    """passes over the training set"""
+    eval_every: Annotated[int, COUNT, About(unit="epochs")] = 10
+    """epochs between two evaluations"""
+    batch_size: Annotated[int, COUNT, About(_ADAMW, unit="sentences")] = 64
+    """sentences per step"""
+    learning_rate: Annotated[float, POSITIVE] = 0.01
+    """constant step size"""
+    learning_rate_z: Annotated[float, POSITIVE, About("attention_z")] = 0.01
+    """step size of the attention Z; `learning_rate` is that of Y"""
+    weight_decay: Annotated[float, NOT_NEGATIVE, About(_ADAMW)] = 0.01
+    """decoupled decay of AdamW (times the rate)"""
+    beta1: Annotated[float, FRACTION, About(_ADAMW)] = 0.9
+    """AdamW, decay of the first moment"""
+    beta2: Annotated[float, FRACTION, About(_ADAMW)] = 0.999
+    """AdamW, decay of the second moment"""
+    dropout: Annotated[float, FRACTION, About(_TRANSFORMER)] = 0.1
+    """rate on embeddings, attention and residuals"""
+    tie_head: Annotated[bool, About(_TRANSFORMER, names=_TIED)] = False
+    """whether the output head is the token embedding"""
+    freeze_embeddings: Annotated[bool, About(_TRANSFORMER, names=_FROZEN)] = False
+    """whether token and position embeddings stay as drawn"""
+    loss_on: Annotated[Literal["answer", "sequence"], About("next_token")] = "answer"
+    """tokens that are trained on: the last entity's, or all"""
+    init_std: Annotated[float, NOT_NEGATIVE, About("random_start")] = 0.01
+    """standard deviation of Theta(0)"""
+    precision: Annotated[Literal["auto", "float32", "bfloat16"], About(_TRANSFORMER)] = "auto"
+    """of matrix products; `auto`: bfloat16 for wide models on hardware that has it"""
+    compile: Annotated[Literal["auto", "never", "always"], About(_TRANSFORMER)] = "auto"
+    """whether training is compiled; `auto` goes by estimated time and depth"""
 
     def described(self) -> dict[str, Any]:
         """Every setting with its value, None where it means nothing to the others."""
@@ -201,7 +152,7 @@ class Settings(BaseModel):
 NAMES = tuple(Settings.model_fields)
 DEFAULTS: dict[str, Any] = {name: f.default for name, f in Settings.model_fields.items()}
 ABOUT: dict[str, About] = {
-    name: next(item for item in f.metadata if isinstance(item, About))
+    name: next((item for item in f.metadata if isinstance(item, About)), About())
     for name, f in Settings.model_fields.items()
 }
 _DECIDING = tuple(
@@ -257,4 +208,5 @@ def in_words(name: str, value: Any) -> str:
     if isinstance(value, bool):
         return words if value else f"no {words}"
     text = f"{value:g}" if isinstance(value, float) else str(value).replace("_", " ")
-    return (about.label or f"{words} {{}}").format(text)
+    written = (about.label or f"{words} {{}}").format(text)
+    return written.removesuffix("s") if written.startswith("1 ") else written
