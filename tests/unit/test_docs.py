@@ -29,8 +29,8 @@ from reversal_curse.config.plots import Plot
 from reversal_curse.config.settings import DEFAULTS, FRACTION, NAMES, About, Settings
 from reversal_curse.models.random_streams import seed_generators
 from reversal_curse.tables.aggregate import aggregate
-from reversal_curse.tables.schemas import EPOCH, SEED, TABLES
-from reversal_curse.tables.table import Column, Table
+from reversal_curse.tables.schemas import SHARED, TABLES
+from reversal_curse.tables.table import read_tables
 from reversal_curse.tasks import TASKS
 from reversal_curse.tasks.masking_arms import MASKINGS, MaskingArm
 from reversal_curse.training import masked_diffusion
@@ -222,7 +222,7 @@ def test_rooms_import_only_those_above_them_in_the_list_of_the_architecture(root
 
 def recipe(root, heading: str, number: int = 0) -> str:
     section = (root / "docs/extending.md").read_text().split(f"## {heading}\n")[1].split("\n##")[0]
-    return re.findall(r"```python\n(.*?)```", section, re.DOTALL)[number]
+    return re.findall(r"```(?:python)?\n(.*?)```", section, re.DOTALL)[number]
 
 
 def test_the_family_of_the_recipe_trains(root, monkeypatch, make_dataset, small_settings):
@@ -268,8 +268,8 @@ def test_the_probe_of_the_recipe_measures(root, monkeypatch, make_dataset, small
     module = types.ModuleType("reversal_curse.probes.head_norm")
     exec(recipe(root, "Adding a probe"), module.__dict__)
     monkeypatch.setitem(sys.modules, "reversal_curse.probes.head_norm", module)
-    known = {"Table": Table, "Column": Column, "SEED": SEED, "EPOCH": EPOCH, "pl": pl}
-    monkeypatch.setitem(TABLES, "head_norm", eval(recipe(root, "Adding a probe", 1), known))
+    for name, table in read_tables(SHARED, recipe(root, "Adding a probe", 1)).items():
+        monkeypatch.setitem(TABLES, name, table)
     gpt = families.FAMILIES["gpt"]
     measured = dataclasses.replace(gpt, probes=(*gpt.probes, "head_norm"))
     monkeypatch.setitem(families.FAMILIES, "gpt", measured)

@@ -1,4 +1,4 @@
-"""From a config to grid points and their paths. Knows no torch, so that the DAG builds fast."""
+"""From a config to grid points and their paths. Torch is not imported: the DAG must build fast."""
 
 import hashlib
 import itertools
@@ -26,7 +26,9 @@ from reversal_curse.tasks import TASKS
 CARD = ("task", "family", "layers", "embed_dim", "vocab_size", "pos_encoding")
 """The settings that have a level of a run's path each; the last level spells all others."""
 NOTHING = "__HIVE_DEFAULT_PARTITION__"  # null, to every reader of Hive partitions
-LONGEST = 240  # letters in the name of a folder; file systems take 255 bytes
+LONGEST = 240  # letters in the name of a folder; file systems allow 255 bytes
+Label = tuple[str, frozenset[str]]
+"""A grid point's label in the config, and the settings that it stands for."""
 
 
 @dataclass(frozen=True)
@@ -40,25 +42,25 @@ class Sweep:
 
     @cached_property
     def varied(self) -> list[str]:
-        """The settings that tell its grid points apart."""
+        """Return the settings that tell its grid points apart."""
         return varying([settings.described() for settings in self.points.values()])
 
     @cached_property
     def values(self) -> dict[str, set]:
-        """The values that each setting takes in it."""
+        """Return the values that each setting takes."""
         every = [vars(settings) for settings in self.points.values()]
         return {name: {values[name] for values in every} for name in NAMES}
 
 
 def all_points(sweeps: Mapping[str, Sweep]) -> dict[str, Settings]:
-    """Every grid point once, by its run directory."""
+    """Return every grid point once, by its run directory."""
     return {run: s for sweep in sweeps.values() for run, s in sweep.points.items()}
 
 
 def read_sweeps(config: Config) -> dict[str, Sweep]:
-    """Every sweep by its name; raises ConfigError, which names every mistake.
+    """Expand every sweep, by its name; raises ConfigError, which names every mistake.
 
-    Refuses what cannot be trained, values that change nothing, and figures that cannot be drawn.
+    Mistakes are what cannot be trained, values that change nothing, figures that cannot be drawn.
     """
     mistakes: list[Mistake] = []
     sweeps = {name: _read_sweep(config, name, mistakes) for name in config.sweeps}
@@ -73,36 +75,36 @@ def read_sweeps(config: Config) -> dict[str, Sweep]:
 
 
 def _read_sweep(config: Config, name: str, mistakes: list[Mistake]) -> Sweep:
-    where = ("sweeps", name)
     points: dict[str, Settings] = {}
-    labels: dict[str, tuple[str, frozenset[str]]] = {}
-    tried: dict[tuple[Key, str], dict[Any, bool]] = {}
-    for settings, own, label in _combinations(config, name):
+    labels: dict[str, Label] = {}
+    tried: dict[tuple[Key, str], dict[Any, bool]] = {}  # whether a value ever changes something
+    for settings, given, label in _combinations(config, name):
         problem = untrainable(settings)
         if problem:
-            mistakes.append((where, problem))
+            mistakes.append((("sweeps", name), problem))
             continue
         directory = run_directory(settings)
         points[directory] = settings
         if label:
             labels[directory] = label
         used = meaningful(vars(settings))
-        for key, values in own.items():
+        for key, values in given.items():
             for setting, value in values.items():
                 outcomes = tried.setdefault((key, setting), {})
                 outcomes[value] = outcomes.get(value, False) or setting in used
     for (key, setting), outcomes in tried.items():
         lost = [value for value, used in outcomes.items() if not used]
         if lost:
-            mistakes.append(((*where, *key, setting), _changes_nothing(setting, lost, points)))
+            where = ("sweeps", name, *key, setting)
+            mistakes.append((where, _changes_nothing(setting, lost, points)))
     rows = {directory: settings.described() for directory, settings in points.items()}
     return Sweep(points, describe(rows, labels))
 
 
 def _combinations(
     config: Config, name: str
-) -> Iterator[tuple[Settings, dict[Key, dict[str, Any]], tuple[str, frozenset[str]] | None]]:
-    """Settings of each grid point, the values that the sweep itself gives, by key, and its label.
+) -> Iterator[tuple[Settings, dict[Key, dict[str, Any]], Label | None]]:
+    """Yield the settings of each grid point, the values that the sweep gives, and the label.
 
     Built in < `defaults` < the family's block < the sweep's preset < its values < the preset of an
     entry of `points` < the values of that entry.
@@ -112,10 +114,15 @@ def _combinations(
     presets = {n: p.model_dump(exclude_unset=True) for n, p in config.presets.items()}
     families = {n: f.model_dump(exclude_unset=True) for n, f in config.families.items()}
     base = {**DEFAULTS, **config.defaults.model_dump(exclude_unset=True)}
-    entries: list[tuple[Key, dict, dict, str | None]] = []
-    for i, point in enumerate(block.points or []):
-        values = point.model_dump(exclude_unset=True, exclude={"preset", "label"})
-        entries.append((("points", i), presets.get(point.preset, {}), values, point.label))
+    entries: list[tuple[Key, dict, dict, str | None]] = [
+        (
+            ("points", i),
+            presets.get(point.preset, {}),
+            point.model_dump(exclude_unset=True, exclude={"preset", "label"}),
+            point.label,
+        )
+        for i, point in enumerate(block.points or [])
+    ]
     for combination in itertools.product(*lists.values()):
         values = dict(zip(lists, combination, strict=True))
         for key, preset, own, label in entries or [((), {}, {}, None)]:
@@ -128,59 +135,52 @@ def _combinations(
 
 def _changes_nothing(setting: str, lost: list, points: Mapping[str, Settings]) -> str:
     values = ", ".join(map(str, lost))
-    needs = ABOUT[setting].needs
-    some = [p for p in points.values() if ABOUT[setting].of in FAMILIES[p.family].parts]
-    if needs and some:
+    needs, part = ABOUT[setting].needs, ABOUT[setting].of
+    if needs and any(part in FAMILIES[point.family].parts for point in points.values()):
         needed = " and ".join(f"{n} {' or '.join(map(str, v))}" for n, v in needs.items())
         return f"{values} changes nothing: it needs {needed}; allowed: left out"
-    families = ", ".join(dict.fromkeys(settings.family for settings in points.values()))
-    tasks = ", ".join(dict.fromkeys(settings.task for settings in points.values()))
+    families, tasks = (
+        ", ".join(dict.fromkeys(getattr(point, name) for point in points.values()))
+        for name in ("family", "task")
+    )
     return (
         f"{values} changes nothing: family {families} with task {tasks} has no such setting; "
-        "allowed: left out (config/README.md says what has it)"
+        "allowed: left out (config/README.md lists what has it)"
     )
 
 
 @cache
 def untrainable(settings: Settings) -> str | None:
-    """Why no model or dataset can have these settings, and what is allowed; None if one can."""
-    used = meaningful(vars(settings))
-    if "heads" in used:
+    """Say why nothing can be trained with these settings, and what is allowed; None if it can."""
+    if "heads" in meaningful(vars(settings)):
         if settings.embed_dim % settings.heads:
-            return (
-                f"heads {settings.heads} with embed_dim {settings.embed_dim}; allowed: heads that "
-                "divide embed_dim"
-            )
+            shape = f"heads {settings.heads} with embed_dim {settings.embed_dim}"
+            return f"{shape}; allowed: heads that divide embed_dim"
         rotated = settings.rotary_fraction * settings.embed_dim / settings.heads
         even = abs(rotated - 2 * max(1, round(rotated / 2))) <= 1e-6
         if settings.pos_encoding == "rotary" and not even:
-            return (
-                f"rotary with {rotated:g} rotated features per head; allowed: an even number, "
-                "rotary_fraction * embed_dim / heads"
-            )
+            features = f"rotary with {rotated:g} rotated features per head"
+            return f"{features}; allowed: an even number, rotary_fraction * embed_dim / heads"
     task, tasks = TASKS[settings.task], FAMILIES[settings.family].tasks
     if settings.task not in tasks:
         return f"family {settings.family} with task {settings.task}; allowed: {', '.join(tasks)}"
+    vocabulary = f"vocab_size {settings.vocab_size}"
     if settings.vocab_size < task.min_vocab_size:
-        return (
-            f"vocab_size {settings.vocab_size} is too small for the entities of {settings.task}; "
-            f"allowed: at least {task.min_vocab_size}"
-        )
-    if task.max_train_facts and settings.train_facts > task.max_train_facts(settings):
-        return (
-            f"train_facts {settings.train_facts} with vocab_size {settings.vocab_size}; allowed: "
-            f"at most {task.max_train_facts(settings)}"
-        )
+        least = f"at least {task.min_vocab_size}"
+        return f"{vocabulary} is too small for the entities of {settings.task}; allowed: {least}"
+    most = task.max_train_facts(settings) if task.max_train_facts else settings.train_facts
+    if settings.train_facts > most:
+        return f"train_facts {settings.train_facts} with {vocabulary}; allowed: at most {most}"
     return None
 
 
 def undrawable(plot_name: str, points: Collection[Settings]) -> str | None:
-    """Why a plot cannot draw grid points, and what it could; None if it can."""
+    """Say why a plot cannot draw grid points, and what it could; None if it can."""
     plot = PLOTS[plot_name]
     for table in plot.tables:
-        shown = [point for point in points if table in FAMILIES[point.family].tables]
+        families = [name for name, family in FAMILIES.items() if table in family.tables]
+        shown = [point for point in points if point.family in families]
         if not shown:
-            families = [family for family in FAMILIES if table in FAMILIES[family].tables]
             return f"has no {table}; allowed: the family {' or '.join(families)}"
         if len(shown) > plot.max_points:
             return f"has {len(shown)} grid points; allowed: at most {plot.max_points}"
@@ -206,28 +206,27 @@ def undrawable(plot_name: str, points: Collection[Settings]) -> str | None:
 
 
 def varying(rows: Collection[Mapping[str, Any]]) -> list[str]:
-    """The settings that tell described grid points apart: those that take several values.
+    """Return the settings that tell described grid points apart: those with several values.
 
-    One that follows from the family and the task, as the rates in `families`, is not among them.
+    A setting that follows from family and task, as a rate in `families` does, is not among them.
     """
     groups: dict[tuple, list[Mapping[str, Any]]] = {}
     for row in rows:
         groups.setdefault((row["family"], row["task"]), []).append(row)
-    found = []
-    for name in NAMES:
-        among = [list(rows)] if name in ("family", "task") else groups.values()
-        if any(len({row[name] for row in group} - {None}) > 1 for group in among):
-            found.append(name)
-    return found
+
+    def varies(name: str) -> bool:
+        among = [rows] if name in ("family", "task") else groups.values()
+        return any(len({row[name] for row in group} - {None}) > 1 for group in among)
+
+    return [name for name in NAMES if varies(name)]
 
 
 def describe(
-    rows: Mapping[str, Mapping[str, Any]],
-    labels: Mapping[str, tuple[str, frozenset[str]]] | None = None,
+    rows: Mapping[str, Mapping[str, Any]], labels: Mapping[str, Label] | None = None
 ) -> dict[str, str]:
-    """What tells each described grid point from the others, in words: `V = 80, ALiBi`.
+    """Put in words what tells each described grid point from the others: `V = 80, ALiBi`.
 
-    `labels` has the label of some, with the settings that it stands for.
+    A grid point with a label is called so, in place of the settings that the label stands for.
     """
     names = varying(list(rows.values()))
     found = {}
@@ -239,21 +238,21 @@ def describe(
 
 
 def run_directory(settings: Settings) -> str:
-    """Hive partitions of a run, relative to `results/runs`: two settings never share one."""
+    """Return the path of a run below `results/runs`: Hive partitions, for each settings its own."""
     row = settings.described()
     card = [f"{name}={NOTHING if row[name] is None else row[name]}" for name in CARD]
     return "/".join([*card, _rest(row, set(CARD))])
 
 
 def dataset_directory(settings: Settings) -> str:
-    """Hive partitions of the dataset that a run reads, relative to `results/data`."""
+    """Return the path of the dataset that a run reads, below `results/data`."""
     row = {name: v for name, v in settings.described().items() if ABOUT[name].data}
     shown = {"task", "vocab_size"}
     return "/".join([*(f"{name}={row[name]}" for name in row if name in shown), _rest(row, shown)])
 
 
 def _rest(row: Mapping[str, Any], shown: set[str]) -> str:
-    """The last partition: every other setting that differs from its built-in default, sorted."""
+    """Spell, in the last partition, the other settings that are not at their built-in default."""
     text = "+".join(
         f"{name}-{str(value).lower() if isinstance(value, bool) else value}"
         for name, value in sorted(row.items())
@@ -266,12 +265,12 @@ def _rest(row: Mapping[str, Any], shown: set[str]) -> str:
 
 
 def own_folder(config: Config, results: Path) -> Path:
-    """Where a config's figures, tables and ledger lie: `results`, or `results/NAME`."""
+    """Return where a config's figures, tables and ledger lie: `results`, or `results/NAME`."""
     return results / config.name if config.name else results
 
 
 def refuse_old_layout(results: Path) -> None:
-    """Raise UserError where `results` holds runs as version 0.1 laid them out."""
+    """Raise UserError if `results` holds runs in the layout of version 0.1."""
     old = next((results / "runs").glob("task=*/family=*/layers=*/heads=*"), None)
     if old or (results / "trained").exists():
         raise UserError(

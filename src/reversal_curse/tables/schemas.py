@@ -1,14 +1,30 @@
-"""The schemas of all Parquet tables; `results/README.md` has them in words, and a test compares."""
+"""The schemas of all Parquet tables, from which `results/README.md` is generated.
+
+A paragraph is a table: its name and what a row is, then a line for each column (name, type, unit,
+meaning), or the names of columns that several tables share.
+"""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
 
 from reversal_curse.config.settings import ABOUT, NAMES, Settings
-from reversal_curse.tables.table import Column, Table, columns
+from reversal_curse.tables.table import Column, Table, read_columns, read_tables
 
-SEED, EPOCH, PAIR, PAIR_SPLIT, DIRECTION, SENTENCE_SPLIT = columns("""
+_DTYPES: dict[Any, Any] = {bool: pl.Boolean, int: pl.Int64, float: pl.Float64}
+
+
+def setting_column(name: str) -> Column:
+    """Return the column of a setting: null if it means nothing to a grid point."""
+    declared = Settings.model_fields[name]
+    dtype = _DTYPES.get(declared.annotation, pl.String)
+    return Column(name, dtype, ABOUT[name].unit, declared.description or "")
+
+
+SHARED = read_columns("""
+    run | String | | the grid point: its directory below `results/runs`
     seed | Int32 | | replica, counted from 0
     epoch | Int32 | epochs | passes over the training set so far; 0 is untrained
     pair | Int32 | | index of the pair (A, B) within its seed's dataset
@@ -16,30 +32,32 @@ SEED, EPOCH, PAIR, PAIR_SPLIT, DIRECTION, SENTENCE_SPLIT = columns("""
     direction | String | | `forward` (A -> B), `backward` (B <- A); chain: \
 `a_to_b`, `b_to_c`, `a_to_c`
     split | String | | `train`: in the training set; `unseen`: held out
+    layer | Int32 | | counted from 0
+    head | Int32 | | counted from 0
+    model | String | | its `name` in the config
+    kind | String | | `masked_diffusion`, `masked_lm` or `causal`
+    stage | String | | `before` or `after` fine-tuning on forward statements
+    fact | Int32 | | row of the table of facts, from 0
+    relation | Int32 | | which templates, from 0
 """)
-_DTYPES: dict[Any, Any] = {bool: pl.Boolean, int: pl.Int64, float: pl.Float64}
 
-
-def setting_column(name: str) -> Column:
-    """The column of a setting: null where it means nothing to a grid point."""
-    declared = Settings.model_fields[name]
-    dtype = _DTYPES.get(declared.annotation, pl.String)
-    return Column(name, dtype, ABOUT[name].unit, declared.description or "")
-
-
-RUN, _TOKENS = columns("""
-    run | String | | the grid point: its directory below `results/runs`
+TABLES = read_tables(
+    SHARED,
+    """
+dataset: one sentence of one seed
+    seed, pair, pair_split, direction, split
     tokens | List(Int32) | | token ids; relation tokens come first: 0, 1, ...
-""")
-_METRICS = columns("""
+
+metrics: one evaluation of one seed on one split
+    seed, epoch
     split | String | | `train` or `unseen` (the direction never trained on)
     nll_token | Float32 | nats | mean -ln p of the first token of the answer
     nll_word | Float32 | nats | mean -ln p of the whole answer
     accuracy | Float32 | fraction | answers whose every token is the most probable
     chance_vocab | Float32 | nats | uniform over the vocabulary, per token
     chance_class | Float32 | nats | uniform over the answer's class, per token
-""")
-_SUMMARY = columns("""
+
+points: one grid point after its last epoch
     chance_vocab | Float64 | nats | uniform over the vocabulary, per token
     chance_class | Float64 | nats | uniform over the answer's class, per token
     last_epoch | Int32 | epochs | after which all this was measured
@@ -51,16 +69,104 @@ _SUMMARY = columns("""
     training_version | Int32 | | of our training code
     data_version | Int32 | | of the code that makes sentences
     commit | String | | of the code; null outside version control
-""")
-_LAST = tuple(
-    Column(
-        f"{split}_{m.name}{suffix}", pl.Float64, m.unit, f"{split} split, {what}: {m.description}"
-    )
-    for split in ("train", "unseen")
-    for m in _METRICS[1:4]
-    for suffix, what in (("", "mean over seeds"), ("_sd", "standard deviation over seeds"))
-)
-_CLAIMS = columns("""
+
+logits: the logit of one candidate after one query, at the end of training
+    seed
+    group | String | | `train_forward`, `train_backward`, `seen`, `unseen`; chain: \
+`train_a_to_b`, ...
+    readout | String | | query: `entity` alone, or `entity_relation`
+    query | Int32 | | position of the query within its group
+    candidate | Int32 | | position of the candidate; right where it equals `query`
+    logit | Float32 | nats | unnormalised log-probability of the first answer token
+
+embeddings: one token's embedding, at the end of training
+    seed
+    token | Int32 | | token id
+    role | String | | `relation`, `A`, `B`, `C`; `chain_related`: `x`, `y`, `z`, `index`; `unused`
+    position | Int32 | | place within its role, in the order of the dataset
+    embedding | List(Float32) | | `embed_dim` numbers
+
+weights: the weight from one entity token to another, at the end of training
+    seed, pair_split
+    source_role | String | | `A`, `B` or `C` (see `embeddings`)
+    source | Int32 | | place within its role; partners of one token have the same place
+    target_role | String | | as `source_role`
+    target | Int32 | | place within its role
+    weight | Float32 | nats | logit of the target after the source
+
+separation: one held-out pair at one step: each of the first 100, then every 5 % further
+    seed, epoch, pair
+    nll_forward | Float32 | nats | -ln p of the direction that is trained
+    nll_reverse | Float32 | nats | -ln p of the direction that is held out
+
+sentence_nll: one sentence of a held-out fact at one step: the first 100, then every 5 % further
+    seed, epoch, pair, pair_split, direction, split
+    tokens | Int32 | tokens | M, the size of the model's vocabulary
+    learning_rate | Float64 | | eta_Y, the learning rate of Y
+    nll | Float64 | nats | -ln p of the answer
+
+attention: one held-out fact in one head: the masked token's score for the known entity
+    seed, epoch, layer, head, pair
+    displacement | Int32 | positions | D, from the masked token to the entity
+    rotated | Int32 | features | features of a head that rotary positions rotate; 0 without them
+    score_forward | Float32 | | before the softmax, in `[M] is B`, the layout of the training set
+    score_reverse | Float32 | | before the softmax, in `B is [M]`
+
+gradients: one group of parameters: the gradient of what is shown of the held-out facts against \
+that of what is held out
+    seed, epoch
+    group | String | | `all`, `attention` (queries, keys), `values` (values, output projection), \
+`mlp`, `embeddings`, `head`, `norms`
+    cosine | Float32 | | of the forward and the reverse gradient of one fact, mean over five facts
+    cosine_control | Float32 | | the same, with the reverse answer of another fact; null where \
+there is none
+    nll_forward | Float64 | nats | forward loss at this epoch
+    nll_reverse | Float64 | nats | reverse loss at this epoch
+    predicted_change | Float64 | nats | of the reverse loss, to first order, by a forward gradient \
+step of this group
+    actual_change | Float64 | nats | of the reverse loss by that step
+
+pretrained_answers: one fact asked in one direction
+    model, kind
+    seed | Int32 | | run of the fine-tuning, from 0; 0 before it
+    stage
+    direction | String | | `forward` (for the object) or `reverse`
+    fact, relation
+    tokens | Int32 | tokens | length of the answer
+    nll | Float32 | nats per token | -ln p of the whole answer, over `tokens`
+    nll_shuffled | Float32 | nats per token | the same for the answer of another fact of the \
+relation; null where there is none
+    exact | Boolean | | whether the greedy answer is right in every token
+    chance | Float32 | nats per token | ln of the size of the vocabulary
+
+pretrained_scores: one fact in one head: the masked subject's score for the known object
+    model, kind
+    seed | Int32 | | run of the fine-tuning, from 0; 0 before it
+    stage, layer, head, fact, relation
+    tokens | Int32 | tokens | length of the subject, which is masked
+    displacement_forward | Int32 | positions | from the first masked token to the object's first, \
+in the forward sentence
+    displacement_reverse | Int32 | positions | in the reverse one; negative
+    score_forward | Float32 | | before the softmax, forward sentence
+    score_reverse | Float32 | | before the softmax, reverse sentence
+
+pretrained_gradients: one group of parameters: forward against reverse gradient
+    model, kind
+    seed | Int32 | | run of the fine-tuning, from 0; 0 before it
+    stage
+    group | String | | `all`, `attention` (queries, keys), `values` (values, output), `fused` \
+(queries, keys and values in one matrix), `mlp`, `embeddings`, `head`, `norms`, `other`
+    cosine | Float32 | | of the forward and the reverse gradient of one fact, mean over at most five
+    cosine_control | Float32 | | the same, with the reverse answer of another fact; null where \
+there is none
+    nll_forward | Float64 | nats per token | forward loss, mean over facts
+    nll_reverse | Float64 | nats per token | reverse loss, mean over facts
+    predicted_change | Float64 | nats per token | of the reverse loss, to first order, by a \
+forward gradient step of this group
+    actual_change | Float64 | nats per token | by that step; null where the weights are too \
+coarse for it (not float32)
+
+claims: one claim
     id | String | | name of the claim
     paper | String | | which paper says it (see the ledger), and where
     statement | String | | what the paper says, in our words
@@ -76,181 +182,26 @@ _CLAIMS = columns("""
     n_reaching | Int32 | | of these, seeds whose own effect reaches `threshold`
     verdict | String | | `supported`, `contradicted`, `inconclusive` or `not tested`
     reason | String | | why it was not tested; else null
-""")
-DATASET_TABLE = Table(
-    "dataset",
-    "one sentence of one seed",
-    (SEED, PAIR, PAIR_SPLIT, DIRECTION, SENTENCE_SPLIT, _TOKENS),
+""",
 )
-METRICS_TABLE = Table(
-    "metrics", "one evaluation of one seed on one split", (SEED, EPOCH, *_METRICS)
-)
-POINTS_TABLE = Table(
-    "points",
-    "one grid point after its last epoch",
-    (*map(setting_column, NAMES), RUN, *_LAST, *_SUMMARY),
-)
-CLAIMS_TABLE = Table("claims", "one claim", _CLAIMS)
-
-_LOGITS = columns("""
-    group | String | | `train_forward`, `train_backward`, `seen`, `unseen`; chain: \
-`train_a_to_b`, ...
-    readout | String | | query: `entity` alone, or `entity_relation`
-    query | Int32 | | position of the query within its group
-    candidate | Int32 | | position of the candidate; right where it equals `query`
-    logit | Float32 | nats | unnormalised log-probability of the first answer token
-""")
-_EMBEDDINGS = columns("""
-    token | Int32 | | token id
-    role | String | | `relation`, `A`, `B`, `C`; `chain_related`: `x`, `y`, `z`, `index`; `unused`
-    position | Int32 | | place within its role, in the order of the dataset
-    embedding | List(Float32) | | `embed_dim` numbers
-""")
-_WEIGHTS = columns("""
-    source_role | String | | `A`, `B` or `C` (see `embeddings`)
-    source | Int32 | | place within its role; partners of one token have the same place
-    target_role | String | | as `source_role`
-    target | Int32 | | place within its role
-    weight | Float32 | nats | logit of the target after the source
-""")
-_SEPARATION = columns("""
-    nll_forward | Float32 | nats | -ln p of the direction that is trained
-    nll_reverse | Float32 | nats | -ln p of the direction that is held out
-""")
-_SENTENCE_NLL = columns("""
-    tokens | Int32 | tokens | M, the size of the model's vocabulary
-    learning_rate | Float64 | | eta_Y, the learning rate of Y
-    nll | Float64 | nats | -ln p of the answer
-""")
-_ATTENTION = columns("""
-    displacement | Int32 | positions | D, from the masked token to the entity
-    rotated | Int32 | features | features of a head that rotary positions rotate; 0 without them
-    score_forward | Float32 | | before the softmax, in `[M] is B`, the layout of the training set
-    score_reverse | Float32 | | before the softmax, in `B is [M]`
-""")
-_LAYER, _HEAD = columns("""
-    layer | Int32 | | counted from 0
-    head | Int32 | | counted from 0
-""")
-_GRADIENTS = columns("""
-    group | String | | `all`, `attention` (queries, keys), `values` (values, output projection), \
-`mlp`, `embeddings`, `head`, `norms`
-    cosine | Float32 | | of the forward and the reverse gradient of one fact, mean over five facts
-    cosine_control | Float32 | | the same, with the reverse answer of another fact; null where \
-there is none
-    nll_forward | Float64 | nats | forward loss at this epoch
-    nll_reverse | Float64 | nats | reverse loss at this epoch
-    predicted_change | Float64 | nats | of the reverse loss, to first order, by a forward gradient \
-step of this group
-    actual_change | Float64 | nats | of the reverse loss by that step
-""")
-
-PROBE_TABLES = (
-    Table(
-        "logits",
-        "the logit of one candidate after one query, at the end of training",
-        (SEED, *_LOGITS),
-    ),
-    Table("embeddings", "one token's embedding, at the end of training", (SEED, *_EMBEDDINGS)),
-    Table(
-        "weights",
-        "the weight from one entity token to another, at the end of training",
-        (SEED, PAIR_SPLIT, *_WEIGHTS),
-    ),
-    Table(
-        "separation",
-        "one held-out pair at one step: each of the first 100, then every 5 % further",
-        (SEED, EPOCH, PAIR, *_SEPARATION),
-    ),
-    Table(
-        "sentence_nll",
-        "one sentence of a held-out fact at one step: the first 100, then every 5 % further",
-        (SEED, EPOCH, PAIR, PAIR_SPLIT, DIRECTION, SENTENCE_SPLIT, *_SENTENCE_NLL),
-    ),
-    Table(
-        "attention",
-        "one held-out fact in one head: the masked token's score for the known entity",
-        (SEED, EPOCH, _LAYER, _HEAD, PAIR, *_ATTENTION),
-    ),
-    Table(
-        "gradients",
-        "one group of parameters: the gradient of what is shown of the held-out facts "
-        "against that of what is held out",
-        (SEED, EPOCH, *_GRADIENTS),
-    ),
-)
-"""What the probes write: each is called like its module in `reversal_curse.probes`."""
-
-_STATE = """
-    model | String | | its `name` in the config
-    kind | String | | `masked_diffusion`, `masked_lm` or `causal`
-    seed | Int32 | | run of the fine-tuning, from 0; 0 before it
-    stage | String | | `before` or `after` fine-tuning on forward statements
-"""
-_FACT = """
-    fact | Int32 | | row of the table of facts, from 0
-    relation | Int32 | | which templates, from 0
-"""
-_ANSWERS = f"""{_STATE.rstrip()}
-    direction | String | | `forward` (for the object) or `reverse`{_FACT.rstrip()}
-    tokens | Int32 | tokens | length of the answer
-    nll | Float32 | nats per token | -ln p of the whole answer, over `tokens`
-    nll_shuffled | Float32 | nats per token | the same for the answer of another fact of the \
-relation; null where there is none
-    exact | Boolean | | whether the greedy answer is right in every token
-    chance | Float32 | nats per token | ln of the size of the vocabulary
-"""
-_SCORES = f"""{_STATE.rstrip()}
-    layer | Int32 | | counted from 0
-    head | Int32 | | counted from 0{_FACT.rstrip()}
-    tokens | Int32 | tokens | length of the subject, which is masked
-    displacement_forward | Int32 | positions | from the first masked token to the object's first, \
-in the forward sentence
-    displacement_reverse | Int32 | positions | in the reverse one; negative
-    score_forward | Float32 | | before the softmax, forward sentence
-    score_reverse | Float32 | | before the softmax, reverse sentence
-"""
-_PRETRAINED_GRADIENTS = f"""{_STATE.rstrip()}
-    group | String | | `all`, `attention` (queries, keys), `values` (values, output), `fused` \
-(queries, keys and values in one matrix), `mlp`, `embeddings`, `head`, `norms`, `other`
-    cosine | Float32 | | of the forward and the reverse gradient of one fact, mean over at most five
-    cosine_control | Float32 | | the same, with the reverse answer of another fact; null where \
-there is none
-    nll_forward | Float64 | nats per token | forward loss, mean over facts
-    nll_reverse | Float64 | nats per token | reverse loss, mean over facts
-    predicted_change | Float64 | nats per token | of the reverse loss, to first order, by a \
-forward gradient step of this group
-    actual_change | Float64 | nats per token | by that step; null where the weights are too \
-coarse for it (not float32)
-"""
-
+_LAST = [
+    Column(
+        f"{split}_{m.name}{suffix}", pl.Float64, m.unit, f"{split} split, {what}: {m.description}"
+    )
+    for split in ("train", "unseen")
+    for m in TABLES["metrics"].columns[3:6]
+    for suffix, what in (("", "mean over seeds"), ("_sd", "standard deviation over seeds"))
+]
+_EVERY = (*map(setting_column, NAMES), SHARED["run"], *_LAST, *TABLES["points"].columns)
+TABLES["points"] = replace(TABLES["points"], columns=_EVERY)
 PRETRAINED_TABLES = {
-    name: Table(f"pretrained_{name}", row, columns(text))
-    for name, row, text in (
-        ("answers", "one fact asked in one direction", _ANSWERS),
-        (
-            "scores",
-            "one fact in one head: the masked subject's score for the known object",
-            _SCORES,
-        ),
-        (
-            "gradients",
-            "one group of parameters: forward against reverse gradient",
-            _PRETRAINED_GRADIENTS,
-        ),
-    )
-}
-TABLES = {
-    table.name: table
-    for table in (
-        *(DATASET_TABLE, METRICS_TABLE, POINTS_TABLE),
-        *PROBE_TABLES,
-        *PRETRAINED_TABLES.values(),
-        CLAIMS_TABLE,
-    )
+    name.removeprefix("pretrained_"): table
+    for name, table in TABLES.items()
+    if name.startswith("pretrained_")
 }
 
 
 def gathered(table: Table, settings: Sequence[str] = NAMES) -> Table:
-    """The schema of a run table over grid points: some settings and `run` come first."""
-    return Table(table.name, table.row, (*map(setting_column, settings), RUN, *table.columns))
+    """Return the schema of a table over runs: some settings and `run` come first."""
+    before = (*map(setting_column, settings), SHARED["run"])
+    return replace(table, columns=(*before, *table.columns))

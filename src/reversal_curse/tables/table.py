@@ -32,15 +32,15 @@ class Table:
         return pl.Schema({column.name: column.dtype for column in self.columns})
 
     def empty(self) -> pl.DataFrame:
-        """This table without rows."""
+        """Return this table without rows."""
         return pl.DataFrame(schema=self.schema)
 
     def conform(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """`frame` with exactly this table's columns, in order and typed."""
+        """Return `frame` with exactly this table's columns, in order and typed."""
         return frame.select(pl.col(name).cast(dtype) for name, dtype in self.schema.items())
 
     def metadata(self) -> dict[str, str]:
-        """File metadata: unit and description of every column, as JSON under `columns`."""
+        """Return file metadata: unit and description of every column, as JSON under `columns`."""
         columns = {
             column.name: {"unit": column.unit, "description": column.description}
             for column in self.columns
@@ -48,10 +48,29 @@ class Table:
         return {"table": self.name, "columns": json.dumps(columns)}
 
 
-def columns(text: str) -> tuple[Column, ...]:
-    """The columns that lines `name | type | unit | meaning` declare; types are those of polars."""
+def read_columns(text: str) -> dict[str, Column]:
+    """Read lines `name | type | unit | meaning`; types are those of polars."""
     rows = [[cell.strip() for cell in line.split("|")] for line in text.strip().splitlines()]
-    return tuple(Column(name, _dtype(kind), unit, about) for name, kind, unit, about in rows)
+    return {name: Column(name, _dtype(kind), unit, about) for name, kind, unit, about in rows}
+
+
+def read_tables(shared: dict[str, Column], text: str) -> dict[str, Table]:
+    """Read tables, a paragraph each: `name: what a row is`, and lines of columns.
+
+    A line without types names columns that are `shared`.
+    """
+    tables = {}
+    for paragraph in text.strip().split("\n\n"):
+        head, *lines = paragraph.splitlines()
+        name, row = head.split(": ", 1)
+        columns: list[Column] = []
+        for line in lines:
+            if "|" in line:
+                columns += read_columns(line).values()
+            else:
+                columns += [shared[column] for column in line.strip().split(", ")]
+        tables[name] = Table(name, row, tuple(columns))
+    return tables
 
 
 def _dtype(kind: str) -> Any:
