@@ -66,8 +66,8 @@ def test_deeper_models_must_train_for_longer_to_be_compiled():
         execution(Settings(layers=layers, heads=2, embed_dim=64, seeds=1, epochs=500), ABLE["cpu"])
         for layers in (1, 8)
     )
-    assert shallow.compiled_reason.endswith("it pays from 68 s")
-    assert deep.compiled_reason.endswith("it pays from 264 s")
+    assert shallow.compiled_reason.endswith("pays off from 68 s")
+    assert deep.compiled_reason.endswith("pays off from 264 s")
 
 
 @pytest.mark.parametrize("asked", ["auto", "always"])

@@ -20,7 +20,7 @@ from reversal_curse.tables.schemas import TABLES
 from reversal_curse.training.gpt import build_model
 from reversal_curse.training.grid_point import read_dataset, train_grid_point
 from reversal_curse.training.loop import train
-from reversal_curse.training.schedule import EvaluationSchedule
+from reversal_curse.training.schedule import evaluation_epochs
 
 from .hugging_face import hugging_face_twin
 
@@ -197,8 +197,7 @@ def test_embeddings_table_gives_every_token_one_role(small_settings, make_datase
 
 
 def test_evaluations_come_before_training_at_every_interval_and_after_the_last_epoch():
-    schedule = EvaluationSchedule(10, 4)
-    assert [epoch for epoch in range(11) if schedule.due(epoch)] == [0, 4, 8, 10]
+    assert evaluation_epochs(10, 4) == [0, 4, 8, 10]
 
 
 def test_a_run_records_what_its_tables_do_not(small_settings, make_dataset, tmp_path):

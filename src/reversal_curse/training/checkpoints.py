@@ -1,4 +1,4 @@
-"""States of a run on disk: atomic, checked, and read back without running code from the file."""
+"""Checkpoints on disk: atomic, verified, and read back without running code from the file."""
 
 import hashlib
 import os
@@ -19,7 +19,7 @@ from reversal_curse.tables.atomic_write import partial_name
 class Checkpoints:
     """A folder with the newest states of one run, in files `EPOCH.SHA256.pt`.
 
-    A file gets its name only when it is complete, and the hash in it verifies the content.
+    A file gets its name once it is complete, and the hash in the name verifies the content.
     """
 
     def __init__(self, folder: Path, seconds: float):
@@ -32,7 +32,7 @@ class Checkpoints:
         return time.monotonic() - self._saved >= self.seconds
 
     def save(self, epoch: int, state: dict[str, Any]) -> None:
-        """Write a state; where that fails, as on a full disk, warn and let training go on."""
+        """Write a state; if that fails, as on a full disk, warn and let training go on."""
         self._saved = time.monotonic()
         partial = partial_name(self.folder / "new.pt")
         try:
@@ -44,11 +44,11 @@ class Checkpoints:
                 partial.unlink()
             _warn(f"{self.folder}: no checkpoint after epoch {epoch}: {first_line(error)}")
             return
-        for old in self._newest_first()[2:]:  # keep two: a damaged one costs one interval
+        for old in self._newest_first()[2:]:  # the second newest replaces a damaged one
             old.unlink(missing_ok=True)
 
     def newest(self, device: torch.device) -> dict[str, Any] | None:
-        """Read the newest whole state onto `device`; None where there is none."""
+        """Read the newest whole state onto `device`; None if there is none."""
         for path in self._newest_first():
             try:
                 if _digest(path) != path.name.split(".")[1]:
@@ -61,7 +61,7 @@ class Checkpoints:
         return None
 
     def clear(self) -> None:
-        """Remove everything: the run is finished."""
+        """Remove all states: the run is finished."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _newest_first(self) -> list[Path]:

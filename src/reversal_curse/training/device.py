@@ -1,4 +1,4 @@
-"""What a training process runs on."""
+"""The device that a training process runs on."""
 
 import os
 import tempfile
@@ -13,13 +13,13 @@ _claims = []  # kept open as long as the process lives
 
 
 def training_device() -> torch.device:
-    """Take a GPU that no other process of this user trains on, or the CPU."""
+    """Take a GPU on which no other process of this user trains, or the CPU."""
     return training_devices(1)[0]
 
 
 @cache
 def training_devices(count: int) -> tuple[torch.device, ...]:
-    """Take as many such GPUs, all if there are fewer; or the CPU."""
+    """Take `count` such GPUs, or all if there are fewer; the CPU if there are none."""
     left = list(range(torch.cuda.device_count()))
     if not left:
         return (torch.device("cpu"),)

@@ -1,7 +1,7 @@
-"""How the arithmetic of a run is done, and why: its precision, and whether it is compiled.
+"""Choose the precision of a run and whether it is compiled, with the reasons.
 
-Both follow from the settings and the machine alone, never from a timing, so that a resumed
-run continues in the same way.
+Both follow from the settings and the machine alone, never from a timing, so that a resumed run
+continues in the same way.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from reversal_curse.config.settings import Settings, meaningful
 from reversal_curse.families import FAMILIES
 
 WIDE = {"cpu": 128, "cuda": 256}
-"""Widths from which products in bfloat16 save more than the conversions cost."""
+"""Embedding dimensions from which products in bfloat16 save more than the conversions cost."""
 COMPILING = 10.0, 7.0
-"""Seconds that compiling takes, and further seconds for each layer: measured on two cores, for the
-one shape that is compiled there; on a GPU a guess."""
+"""Seconds that compiling takes, and seconds more for each layer: measured on two cores, where one
+shape is compiled; for a GPU a guess."""
 SAVED = {"cpu": 0.25, "cuda": 0.6}
-"""The part of a run's time that compiling saves: measured on a CPU; with CUDA graphs a guess."""
+"""The fraction of a run's time that compiling saves: measured on a CPU, a guess for a GPU."""
 
 
 @dataclass(frozen=True)
@@ -44,23 +44,21 @@ class Machine:
     @classmethod
     def of(cls, device: torch.device) -> Machine:
         """Ask the device and the system."""
-        variable, usual = ("CC", "gcc") if device.type == "cuda" else ("CXX", "g++")
-        compiler = os.environ.get(variable, usual)
+        on_gpu = device.type == "cuda"
+        compiler = os.environ.get("CC", "gcc") if on_gpu else os.environ.get("CXX", "g++")
         missing = "" if shutil.which(compiler) else f"a compiler ({compiler})"
-        if device.type == "cuda":
+        if on_gpu:
             if not importlib.util.find_spec("triton"):
                 missing = "the package triton"
             return cls("cuda", torch.cuda.get_device_capability(device) >= (8, 0), missing)
-        try:
-            flags = set(Path("/proc/cpuinfo").read_text(encoding="utf-8").split())
-        except OSError:  # this system does not tell
-            flags = set()
-        return cls("cpu", bool(flags & {"avx512_bf16", "amx_bf16", "bf16"}), missing)
+        cpu = Path("/proc/cpuinfo")  # Linux alone has it
+        flags = cpu.read_text(encoding="utf-8").split() if cpu.exists() else []
+        return cls("cpu", not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(flags), missing)
 
 
 @dataclass(frozen=True)
 class Execution:
-    """How a run is computed; the reasons are for the log and `run.json`."""
+    """How a run is computed; the reasons go into the log and `run.json`."""
 
     precision: str
     precision_reason: str
@@ -73,10 +71,10 @@ class Execution:
         device: torch.device,
         then: Callable[[Any], Any] = lambda result: result,
     ) -> Callable[..., Any]:
-        """Make `function` as it is executed; weights and residual stream stay float32.
+        """Return `function` in the chosen precision, compiled if so chosen.
 
         `then` is applied to its result, for instance to take gradients. If compiling fails, both
-        are done again uncompiled.
+        run uncompiled. Weights and residual stream stay float32.
         """
 
         def cast(*inputs: Any) -> Any:
@@ -96,33 +94,26 @@ def chosen_execution(settings: Settings, device: torch.device) -> Execution:
 
 
 def execution(settings: Settings, machine: Machine) -> Execution:
-    """Choose for a run on a machine."""
+    """Choose for a run on any machine."""
     if "precision" not in meaningful(vars(settings)):
-        precision = FAMILIES[settings.family].precision
-        return Execution(
-            precision, "fixed by the family", False, "too few operations to gain from it"
-        )
+        fixed = FAMILIES[settings.family].precision
+        return Execution(fixed, "fixed by the family", False, "too few operations to gain from it")
     return Execution(*_precision(settings, machine), *_compile(settings, machine))
 
 
 def _precision(settings: Settings, machine: Machine) -> tuple[str, str]:
-    asked, threshold = settings.precision, WIDE[machine.device]
-    wide = settings.embed_dim >= threshold
-    if asked == "float32":
-        return "float32", "as asked"
-    if not machine.bfloat16 and (asked == "bfloat16" or wide):
+    asked, wide = settings.precision, settings.embed_dim >= WIDE[machine.device]
+    wanted = ("bfloat16" if wide else "float32") if asked == "auto" else asked
+    if wanted == "bfloat16" and not machine.bfloat16:
         return "float32", f"this {machine.device} has no bfloat16 instructions"
-    if asked == "bfloat16":
-        return "bfloat16", "as asked"
-    if wide:
-        return "bfloat16", f"faster from embed_dim {threshold} up"
-    return "float32", f"bfloat16 is faster from embed_dim {threshold} up"
+    reason = f"bfloat16 is faster from embed_dim {WIDE[machine.device]} up"
+    return wanted, reason if asked == "auto" else "as asked"
 
 
 def _compile(settings: Settings, machine: Machine) -> tuple[bool, str]:
     estimate = seconds(settings, "gpu" if machine.device == "cuda" else "cpu")
     pays = (COMPILING[0] + COMPILING[1] * settings.layers) / SAVED[machine.device]
-    reason = f"about {estimate:.0f} s of training, it pays from {pays:.0f} s"
+    reason = f"about {estimate:.0f} s of training; compiling pays off from {pays:.0f} s"
     if settings.compile == "never":
         return False, "as asked"
     if settings.compile == "auto" and estimate < pays:
@@ -135,12 +126,12 @@ def _compile(settings: Settings, machine: Machine) -> tuple[bool, str]:
 def _compiled(
     function: Callable[..., Any], device: torch.device, then: Callable[[Any], Any]
 ) -> Callable[..., Any]:
-    """Compile `function` at its first call, or leave it as it is where that fails.
+    """Compile `function` at its first call, or leave it as it is if that fails.
 
-    On a GPU for each shape, with CUDA graphs: what it returns holds until the next call. On a CPU
-    for its first inputs' shapes: an epoch's smaller last batch would take half as long again.
+    On a GPU each shape is compiled, with CUDA graphs: results hold until the next call. On a CPU
+    only the first shape is: compiling an epoch's smaller last batch would take half as long again.
     """
-    # Imported here: they take more than a second, and most runs are not compiled.
+    # Imported here: they take more than a second, and few runs are compiled.
     from torch._dynamo.exc import TorchDynamoException
     from torch._inductor.exc import InductorError
 

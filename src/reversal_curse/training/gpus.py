@@ -8,7 +8,7 @@ from typing import IO
 
 
 def count_gpus() -> int:
-    """How many GPUs local jobs may use: those of CUDA_VISIBLE_DEVICES, or all that NVIDIA lists."""
+    """Count the GPUs that local jobs may use: those of CUDA_VISIBLE_DEVICES, else all."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
         return len([name for name in visible.split(",") if name.strip() not in ("", "-1")])
@@ -21,9 +21,9 @@ def count_gpus() -> int:
 
 
 def claim(names: list[str], folder: Path) -> tuple[int, IO[str] | None]:
-    """Claim the first of `names` that no other process has, until the file returned is closed.
+    """Claim the first of `names` that no other process has; returns its index and a lock file.
 
-    Returns its index, too. Where all are taken they are shared, by the number of the process.
+    The claim lasts until the file is closed. If all are taken, processes share them.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for index, name in enumerate(names):

@@ -39,9 +39,9 @@ def train_grid_point(
 ) -> None:
     """Train all seeds of a grid point and write its tables and `run.json` into `output`.
 
-    On a CPU the tables depend on the settings alone, byte for byte, for one machine and number of
-    threads, also where a run goes on from below `checkpoint_folder`. Raises UserError where
-    `output` is a file, and Interrupted if `interruption` (or a signal, without one) asks to stop.
+    On one CPU and number of threads the tables depend on the settings alone, byte for byte, even
+    if a run goes on from a checkpoint below `checkpoint_folder`. Raises UserError if `output` is a
+    file, and Interrupted if `interruption` (or, without one, a signal) asks to stop.
     """
     started = time.time()
     torch.set_num_threads(threads)
@@ -90,7 +90,7 @@ def train_grid_point(
 
 
 def run_key(settings: Settings, device: torch.device) -> str:
-    """Name a run's checkpoints: by settings, code, and the device, whose random streams differ."""
+    """Name a run's checkpoints by settings, code and device: devices draw other random numbers."""
     versions = [DATA_VERSION, TRAINING_VERSION, torch.__version__]
     content = [run_directory(settings), *versions, device.type]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]
@@ -99,7 +99,7 @@ def run_key(settings: Settings, device: torch.device) -> str:
 def read_dataset(path: Path, settings: Settings) -> Dataset:
     """Read the dataset of some settings; raises UserError if it was made for others.
 
-    The first seed is drawn again and compared.
+    Only the first seed is drawn again and compared.
     """
     dataset = Dataset.read(path)
     first = generate_dataset(settings.model_copy(update={"seeds": 1}))

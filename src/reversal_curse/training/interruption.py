@@ -1,4 +1,4 @@
-"""Why a run should stop before its end: a signal, or a job whose time is nearly up."""
+"""Why a run must stop before its end: a signal, or a job whose time is nearly up."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from reversal_curse.config.errors import UserError
 
 TIME_IS_UP = 75  # EX_TEMPFAIL: try again
 MARGIN = 120.0
-"""Seconds before the end of a SLURM job at which a run is left."""
+"""Seconds before the end of a SLURM job at which a run stops."""
 ECHO = 2.0
-"""A second signal within so many seconds is a repeat of the first: a scheduler sends it to every
-process of a job, and the process that watches over training passes it on."""
+"""A second signal within these seconds repeats the first: a scheduler signals every process of a
+job, and the process that watches over training passes its signal on."""
 
 
 class Interrupted(UserError):
@@ -28,7 +28,7 @@ class Interrupted(UserError):
 
 
 def job_end() -> float | None:
-    """When the time of the SLURM job around us is up (seconds since 1970); None outside one."""
+    """Return when the time of our SLURM job is up (seconds since 1970); None outside one."""
     end = os.environ.get("SLURM_JOB_END_TIME", "")  # Snakemake's job step removes it
     if end.isdigit():
         return float(end)
@@ -40,13 +40,13 @@ def job_end() -> float | None:
         answer = subprocess.run(command, capture_output=True, text=True, timeout=30).stdout
         return datetime.fromisoformat(answer.strip()).timestamp()
     except (OSError, ValueError, subprocess.TimeoutExpired):
-        return None  # no limit, or nobody to ask
+        return None  # no limit, or squeue does not answer
 
 
 class Interruption:
-    """Listens for SIGTERM and SIGINT (Ctrl-C) in its `with` block; knows when the SLURM job ends.
+    """Listens for SIGTERM and SIGINT (Ctrl-C) in its `with` block, and for the SLURM job's end.
 
-    A second signal, later than an echo, acts at once.
+    A second signal, unless it is an echo, acts at once.
     """
 
     def __init__(self) -> None:

@@ -19,7 +19,7 @@ from reversal_curse.training.observer import Observer
 
 @dataclass
 class Training:
-    """A run of all seeds, and everything that its next epoch depends on."""
+    """The training of some seeds, with everything that the next epoch depends on."""
 
     learner: Learner
     epoch: Callable[[], None]
@@ -27,12 +27,12 @@ class Training:
     tensors: dict[str, torch.Tensor] = field(default_factory=dict)
     """What an epoch changes in place."""
     generators: dict[str, list[torch.Generator]] = field(default_factory=dict)
-    """The random streams that it draws from: one generator per seed in each."""
+    """The random streams that an epoch draws from: one generator per seed in each."""
     measure: Callable[[torch.Tensor], torch.Tensor] | None = None
     """What evaluation calls in place of the learner's `measure`."""
 
     def state(self) -> dict[str, Any]:
-        """Tensors, numbers and names only, so that it can be read back without running code."""
+        """Return tensors, numbers and names only: reading them back runs no code."""
         return {
             "tensors": {name: tensor.detach() for name, tensor in self.tensors.items()},
             "generators": {
@@ -43,7 +43,7 @@ class Training:
 
     @torch.no_grad()
     def restore(self, state: dict[str, Any]) -> None:
-        """Go back to a state of the same run."""
+        """Return to a state of the same run."""
         for name, tensor in self.tensors.items():
             tensor.copy_(state["tensors"][name])
         for name, streams in self.generators.items():
@@ -57,39 +57,18 @@ def train(
     device: torch.device,
     checkpoints: Checkpoints | None = None,
     interruption: Interruption | None = None,
-) -> dict[str, pl.DataFrame]:
-    """Train every seed of a grid point, from the newest of `checkpoints`; returns its tables.
-
-    Seeds that do not fit the memory of the device together are trained in groups, which the tables
-    do not show. Raises Interrupted where `interruption` asks for it, after an epoch, and UserError
-    where not even one seed fits.
-    """
-    groups = seed_groups(settings, dataset.seeds, free_bytes(device))
-    if len(groups) == 1:
-        return _train_together(settings, dataset, device, checkpoints, interruption)
-    print(f"seeds in {len(groups)} groups of up to {len(groups[0])}, as memory allows", flush=True)
-    kept, parts = None, []
-    for seeds in groups:
-        part = dataset.of_seeds(seeds)
-        if checkpoints:
-            folder = checkpoints.folder / f"seeds_{seeds[0]}_{seeds[-1]}"
-            kept = Checkpoints(folder, checkpoints.seconds)
-        parts.append(_train_together(settings, part, device, kept, interruption, keep_last=True))
-        release_memory()
-    return {name: pl.concat([tables[name] for tables in parts]) for name in parts[0]}
-
-
-def _train_together(
-    settings: Settings,
-    dataset: Dataset,
-    device: torch.device,
-    checkpoints: Checkpoints | None,
-    interruption: Interruption | None,
     keep_last: bool = False,
 ) -> dict[str, pl.DataFrame]:
-    """Train seeds as one batch; with `keep_last` there is a checkpoint of the last epoch too."""
+    """Train every seed of a grid point, from the newest checkpoint on; returns its tables.
+
+    With `keep_last` a checkpoint of the last epoch is saved too. Raises UserError if not even one
+    seed fits into memory, and Interrupted, after an epoch, if `interruption` asks to stop.
+    """
+    groups = seed_groups(settings, dataset.seeds, free_bytes(device))
+    if len(groups) > 1:
+        return _train_in_groups(groups, settings, dataset, device, checkpoints, interruption)
     training = FAMILIES[settings.family].load_start()(settings, dataset, device)
-    observer = Observer(training.learner, training.measure)
+    observer = Observer(training.learner, training.measure or training.learner.measure)
     epoch = 0
     found = checkpoints.newest(device) if checkpoints else None
     if found:
@@ -107,9 +86,31 @@ def _train_together(
         stop = interruption.reason() if interruption else None
         last = keep_last and epoch == settings.epochs
         if checkpoints and (stop or last or checkpoints.due()):
-            checkpoints.save(
-                epoch,
-                {"epoch": epoch, "training": training.state(), "observer": observer.state()},
-            )
+            reached = {"epoch": epoch, "training": training.state(), "observer": observer.state()}
+            checkpoints.save(epoch, reached)
         if interruption and stop:
             raise interruption.error(stop, epoch, settings.epochs, saved=checkpoints is not None)
+
+
+def _train_in_groups(
+    groups: list[list[int]],
+    settings: Settings,
+    dataset: Dataset,
+    device: torch.device,
+    checkpoints: Checkpoints | None,
+    interruption: Interruption | None,
+) -> dict[str, pl.DataFrame]:
+    """Train seeds one group after the other, since they do not fit into memory together.
+
+    The tables do not depend on the groups.
+    """
+    print(f"seeds in {len(groups)} groups of up to {len(groups[0])}, as memory allows", flush=True)
+    kept, parts = None, []
+    for seeds in groups:
+        if checkpoints:
+            folder = checkpoints.folder / f"seeds_{seeds[0]}_{seeds[-1]}"
+            kept = Checkpoints(folder, checkpoints.seconds)
+        part = dataset.of_seeds(seeds)
+        parts.append(train(settings, part, device, kept, interruption, keep_last=True))
+        release_memory()
+    return {name: pl.concat([tables[name] for tables in parts]) for name in parts[0]}

@@ -1,4 +1,4 @@
-"""Memory of a training process: what a seed needs, and how many fit."""
+"""Memory of a training process: what a seed needs, and how many seeds fit."""
 
 import gc
 import os
@@ -14,7 +14,7 @@ from reversal_curse.families import FAMILIES
 
 
 def release_memory() -> None:
-    """Forget what the last run left: compiled code, and a GPU's memory."""
+    """Release what the last run left: compiled code, and a GPU's memory."""
     if "torch._dynamo" in sys.modules:
         torch.compiler.reset()
     gc.collect()
@@ -22,7 +22,7 @@ def release_memory() -> None:
 
 
 def free_bytes(device: torch.device) -> int:
-    """Memory that a run may use: four fifths of what the GPU, the machine or SLURM's job has."""
+    """Return what a run may use: four fifths of what the GPU, the machine or SLURM's job has."""
     if device.type == "cuda":
         free = torch.cuda.mem_get_info(device)[0]
     else:
@@ -34,7 +34,10 @@ def free_bytes(device: torch.device) -> int:
 
 
 def seed_groups(settings: Settings, seeds: list[int], free: int) -> list[list[int]]:
-    """The seeds in as few groups as fit into `free` bytes; raises UserError where none fits."""
+    """Split the seeds into the fewest groups that fit into `free` bytes each.
+
+    Raises UserError if not even one seed fits.
+    """
     needed = FAMILIES[settings.family].memory(settings)
     fitting = int(free // needed)
     if not fitting:

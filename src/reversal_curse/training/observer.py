@@ -1,4 +1,4 @@
-"""Looking at a run: it is evaluated, and probed, whenever either is due."""
+"""Observe a run: evaluate and probe its models at the epochs when either is due."""
 
 import math
 from collections.abc import Callable
@@ -13,28 +13,28 @@ from reversal_curse.models.learner import Learner
 from reversal_curse.models.likelihood import MEASURES
 from reversal_curse.tables.schemas import TABLES
 from reversal_curse.tasks import TASKS
-from reversal_curse.training.schedule import EvaluationSchedule, probe_epochs
+from reversal_curse.training.schedule import evaluation_epochs, probe_epochs
 
 
 class Observer:
-    """Collects the metrics and the probes of a run; training calls `observe` every epoch.
+    """Collect the metrics and probes of a run; training calls `observe` every epoch.
 
-    `measure` is the learner's own by default. Results stay on the device until they are logged or
-    tabulated, so that an evaluation does not wait for a GPU.
+    Results stay on the device until they are logged or tabulated, so that no evaluation waits for
+    a GPU.
     """
 
-    def __init__(
-        self, learner: Learner, measure: Callable[[torch.Tensor], torch.Tensor] | None = None
-    ):
+    def __init__(self, learner: Learner, measure: Callable[[torch.Tensor], torch.Tensor]):
         self.learner = learner
         self.settings = learner.settings
-        self.measure = measure or learner.measure
+        self.measure = measure
         splits = {s: learner.sentences(pl.col("split") == s) for s in ("train", "unseen")}
         self.sizes = {name: part.shape[1] for name, part in splits.items()}
         self.sentences = torch.cat(list(splits.values()), 1)
-        self.schedule = EvaluationSchedule(self.settings.epochs, self.settings.eval_every)
+        due = evaluation_epochs(self.settings.epochs, self.settings.eval_every)
+        self.due = set(due)
+        self.logged = {*due[:: max(1, len(due) // 10)], due[-1]}  # about ten times in a run
         self.epochs: list[int] = []
-        self.means: list[torch.Tensor] = []  # of each evaluation (splits, measures, S)
+        self.means: list[torch.Tensor] = []  # (splits, measures, S), one for each evaluation
         self.probes = {
             name: (module.probe, probe_epochs(module.WHEN, self.settings.epochs))
             for name, module in FAMILIES[self.settings.family].load_probes().items()
@@ -44,11 +44,11 @@ class Observer:
     @torch.no_grad()
     def observe(self, epoch: int) -> None:
         """Evaluate and probe what is due after `epoch` passes over the training set."""
-        if self.schedule.due(epoch):
+        if epoch in self.due:
             parts = self.measure(self.sentences).split(list(self.sizes.values()), -1)
             self.epochs.append(epoch)
             self.means.append(torch.stack([part.mean(-1) for part in parts]))
-            if self.schedule.reported(epoch):
+            if epoch in self.logged:
                 line = "; ".join(
                     f"{split} NLL {nll:.3f} nats, accuracy {accuracy:.2f}"
                     for split, (nll, _, accuracy) in zip(
@@ -64,7 +64,7 @@ class Observer:
                 torch.cuda.empty_cache()
 
     def state(self) -> dict[str, Any]:
-        """Everything seen so far, the probes' tables as bytes."""
+        """Return everything seen so far, tables of probes as bytes."""
         metrics = {"epochs": torch.tensor(self.epochs), "values": torch.stack(self.means)}
         probed = {}
         for name, frames in self.frames.items():
@@ -80,7 +80,7 @@ class Observer:
             self.frames[name] = [pl.read_ipc(content.cpu().numpy().tobytes())]
 
     def tables(self) -> dict[str, pl.DataFrame]:
-        """Everything seen: `metrics`, and one table per probe, by seed and then by epoch."""
+        """Return everything seen: `metrics`, and a table per probe, by seed and then epoch."""
         rows = list(product(self.epochs, self.sizes, self.learner.dataset.seeds))
         keys = pl.DataFrame(rows, schema=["epoch", "split", "seed"], orient="row")
         means = torch.stack(self.means).transpose(2, 3).reshape(-1, len(MEASURES))

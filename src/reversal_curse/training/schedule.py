@@ -1,25 +1,13 @@
-"""When to evaluate and probe a run, and when to say so in the log."""
+"""When to evaluate and probe a run."""
 
 
-class EvaluationSchedule:
-    """Evaluations before training, after every `every`-th epoch, and after the last."""
-
-    def __init__(self, epochs: int, every: int):
-        due = [*range(0, epochs, every), epochs]
-        self._due = frozenset(due)
-        self._reported = frozenset(due[:: max(1, len(due) // 10)]) | {epochs}
-
-    def due(self, epoch: int) -> bool:
-        """Whether a run is evaluated after `epoch` passes over the data."""
-        return epoch in self._due
-
-    def reported(self, epoch: int) -> bool:
-        """Whether the log says what was found then: about ten times in a run."""
-        return epoch in self._reported
+def evaluation_epochs(epochs: int, every: int) -> list[int]:
+    """List the epochs to evaluate after: 0, every `every`-th, and the last."""
+    return [*range(0, epochs, every), epochs]
 
 
 def probe_epochs(when: str, epochs: int) -> frozenset[int]:
-    """The epochs after which a probe looks: the last, and those of `when`.
+    """List the epochs to probe after: the last, and those of `when`.
 
     `dense`: the first hundred, then each 5 % further; a bound that must hold for all t is tightest
     early. `sparse`: 0, 1, 2, 4, 8, ...; what changes during training changes fast at first.
