@@ -192,7 +192,10 @@ def test_nothing_is_loaded_that_takes_longer_than_what_it_is_for(tmp_path, code,
     [
         (["bake"], "bake"),
         *(
-            (["train", "--output", "y", "--threads", n], f"{n} is refused; allowed: a whole number")
+            (
+                ["train", "--output", "y", "--threads", n],
+                f"must be a whole number, at least 1, got {n}",
+            )
             for n in ("x", "0", "1.5")
         ),
     ],
