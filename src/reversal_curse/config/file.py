@@ -12,7 +12,6 @@ import yaml
 from pydantic import (
     BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     PrivateAttr,
     ValidationError,
@@ -26,7 +25,7 @@ from reversal_curse.config.errors import ConfigError, UserError, suggestion
 from reversal_curse.config.figures import OWN_GROUP, PAPER_FIGURES, PRETRAINED_FIGURES, Figure
 from reversal_curse.config.plots import PLOTS
 from reversal_curse.config.pretrained import PretrainedModel, check_entries
-from reversal_curse.config.settings import NAMES, Name, Settings, left_out
+from reversal_curse.config.settings import NAMES, Name, Settings, Strict, left_out
 from reversal_curse.families import FAMILIES
 
 _FOLDERS = ("checkpoints", "configs", "data", "figures", "jobs", "logs", "pretrained", "runs")
@@ -38,16 +37,6 @@ Key = tuple[str | int, ...]
 Mistake = tuple[Key, str]
 """Where in a config something is wrong, and what would be right."""
 _TWICE = "the sweep has values of it too; allowed: in the sweep or in its points, not in both"
-
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        strict=True,
-        allow_inf_nan=False,
-        use_attribute_docstrings=True,
-    )
 
 
 _RANGES: dict[Any, Any] = {
@@ -96,10 +85,10 @@ _MEANINGS = {name: Settings.model_fields[name].description or "" for name in NAM
 _ONE: Any = {name: (_KINDS[name], left_out(_MEANINGS[name])) for name in NAMES}
 _MANY: Any = {name: (_several(name, _KINDS[name]), left_out(_MEANINGS[name])) for name in NAMES}
 
-Block: Any = create_model("Block", __base__=_Strict, __doc__="Settings, one value each.", **_ONE)
+Block: Any = create_model("Block", __base__=Strict, __doc__="Settings, one value each.", **_ONE)
 _WITHOUT_FAMILY: Any = {name: one for name, one in _ONE.items() if name != "family"}
 FamilyBlock = create_model(
-    "FamilyBlock", __base__=_Strict, __doc__="Settings of one family.", **_WITHOUT_FAMILY
+    "FamilyBlock", __base__=Strict, __doc__="Settings of one family.", **_WITHOUT_FAMILY
 )
 
 
@@ -110,7 +99,7 @@ class Point(Block):
     label: _Words = left_out("what plots call it, in place of its settings")
 
 
-class _SweepBase(_Strict):
+class _SweepBase(Strict):
     preset: Name = left_out("name of a block of `presets` that it starts from")
     points: Annotated[list[Point], Field(min_length=1)] = left_out(
         "values that go together, where a product would be too much"
@@ -125,7 +114,7 @@ SweepBlock = create_model(
 )
 
 
-class FigureBlock(_Strict):
+class FigureBlock(Strict):
     """A plot applied to a sweep."""
 
     sweep: Name
@@ -149,7 +138,7 @@ _SweepBlock = Annotated[
 ]
 
 
-class Config(_Strict):
+class Config(Strict):
     """A whole config: one file, or several merged."""
 
     _places: dict[Key, str] = PrivateAttr(default_factory=dict)
@@ -157,15 +146,15 @@ class Config(_Strict):
     name: Name = left_out("its figures, tables and ledger lie in `results/NAME`; runs are shared")
     defaults: Block = Block()
     """settings of every grid point"""
-    families: dict[Literal[tuple(FAMILIES)], FamilyBlock] = {}
+    families: dict[Literal[tuple(FAMILIES)], FamilyBlock] = Field({})
     """per family, settings that differ from `defaults`"""
-    presets: dict[Name, Block] = {}
+    presets: dict[Name, Block] = Field({})
     """named blocks of settings that sweeps and points share"""
     sweeps: Annotated[dict[Name, _SweepBlock], Field(min_length=1)]
     """blocks of grid points; where they overlap, a point is trained once"""
-    figures: dict[Name, _FigureBlock] = {}
+    figures: dict[Name, _FigureBlock] = Field({})
     """per figure a sweep, or its plot, sweep and title"""
-    pretrained: list[PretrainedModel] = []
+    pretrained: list[PretrainedModel] = Field([])
     """pretrained models to probe (see below); none are downloaded by default"""
     job_minutes: float = left_out(
         "small grid points share a training job until it takes this long by estimate; "

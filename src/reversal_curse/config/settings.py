@@ -46,6 +46,18 @@ class About:
     """How plots write certain values."""
 
 
+class Strict(BaseModel):
+    """A model that refuses unknown keys and converts nothing; fields are described below them."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+    )
+
+
 def left_out(meaning: str, **limits: Any) -> Any:
     """Declare an optional key: None if it is left out, while an explicit null is an error."""
     return Field(None, description=meaning, **limits)
@@ -61,16 +73,8 @@ _WHOLE = {1.0: "whole heads rotated"}
 _Encoding = Literal["none", "absolute", "rotary", "alibi"]
 
 
-class Settings(BaseModel):
+class Settings(Strict):
     """One value for every setting; those without effect, given the others, keep their default."""
-
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        strict=True,
-        allow_inf_nan=False,
-        use_attribute_docstrings=True,
-    )
 
     task: Annotated[Literal[tuple(TASKS)], About(data=True, label="{}")] = "reversal"
     """what is learned and asked"""
@@ -144,7 +148,7 @@ class Settings(BaseModel):
     """whether training is compiled; `auto` goes by estimated time and depth"""
 
     def described(self) -> dict[str, Any]:
-        """Every setting with its value, None where it means nothing to the others."""
+        """Return every setting with its value, None if it means nothing given the others."""
         used = meaningful(vars(self))
         return {name: value if name in used else None for name, value in vars(self).items()}
 
@@ -163,7 +167,7 @@ _GIVEN = set(NAMES)
 
 
 def meaningful(values: Mapping[str, Any]) -> frozenset[str]:
-    """The settings that change something, given a value for each."""
+    """Return the settings that change something, given a value for each."""
     return _meaningful(*(values[name] for name in _DECIDING))
 
 
@@ -182,7 +186,7 @@ def _meaningful(*deciding: Any) -> frozenset[str]:
 
 
 def settle(values: Mapping[str, Any]) -> Settings:
-    """`Settings` of checked values, with its default for each that changes nothing."""
+    """Build `Settings` of checked values; those that change nothing get their default."""
     used = meaningful(values)
     return Settings.model_construct(
         _GIVEN, **{name: values[name] if name in used else DEFAULTS[name] for name in NAMES}
@@ -190,7 +194,7 @@ def settle(values: Mapping[str, Any]) -> Settings:
 
 
 def choices(name: str) -> tuple:
-    """The values of a setting that has a list of them, in the order of plots."""
+    """List the values of a setting that has a fixed choice, in the order of plots."""
     annotation = Settings.model_fields[name].annotation
     if annotation is bool:
         return (False, True)
@@ -198,7 +202,7 @@ def choices(name: str) -> tuple:
 
 
 def in_words(name: str, value: Any) -> str:
-    """How plots write a value of a setting: `V = 80`, `2 layers`; empty for None."""
+    """Write a value of a setting as plots do: `V = 80`, `2 layers`; empty for None."""
     if value is None:
         return ""
     about = ABOUT[name]

@@ -1,8 +1,7 @@
-"""What is trained, what is waiting and what it will cost, before anything is paid for."""
+"""What is trained, what is waiting, and what it will cost."""
 
 import statistics
 from pathlib import Path
-from typing import Any
 
 from reversal_curse.config.cost import HARDWARE, seconds
 from reversal_curse.config.file import Config
@@ -13,10 +12,10 @@ DEVICES = {"cpu": "cpu", "gpu": "cuda"}  # hardware, as `run.json` calls it
 
 
 def plan(config: Config, results: Path) -> str:
-    """A table by family and by sweep: grid points trained and waiting, and the time they will take.
+    """Tabulate, by family and by sweep, grid points trained and waiting, and the time left.
 
-    The estimates of `config/cost.py` are corrected by the runs below `results` that were measured
-    on the same kind of hardware. Pretrained models are counted below it.
+    The estimates of `config/cost.py` are corrected by the runs below `results` that were trained
+    on the same kind of hardware. Pretrained models are counted in the last line.
     """
     refuse_old_layout(results)
     sweeps = read_sweeps(config)
@@ -26,7 +25,7 @@ def plan(config: Config, results: Path) -> str:
     ratios = [
         record["wall_seconds"] / estimates[run]
         for run, record in records.items()
-        if record and record.get("device") == DEVICES[config.hardware] and _measured(record)
+        if record and record["device"] == DEVICES[config.hardware]
     ]
     correction = statistics.median(ratios) if ratios else 1.0
     groups: dict[str, list[str]] = {}
@@ -43,7 +42,12 @@ def plan(config: Config, results: Path) -> str:
         left = duration(correction * sum(estimates[run] for run in waiting))
         counts = f"{len(runs):7}  {len(runs) - len(waiting):7}  {len(waiting):7}"
         lines.append(f"{name:{width}}  {counts}  {left:>10}")
-    lines.append(_footnote(config.hardware, len(ratios), correction))
+    unit = {"cpu": "core-hours", "gpu": "GPU-hours"}[config.hardware]
+    footnote = f"time left: estimated for {HARDWARE[config.hardware].description} ({unit})"
+    if ratios:
+        runs = "run" if len(ratios) == 1 else "runs"
+        footnote += f", corrected by {len(ratios)} measured {runs} (x {correction:.2g})"
+    lines.append(footnote)
     if config.pretrained:
         probed = sum(
             (results / f"pretrained/model={m.name}/run.json").exists() for m in config.pretrained
@@ -53,13 +57,8 @@ def plan(config: Config, results: Path) -> str:
     return "\n".join(lines)
 
 
-def _measured(record: dict[str, Any]) -> bool:
-    taken = record.get("wall_seconds")
-    return isinstance(taken, int | float) and taken > 0
-
-
 def duration(left: float) -> str:
-    """Seconds as a person says them: `40 s`, `12 min`, `3.5 h`, `120 h`."""
+    """Write seconds as a person would: `40 s`, `12 min`, `3.5 h`, `120 h`."""
     if left == 0:
         return "-"
     if left < 100:
@@ -68,12 +67,3 @@ def duration(left: float) -> str:
         return f"{left / 60:.0f} min"
     hours = left / 3600
     return f"{hours:.1f} h" if hours < 10 else f"{hours:.0f} h"
-
-
-def _footnote(hardware: str, measured: int, correction: float) -> str:
-    unit = {"cpu": "core-hours", "gpu": "GPU-hours"}[hardware]
-    text = f"time left: of {HARDWARE[hardware].description} ({unit}), by estimate"
-    if not measured:
-        return text
-    runs = "run" if measured == 1 else "runs"
-    return f"{text}, corrected by {measured} measured {runs} (x {correction:.2g})"

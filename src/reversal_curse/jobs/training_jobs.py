@@ -1,6 +1,6 @@
 """Training jobs: small grid points share one, so that a sweep does not flood the scheduler."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from reversal_curse.config.cost import seconds
@@ -11,7 +11,7 @@ from reversal_curse.config.settings import Settings
 from reversal_curse.tables.provenance import DATA_VERSION, TRAINING_VERSION
 
 MANY = 2000
-"""Jobs in a sweep from which on they become longer: each costs Snakemake some milliseconds."""
+"""From this number of jobs on they become longer: each costs Snakemake some milliseconds."""
 
 
 @dataclass(frozen=True)
@@ -28,16 +28,16 @@ class Job:
 
     @property
     def name(self) -> str:
-        """Stands for these grid points and the current training code: `gpt_` and hex digits."""
+        """Identify these grid points and the current training code: `gpt_` and hex digits."""
         return f"{self.family}_{digest_of([*self.points, DATA_VERSION, TRAINING_VERSION])}"
 
 
 def training_jobs(config: Config, sweeps: Mapping[str, Sweep]) -> dict[str, Job]:
-    """Every grid point of the sweeps in exactly one job, by name.
+    """Put every grid point of the sweeps into exactly one job; returns jobs by name.
 
-    A job is closed once its estimate reaches the config's `job_minutes`, or a part of the whole
-    that keeps their number near MANY; with `job_minutes` 0 each grid point has its own. Only points
-    of the same family and the same sweeps share one: a figure trains nothing that it does not show.
+    A job is full once its estimate reaches the config's `job_minutes`, or more if there would be
+    far more than MANY jobs; with `job_minutes` 0 each grid point has its own. Points share a job
+    only if they are of one family and in the same sweeps: a figure trains only what it shows.
     """
     groups: dict[tuple, dict[str, Settings]] = {}
     every = all_points(sweeps)
@@ -48,25 +48,13 @@ def training_jobs(config: Config, sweeps: Mapping[str, Sweep]) -> dict[str, Job]
     least = 60 * config.job_minutes
     if least:
         least = max(least, sum(estimates.values()) / MANY)
-    found = {}
+    jobs = []
     for (family, used), points in groups.items():
-        for part in _filled(points, estimates, least):
-            job = Job(family, part, used, sum(estimates[directory] for directory in part))
-            found[job.name] = job
-    return found
-
-
-def _filled(
-    points: dict[str, Settings], estimates: Mapping[str, float], least: float
-) -> Iterator[dict[str, Settings]]:
-    """Grid points in parts, each closed once its estimate reaches `least` seconds."""
-    part: dict[str, Settings] = {}
-    total = 0.0
-    for directory, settings in points.items():
-        part[directory] = settings
-        total += estimates[directory]
-        if total >= least:
-            yield part
-            part, total = {}, 0.0
-    if part:
-        yield part
+        part, total, last = {}, 0.0, next(reversed(points))
+        for directory, settings in points.items():
+            part[directory] = settings
+            total += estimates[directory]
+            if total >= least or directory == last:
+                jobs.append(Job(family, part, used, total))
+                part, total = {}, 0.0
+    return {job.name: job for job in jobs}
