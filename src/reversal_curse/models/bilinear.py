@@ -30,18 +30,18 @@ class Bilinear:
         return self.embeddings.gather(1, index)
 
     def logits(self, subjects: torch.Tensor) -> torch.Tensor:
-        """Logits (S, N, m) of every token after each subject of (S, N)."""
+        """Compute logits (S, N, m) of every token after each subject of (S, N)."""
         return self._embed(subjects) @ self.theta @ self.embeddings.transpose(1, 2)
 
     def gradient(self, subjects: torch.Tensor, objects: torch.Tensor) -> torch.Tensor:
-        """Gradient (S, d, d) of the mean of -ln p(object | subject) over the N facts.
+        """Compute the gradient (S, d, d) of the mean of -ln p(object | subject) over N facts.
 
-        The mean of -x (y - E_p[y])^T, p the model's distribution after x.
+        It is the mean of -x (y - E_p[y])^T, with p the model's distribution after x.
         """
         probabilities = self.logits(subjects).softmax(-1)
         residual = self._embed(objects) - probabilities @ self.embeddings
         return -self._embed(subjects).transpose(1, 2) @ residual / subjects.shape[1]
 
     def weights(self) -> torch.Tensor:
-        """Logit of every token after every token, shape (S, m, m)."""
+        """Compute the logit of every token after every token, shape (S, m, m)."""
         return self.embeddings @ self.theta @ self.embeddings.transpose(1, 2)

@@ -1,4 +1,4 @@
-"""What a probe sees of a run: the models of all seeds, their sentences, and how to ask them."""
+"""What probes see of a run: the models of all seeds, their sentences, and how to ask them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -33,31 +33,35 @@ class Learner:
 
     @property
     def answer_length(self) -> int:
-        """Tokens of an answer: k."""
+        """The number of tokens in an answer: k."""
         return TASKS[self.settings.task].answer_length(self.settings)
 
     def sentences(self, *conditions: pl.Expr) -> torch.Tensor:
-        """Token ids (S, N, T) of the sentences that meet `conditions`."""
+        """Return token ids (S, N, T) of the sentences that meet `conditions`."""
         return torch.from_numpy(self.dataset.tokens(*conditions)).to(self.device)
 
     def measure(self, sentences: torch.Tensor) -> torch.Tensor:
-        """`answer_measures` (measures, S, N) of the answers in `sentences` (S, N, T)."""
+        """Compute `answer_measures` (measures, S, N) of the answers in `sentences` (S, N, T)."""
         return answer_measures(self.ask(sentences), sentences[:, :, -self.answer_length :])
 
     def nll(self, sentences: torch.Tensor, answers: torch.Tensor | None = None) -> torch.Tensor:
-        """-ln p (S, B) of whole answers: those of `sentences` (S, B, T), or `answers` (S, B, k)."""
+        """Compute -ln p (S, B) of the answers that end `sentences` (S, B, T), or of `answers`."""
         k = self.answer_length
         if answers is not None:
             sentences = torch.cat((sentences[:, :, :-k], answers), dim=-1)
         return answer_nll(self.ask(sentences), sentences[:, :, -k:]).sum(-1)
 
-    def roles(self, seed: int) -> dict[str, list[int]]:
-        """Tokens of `relation` and of each of the task's `roles`, in the order of the sentences."""
-        table = self.dataset.table.filter(pl.col("seed") == seed)
-        task = TASKS[self.settings.task]
-        roles = {"relation": list(range(task.relations(self.settings)))}
-        for role, (direction, place) in task.roles.items():
-            words = table.filter(pl.col("direction") == direction)["tokens"].to_list()
+    def roles(self) -> pl.DataFrame:
+        """Tabulate the tokens of each of the task's `roles`: `seed`, `role`, `position`, `token`.
+
+        Tokens come in the order of the sentences, each once in a role.
+        """
+        rows = []
+        for role, (direction, place) in TASKS[self.settings.task].roles.items():
             entity = place(self.settings.entity_length)
-            roles[role] = list(dict.fromkeys(token for word in words for token in word[entity]))
-        return roles
+            sentences = self.dataset.table.filter(pl.col("direction") == direction)
+            for seed, tokens in sentences.select("seed", "tokens").iter_rows():
+                rows += [(seed, role, token) for token in tokens[entity]]
+        table = pl.DataFrame(rows, ["seed", "role", "token"], orient="row")
+        table = table.unique(maintain_order=True).sort("seed", maintain_order=True)
+        return table.with_columns(position=pl.int_range(pl.len()).over("seed", "role"))

@@ -1,4 +1,4 @@
-"""What a model gives to the answers."""
+"""The probability that models give to answers."""
 
 import torch
 import torch.nn.functional as F
@@ -7,15 +7,15 @@ MEASURES = ("nll_token", "nll_word", "accuracy")
 
 
 def answer_nll(logits: torch.Tensor, answers: torch.Tensor) -> torch.Tensor:
-    """-ln p of each answer token, shape (S, B, k), from logits (S, B, k, vocabulary)."""
+    """Compute -ln p of each answer token, shape (S, B, k), from logits (S, B, k, vocabulary)."""
     nll = F.cross_entropy(logits.flatten(0, -2), answers.flatten(), reduction="none")
     return nll.view(answers.shape)
 
 
 def answer_measures(logits: torch.Tensor, answers: torch.Tensor) -> torch.Tensor:
-    """MEASURES (measures, S, N) from `logits` (S, N, k, vocabulary) and `answers` (S, N, k).
+    """Compute MEASURES (measures, S, N) from logits (S, N, k, vocabulary) and answers (S, N, k).
 
-    -ln p (nats) of the first token and of all k, and whether all are the likeliest; as doubles.
+    They are -ln p (nats) of the first token and of all k, and whether all are the most probable.
     """
     nll = answer_nll(logits, answers).double()
     right = (logits.max(-1).indices == answers).all(-1).double()

@@ -25,7 +25,7 @@ class OneLayer:
         self.z = torch.zeros(shape, dtype=torch.float64, device=device, requires_grad=True)
 
     def logits(self, sentences: torch.Tensor, last: int) -> torch.Tensor:
-        """Logits (S, B, last, M) of the `last` final tokens of (S, B, T), given those before."""
+        """Compute logits (S, B, last, M) of the `last` final tokens of sentences (S, B, T)."""
         s, batch, length = sentences.shape
         known = sentences[..., :-1]
         queries = known[..., -last:]
@@ -40,5 +40,5 @@ class OneLayer:
         return (mixed.flatten(1, 2) @ self.y).view(s, batch, last, -1)
 
     def weights(self) -> torch.Tensor:
-        """Logit of every token after every token, shape (S, M, M)."""
+        """Return the logit of every token after every token, shape (S, M, M)."""
         return self.y.detach()

@@ -4,7 +4,7 @@ import torch
 
 
 def rotary_angles(length: int, features: int, device: torch.device) -> torch.Tensor:
-    """Angles m * theta_j of shape (T, features / 2), theta_j = 10000^(-2j / features).
+    """Compute angles m * theta_j, shape (T, features / 2), theta_j = 10000^(-2j / features).
 
     Su et al. 2021, "RoFormer", equation 15.
     """
@@ -26,7 +26,7 @@ def apply_rotary(x: torch.Tensor, angles: torch.Tensor) -> torch.Tensor:
 
 
 def alibi_bias(length: int, heads: int, device: torch.device) -> torch.Tensor:
-    """Biases -m_h |i - j| of shape (heads, T, T), slopes m_h = 2^(-8 h / heads), h = 1 .. heads.
+    """Compute biases -m_h |i - j|, shape (heads, T, T), m_h = 2^(-8 h / heads), h = 1 .. heads.
 
     Press et al. 2022, "Train Short, Test Long", section 3; symmetric, for bidirectional attention.
     """

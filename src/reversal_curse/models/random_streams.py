@@ -1,7 +1,6 @@
-"""Random numbers by seed: one generator per replica, never a global one.
+"""Random numbers by seed: one generator per seed, never a global one.
 
-A seed's draws must not depend on which other seeds are trained beside it, so stacked tensors are
-filled replica by replica.
+What a seed draws must not depend on the seeds trained beside it, so each draws by itself.
 """
 
 import hashlib
@@ -10,7 +9,7 @@ import torch
 
 
 def derived_seed(seed: int, purpose: str) -> int:
-    """Hash a replica's number and a `purpose` ("init", "order", ...) to a 63-bit seed."""
+    """Hash a seed and a `purpose` ("init", "order", ...) to 63 bits."""
     digest = hashlib.sha256(f"{purpose}:{seed}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
 
@@ -26,18 +25,12 @@ def stacked_normal(
     generators: list[torch.Generator], shape: tuple[int, ...], std: float
 ) -> torch.Tensor:
     """Draw from N(0, std^2), shape (S, *shape)."""
-    draws = torch.empty(len(generators), *shape, device=generators[0].device)
-    for replica, generator in zip(draws, generators, strict=True):
-        replica.normal_(0.0, std, generator=generator)
-    return draws
+    return torch.stack([torch.empty(shape).normal_(0.0, std, generator=g) for g in generators])
 
 
 def stacked_uniform(generators: list[torch.Generator], shape: tuple[int, ...]) -> torch.Tensor:
     """Draw uniformly from [0, 1), shape (S, *shape)."""
-    draws = torch.empty(len(generators), *shape, device=generators[0].device)
-    for replica, generator in zip(draws, generators, strict=True):
-        replica.uniform_(generator=generator)
-    return draws
+    return torch.stack([torch.rand(shape, generator=g, device=g.device) for g in generators])
 
 
 def stacked_permutations(generators: list[torch.Generator], n: int) -> torch.Tensor:
@@ -48,7 +41,7 @@ def stacked_permutations(generators: list[torch.Generator], n: int) -> torch.Ten
 def dropout_factors(generators: list[torch.Generator], count: int, rate: float) -> torch.Tensor:
     """Draw factors (S, count) of inverted dropout: 0 at the rate, 1 / (1 - rate) elsewhere.
 
-    From 16 bits each: several times as fast as a number each, and rounds the rate to 1 / 65536.
+    Each takes 16 random bits: several times as fast as a float each; the rate is rounded to them.
     """
     shape = len(generators), -(-count // 4)
     words = torch.empty(shape, dtype=torch.int64, device=generators[0].device)
@@ -60,7 +53,7 @@ def dropout_factors(generators: list[torch.Generator], count: int, rate: float) 
 
 
 class Masks:
-    """Hands out the factors (S, count) of one step, one place in the model after the other."""
+    """Hands out the dropout factors (S, count) of a step, one place of the model after another."""
 
     def __init__(self, factors: torch.Tensor):
         self.factors = factors
@@ -73,7 +66,7 @@ class Masks:
 
 
 class Counter:
-    """Counts the factors that a step needs for each seed, in place of `Masks`."""
+    """Counts the dropout factors that a step needs for each seed, in place of `Masks`."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -84,5 +77,5 @@ class Counter:
 
 
 def no_dropout(x: torch.Tensor) -> torch.Tensor:
-    """The identity: what evaluation, and a rate of 0, use in place of `Masks`."""
+    """Return `x`: evaluation, and a rate of 0, use it in place of `Masks`."""
     return x

@@ -1,4 +1,4 @@
-"""A transformer whose every parameter has a seed dimension, so that one product serves all seeds.
+"""A transformer whose parameters have a seed dimension, so that one product serves all seeds.
 
 As GPT-2 (Radford et al. 2019): pre-LN blocks, tanh GELU, N(0, 0.02^2), residual projections scaled
 by 1 / sqrt(2 L). With `causal` the `gpt` family (Zhu et al. 2024, section 5, with an untied head),
@@ -25,11 +25,11 @@ Part = tuple[str, slice]
 Asked = int | torch.Tensor
 """The tokens whose output is computed: the last n (an int), or those at positions (S, B, n)."""
 FEW = 4
-"""Up to so many inner products for one head and sentence, many products of tiny matrices are
-slower than one elementwise product and a sum: twice, on a CPU, for sentences of two tokens."""
+"""Up to this number of inner products for a head and sentence, products of tiny matrices are slower
+than one elementwise product and a sum: twice, on a CPU, for sentences of two tokens."""
 _GROUPS = {"ln_": "norms", "attention.proj": "values", "fc.": "mlp", "proj.": "mlp"}
 _GROUPS |= {"wte": "embeddings", "wpe": "embeddings", "head": "head"}
-"""Groups of parameters by a part of their name, the first that is found; `qkv` is divided."""
+"""Groups of parameters by a part of their name; the first match counts; `qkv` is divided."""
 
 
 class Linear(nn.Module):
@@ -72,7 +72,7 @@ class Attention(nn.Module):
         self.proj = Linear(generators, d, d, INIT_STD / math.sqrt(2 * settings.layers))
 
     def forward(self, x: torch.Tensor, batch: int, asked: Asked, noise: Noise) -> torch.Tensor:
-        """What is added at the n asked tokens: (S, B * n, d)."""
+        """Compute what attention adds at the n asked tokens: (S, B * n, d)."""
         scores, value = self.scores(x, batch, asked)
         mixed = weighted_sums(noise(scores.softmax(-1)), value)  # (S, B, heads, n, head_dim)
         return noise(self.proj(mixed.transpose(2, 3).flatten(3).flatten(1, 2)))
@@ -80,7 +80,7 @@ class Attention(nn.Module):
     def scores(
         self, x: torch.Tensor, batch: int, asked: Asked
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Pre-softmax scores (S, B, heads, n, T) and values (S, B, heads, T, head_dim)."""
+        """Compute scores (S, B, heads, n, T), before the softmax, and values (..., T, head_dim)."""
         s, n, d = x.shape
         length, head_dim = n // batch, d // self.heads
         qkv = self.qkv(x).view(s, batch, length, 3, self.heads, head_dim)
@@ -103,14 +103,14 @@ class Attention(nn.Module):
 
 
 def _rows(table: torch.Tensor, asked: Asked) -> torch.Tensor:
-    """The asked queries' rows of a table (heads, T, T): (heads, n, T) or (S, B, heads, n, T)."""
+    """Select the asked queries' rows of (heads, T, T): (heads, n, T) or (S, B, heads, n, T)."""
     if isinstance(asked, int):
         return table[:, table.shape[1] - asked :]
     return table[:, asked].permute(1, 2, 0, 3, 4)
 
 
 def inner_products(query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
-    """Each query (..., n, h) with each key (..., m, h): (..., n, m)."""
+    """Multiply each query (..., n, h) with each key (..., m, h): (..., n, m)."""
     *lead, n, h = query.shape
     m = key.shape[-2]
     if n == 1 or n * m <= FEW:
@@ -119,7 +119,7 @@ def inner_products(query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
 
 
 def weighted_sums(weights: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-    """Sums of the values (..., m, h) with weights (..., n, m): (..., n, h)."""
+    """Sum the values (..., m, h) with weights (..., n, m): (..., n, h)."""
     *lead, n, m = weights.shape
     h = value.shape[-1]
     if n == 1 or n * m <= FEW:
@@ -140,14 +140,14 @@ class Block(nn.Module):
         self.proj = Linear(generators, 4 * d, d, INIT_STD / math.sqrt(2 * settings.layers))
 
     def forward(self, x: torch.Tensor, batch: int, asked: Asked, noise: Noise) -> torch.Tensor:
-        """The residual stream (S, B * n, d) at the n asked tokens, from all of it."""
+        """Compute the residual stream (S, B * n, d) at the n asked tokens, from that at all."""
         x = at_tokens(x, batch, asked) + self.attention(self.ln_1(x), batch, asked, noise)
         hidden = F.gelu(self.fc(self.ln_2(x)), approximate="tanh")
         return x + noise(self.proj(hidden))
 
 
 def at_tokens(x: torch.Tensor, batch: int, asked: Asked) -> torch.Tensor:
-    """The n asked tokens of every sentence: (S, B * T, d) to (S, B * n, d)."""
+    """Select the n asked tokens of every sentence: (S, B * T, d) to (S, B * n, d)."""
     s, tokens, d = x.shape
     length = tokens // batch
     if not isinstance(asked, int):
@@ -179,8 +179,9 @@ class Transformer(nn.Module):
         self.wpe = None
         if settings.pos_encoding == "absolute":
             self.wpe = nn.Parameter(stacked_normal(generators, (length, d), INIT_STD))
-        blocks = [Block(generators, settings, causal) for _ in range(settings.layers)]
-        self.blocks = nn.ModuleList(blocks)
+        self.blocks = nn.ModuleList(
+            Block(generators, settings, causal) for _ in range(settings.layers)
+        )
         self.ln_f = LayerNorm(len(generators), d)
         self.head = None
         if not settings.tie_head:
@@ -192,7 +193,7 @@ class Transformer(nn.Module):
     def forward(
         self, tokens: torch.Tensor, asked: Asked, noise: Noise = no_dropout
     ) -> torch.Tensor:
-        """Logits (S, B, n, vocabulary) at the n asked tokens of (S, B, T)."""
+        """Compute logits (S, B, n, vocabulary) at the n asked tokens of (S, B, T)."""
         s, batch, length = tokens.shape
         x = noise(self.embed(tokens))
         for block in self.blocks[:-1]:
@@ -203,7 +204,7 @@ class Transformer(nn.Module):
             return torch.bmm(self.ln_f(x), head).view(s, batch, -1, head.shape[-1])
 
     def embed(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Token and, where they are learned, position embeddings: (S, B * T, d)."""
+        """Embed tokens and, if absolute, positions: (S, B * T, d)."""
         s, batch, length = tokens.shape
         d = self.wte.shape[-1]
         x = self.wte.gather(1, tokens.reshape(s, -1, 1).expand(-1, -1, d))
@@ -212,11 +213,11 @@ class Transformer(nn.Module):
         return x
 
     def embeddings(self) -> torch.Tensor:
-        """Token embeddings, shape (S, vocabulary, d)."""
+        """Return the token embeddings, shape (S, vocabulary, d)."""
         return self.wte.detach()
 
     def attention_scores(self, tokens: torch.Tensor) -> Iterator[torch.Tensor]:
-        """Pre-softmax scores (S, B, heads, T, T) of every layer, from queries to keys."""
+        """Yield each layer's scores (S, B, heads, T, T), before the softmax, queries to keys."""
         _, batch, length = tokens.shape
         x = self.embed(tokens)
         blocks: Any = self.blocks
@@ -225,7 +226,7 @@ class Transformer(nn.Module):
             x = block(x, batch, length, no_dropout)
 
     def parameter_groups(self) -> dict[str, list[Part]]:
-        """Trained parameters by what they do: `all`, then a partition of them; none is empty."""
+        """Group trained parameters by what they do: `all`, then a partition; none is empty."""
         groups: dict[str, list[Part]] = {"all": []}
         for name, parameter in self.named_parameters():
             if not parameter.requires_grad:

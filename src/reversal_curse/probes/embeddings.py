@@ -4,27 +4,30 @@ import polars as pl
 
 from reversal_curse.models.learner import Learner
 from reversal_curse.tables.schemas import TABLES
+from reversal_curse.tasks import TASKS
 
 WHEN = "end"
 
 
 def probe(learner: Learner) -> pl.DataFrame:
-    """The `embeddings` table.
+    """Make the `embeddings` table.
 
     Every token has one role: a relation, one of the task's `roles`, or unused. Within a role
-    tokens come as the sentences mention them, so that partners of one token share a position.
+    tokens stand in the order of the sentences, so that partners of one token share a position.
     """
+    every = learner.model.embeddings().cpu().numpy()  # (S, vocabulary, d)
+    relations = range(TASKS[learner.settings.task].relations(learner.settings))
     frames = []
-    embeddings = learner.model.embeddings().cpu().numpy()  # (S, vocabulary, d)
-    for seed, vectors in zip(learner.dataset.seeds, embeddings, strict=True):
-        roles = learner.roles(seed)
-        used = {token for tokens in roles.values() for token in tokens}
-        roles["unused"] = [token for token in range(len(vectors)) if token not in used]
-        rows = [
-            {"seed": seed, "token": token, "role": role, "position": position}
-            | {"embedding": vectors[token].tolist()}
-            for role, tokens in roles.items()
-            for position, token in enumerate(tokens)
-        ]
-        frames.append(TABLES["embeddings"].conform(pl.DataFrame(rows)))
-    return pl.concat(frames)
+    for seed, vectors in zip(learner.dataset.seeds, every, strict=True):
+        roles = learner.roles().filter(pl.col("seed") == seed).select("role", "token")
+        known = pl.DataFrame({"role": "relation", "token": relations}).vstack(roles)
+        others = sorted(set(range(len(vectors))) - set(known["token"]))
+        rows = known.vstack(pl.DataFrame({"role": "unused", "token": others}, known.schema))
+        frames.append(
+            rows.with_columns(
+                pl.Series("embedding", vectors[rows["token"].to_numpy()]).arr.to_list(),
+                seed=pl.lit(seed),
+                position=pl.int_range(pl.len()).over("role"),
+            )
+        )
+    return TABLES["embeddings"].conform(pl.concat(frames))

@@ -15,7 +15,7 @@ WHEN = "end"
 
 
 def probe(learner: Learner) -> pl.DataFrame:
-    """The `logits` table: within each of the task's `logit_groups`, every query by every answer.
+    """Make the `logits` table: in each of the task's `logit_groups`, every query by every answer.
 
     For reversal, `seen` and `unseen` list the validation pairs in the same order.
     """

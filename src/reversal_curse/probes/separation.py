@@ -8,7 +8,7 @@ WHEN = "dense"
 
 
 def probe(learner: Learner) -> pl.DataFrame:
-    """Per validation pair, the loss of the direction that is trained and of the one held out."""
+    """Measure the loss of both directions of every validation pair: trained, and held out."""
     losses = {
         "nll_forward": learner.nll(learner.sentences(SHOWN)),
         "nll_reverse": learner.nll(learner.sentences(UNSEEN)),

@@ -4,7 +4,6 @@ They are asymmetric, as the weight from A to B says nothing of that from B to A,
 intransitive, as those from A to B and from B to C say nothing of that from A to C.
 """
 
-import numpy as np
 import polars as pl
 
 from reversal_curse.models.learner import Learner
@@ -16,35 +15,22 @@ WHEN = "end"
 
 
 def probe(learner: Learner) -> pl.DataFrame:
-    """The `weights` table: from entity tokens to entity tokens.
+    """Make the `weights` table: from entity tokens to entity tokens.
 
-    A token is of the split of the first fact that mentions it.
+    A token belongs to the split of the first fact that mentions it.
     """
+    sentences = learner.dataset.table.select("seed", "pair_split", token="tokens").explode("token")
+    mentions = sentences.unique(["seed", "token"], keep="first", maintain_order=True)
+    step = (pl.len().over("seed", "role") + MOST - 1) // MOST
+    tokens = learner.roles().filter(pl.col("position") % step == 0)
+    tokens = tokens.join(mentions, on=["seed", "token"], how="left", maintain_order="left")
     frames = []
     all_weights = learner.model.weights().cpu().numpy()  # (S, vocabulary, vocabulary)
     for seed, weights in zip(learner.dataset.seeds, all_weights, strict=True):
-        roles = learner.roles(seed)
-        del roles["relation"]
-        rows = [
-            (role, place, token)
-            for role, members in roles.items()
-            for place, token in list(enumerate(members))[:: -(-len(members) // MOST)]
-        ]
-        schema = {"role": pl.String, "place": pl.Int32, "token": pl.Int32}
-        sentences = learner.dataset.table.filter(pl.col("seed") == seed)
-        mentions = sentences.select("pair_split", token="tokens").explode("token")
-        tokens = pl.DataFrame(rows, schema, orient="row").join(
-            mentions.unique("token", keep="first", maintain_order=True),
-            on="token",
-            how="left",
-            maintain_order="left",
-        )
-        sources = tokens.select("pair_split", source_role="role", source="place")
-        targets = tokens.select(target_role="role", target="place")
-        chosen = weights[np.ix_(tokens["token"].to_numpy(), tokens["token"].to_numpy())]
-        frames.append(
-            sources.join(targets, how="cross", maintain_order="left_right").with_columns(
-                pl.Series("weight", chosen.flatten()), seed=pl.lit(seed)
-            )
-        )
+        own = tokens.filter(pl.col("seed") == seed)
+        sources = own.select("seed", "pair_split", source_role="role", source="position")
+        targets = own.select(target_role="role", target="position")
+        ids = own["token"].to_numpy()
+        pairs = sources.join(targets, how="cross", maintain_order="left_right")
+        frames.append(pairs.with_columns(pl.Series("weight", weights[ids][:, ids].flatten())))
     return pl.concat(frames)
