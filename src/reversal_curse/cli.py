@@ -153,7 +153,7 @@ def _train(options: argparse.Namespace) -> None:
 
     dataset = Dataset.of(generate_dataset(settings))
     train_grid_point(settings, dataset, options.output, options.threads)
-    print(f"{options.output}: run.json, metrics.parquet and tables of the family's probes")
+    print(f"{options.output}: metrics.parquet, run.json and tables of the family's probes")
 
 
 def _draw(options: argparse.Namespace) -> None:

@@ -1,4 +1,4 @@
-"""The families: a new one is a file in `training/` that starts its runs, and an entry here."""
+"""The families; a new one is an entry here, and a file in `training/` that starts its runs."""
 
 import math
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from reversal_curse.tasks.masking_arms import MASKINGS
 
 @dataclass(frozen=True)
 class Work:
-    """What training all seeds of a grid point consists of; `config/cost.py` prices each kind."""
+    """The work of training all seeds of a grid point, by kind; `config/cost.py` has the prices."""
 
     launches: float
     """Layers times steps."""
@@ -29,7 +29,7 @@ class Work:
 class Family:
     """How a family is trained, what it costs, and how plots show it.
 
-    The functions take the `Settings` of a grid point.
+    Its functions take the `Settings` of a grid point.
     """
 
     name: str
@@ -39,20 +39,20 @@ class Family:
     start: str
     """`module:function`; it maps (settings, dataset, device) to a `Training` at epoch 0."""
     parts: frozenset[str]
-    """What it is made of: it has the settings whose `of` names one of these."""
+    """Its parts: it has the settings whose `of` names one of these."""
     tasks: tuple[str, ...]
-    """Tasks that it can be trained on."""
+    """Tasks that it can learn."""
     work: Callable[[Any], Work]
     memory: Callable[[Any], float]
     """Estimated peak of one seed's parameters, gradients, moments and activations, in bytes."""
     precision: str = "float32"
-    """Precision of a family that lacks the setting `precision`."""
+    """Its precision if it lacks the setting `precision`."""
     probes: tuple[str, ...] = ()
-    """What is measured on it in training: modules of `reversal_curse.probes`."""
+    """Modules of `reversal_curse.probes` that measure it in training."""
 
     @property
     def tables(self) -> tuple[str, ...]:
-        """The Parquet tables that its runs write."""
+        """Name the Parquet tables that its runs write."""
         return ("metrics", *self.probes)
 
     def load_probes(self) -> dict[str, ModuleType]:
@@ -64,7 +64,7 @@ class Family:
 
 
 def _trained_answers(settings: Any) -> int:
-    """Tokens of a sentence whose prediction a causal model's training needs."""
+    """Count the tokens of a sentence that a causal model is trained to predict."""
     task = TASKS[settings.task]
     if settings.loss_on == "answer":
         return task.answer_length(settings)
@@ -72,7 +72,7 @@ def _trained_answers(settings: Any) -> int:
 
 
 def _masked_tokens(settings: Any) -> int:
-    """Tokens of a sentence whose prediction masked diffusion's training needs."""
+    """Count the tokens of a sentence that masked diffusion is trained to predict."""
     length = TASKS[settings.task].length(settings)
     masked = MASKINGS[settings.masking].masked
     return masked(length, settings.entity_length) if masked else length
@@ -87,7 +87,7 @@ def _transformer_work(asked: Callable[[Any], int]) -> Callable[[Any], Work]:
         # An evaluation costs a third of training on the same sentences: it goes forward only.
         passes = epochs + epochs / settings.eval_every / 3
         read = asked(settings)
-        # Of the last block only keys and values, a quarter of it, are needed at all tokens.
+        # The last block computes only keys and values, a quarter of its work, at all tokens.
         through = (settings.layers - 1) * length + length / 4 + read * 3 / 4
         tokens = seeds * sentences * passes * through
         block = 12 * d * d
@@ -101,11 +101,8 @@ def _transformer_work(asked: Callable[[Any], int]) -> Callable[[Any], Work]:
 def _transformer_memory(asked: Callable[[Any], int]) -> Callable[[Any], float]:
     def memory(settings: Any) -> float:
         task, d = TASKS[settings.task], settings.embed_dim
-        words, length, sentences = (
-            task.vocabulary(settings),
-            task.length(settings),
-            task.sentences(settings),
-        )
+        words, length = task.vocabulary(settings), task.length(settings)
+        sentences = task.sentences(settings)
         parameters = 12 * settings.layers * d**2 + 2 * words * d
         # Weights and two moments; at the gradient probe three gradients, and meanwhile the memory
         # of training's own, which CUDA graphs keep to themselves.
@@ -126,7 +123,7 @@ def _one_layer_work(settings: Any) -> Work:
 
 
 def _one_layer_memory(settings: Any) -> float:
-    """Of Y, Z and their gradients; scores of whole rows of Z."""
+    """Estimate Y, Z and their gradients, and scores of whole rows of Z."""
     task = TASKS[settings.task]
     words = task.vocabulary(settings)
     return 8 * (8 * words**2 + 4 * task.sentences(settings) * task.length(settings) * words)

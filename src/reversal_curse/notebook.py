@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Run:
-    """A trained grid point: its settings, and its tables with all settings as columns.
+    """A trained grid point: its settings, and its tables, which have all settings as columns.
 
-    Each table is an attribute, too: `run.metrics`, `run.logits`.
+    Each table is an attribute as well: `run.metrics`, `run.logits`.
     """
 
     settings: Settings
@@ -45,22 +45,18 @@ class Run:
 
 
 def choose(**given: Any) -> Settings:
-    """The settings of a grid point; what is not given has its built-in default.
+    """Check the settings of a grid point; the others keep their built-in defaults.
 
-    `heads` divide `embed_dim` then: the largest number that divides their default too. Raises
-    UserError, which names every mistake, also where a setting would change nothing.
+    If `heads` is not given, it is the largest divisor of its default that divides `embed_dim`.
+    Raises UserError, which names every mistake, also if a setting would change nothing.
     """
     values = read_settings(given)
     heads = math.gcd(DEFAULTS["heads"], values.get("embed_dim", DEFAULTS["embed_dim"]))
     settings = settle({**DEFAULTS, "heads": heads, **values})
-    used = meaningful(vars(settings))
-    for name in values:
-        if name not in used:
-            needs = [f"; needs {n} {' or '.join(v)}" for n, v in ABOUT[name].needs.items()]
-            raise UserError(
-                f"{name}: changes nothing with family {settings.family} and task {settings.task}"
-                f"{''.join(needs)}"
-            )
+    for name in values.keys() - meaningful(vars(settings)):
+        needs = "".join(f"; needs {n} {' or '.join(v)}" for n, v in ABOUT[name].needs.items())
+        kind = f"family {settings.family} and task {settings.task}"
+        raise UserError(f"{name}: changes nothing with {kind}{needs}")
     problem = untrainable(settings)
     if problem:
         raise UserError(problem)
@@ -68,10 +64,10 @@ def choose(**given: Any) -> Settings:
 
 
 def train(threads: int = 1, **settings: Any) -> Run:
-    """Train all seeds of a grid point on this machine; returns its tables.
+    """Train all seeds of a grid point on this machine.
 
-    `rc.train(family="gpt", layers=1, heads=1, embed_dim=20, epochs=50, seeds=2)`. What is not
-    given has its built-in default, that of the first paper: a large model for 3,000 epochs.
+    `rc.train(family="gpt", layers=1, heads=1, embed_dim=20, epochs=50, seeds=2)`. Settings that are
+    not given keep their built-in defaults, those of the first paper: a large model, 3,000 epochs.
     """
     import torch
 
@@ -91,9 +87,9 @@ def train(threads: int = 1, **settings: Any) -> Run:
 
 
 def load(directory: Path | str) -> Run:
-    """A run that training has written: `reversal-curse train --output`, or a run of the workflow.
+    """Load a run of the workflow, or one that `reversal-curse train --output` has written.
 
-    Raises UserError where the directory holds none.
+    Raises UserError if the directory holds no run.
     """
     directory = Path(directory)
     try:
@@ -107,27 +103,24 @@ def load(directory: Path | str) -> Run:
 
 
 def _run(settings: Settings, tables: dict[str, pl.DataFrame]) -> Run:
-    directory = run_directory(settings)
-    known = settings_frame({directory: settings}, {}).drop("label")
-    whole = {
-        name: add_settings(frame.with_columns(run=pl.lit(directory)), known)
-        for name, frame in tables.items()
-    }
-    first = (*NAMES, "run")
-    return Run(settings, {n: f.select(*first, pl.exclude(first)) for n, f in whole.items()})
+    known, first = settings_frame({run_directory(settings): settings}, {}), (*NAMES, "run")
+    whole = {}
+    for name, frame in tables.items():
+        joined = add_settings(frame.with_columns(run=pl.lit(known["run"][0])), known.drop("label"))
+        whole[name] = joined.select(*first, pl.exclude(first))
+    return Run(settings, whole)
 
 
 def draw(plot: str, runs: Run | Sequence[Run] | pl.DataFrame) -> Figure:
     """Draw a plot of a run, of several, or of a table as `results/metrics.parquet` has it.
 
-    Raises UserError where there is no such plot, or the runs are not what it can draw.
+    Raises UserError if there is no such plot, or if it cannot draw these runs.
     """
     from reversal_curse.figures.render import draw as draw_tables
 
     if plot not in PLOTS:
-        raise UserError(
-            f"unknown plot {plot}{suggestion(plot, PLOTS)}; allowed: {', '.join(PLOTS)}"
-        )
+        close = suggestion(plot, PLOTS)
+        raise UserError(f"unknown plot {plot}{close}; allowed: {', '.join(PLOTS)}")
     if isinstance(runs, pl.DataFrame):
         return draw_tables(plot, {PLOTS[plot].tables[0]: _completed(plot, runs)})
     runs = [runs] if isinstance(runs, Run) else list(runs)
@@ -145,14 +138,14 @@ def draw(plot: str, runs: Run | Sequence[Run] | pl.DataFrame) -> Figure:
 
 
 def _labelled(table: pl.DataFrame) -> pl.DataFrame:
-    """A table with what tells its grid points apart as the column `label`."""
+    """Add the column `label`, which tells the grid points of a table apart."""
     points = table.select("run", *NAMES).unique("run", maintain_order=True)
     words = describe({row["run"]: row for row in points.to_dicts()})
     return table.with_columns(label=pl.col("run").replace_strict(words))
 
 
 def _completed(plot: str, table: pl.DataFrame) -> pl.DataFrame:
-    """A table with every setting, null where it has no such column, and labels."""
+    """Add to a table the settings that it lacks, as nulls, and labels."""
     if PLOTS[plot].pretrained:
         return table
     needed = {"run", *TABLES[PLOTS[plot].tables[0]].schema}

@@ -1,9 +1,9 @@
-"""What training a grid point costs, before it is paid: a small model, fitted to measured runs.
+"""Estimate what training a grid point costs: a small model, fitted to measured runs.
 
-A run's seconds are a sum of five kinds of work, which its family counts, each with the
-hardware's own price. The prices of the CPU are least-squares fits to the `wall_seconds` of the
-default sweep's runs (`run.json`, by `benchmarks/calibrate.py`); those of the GPU are guesses from
-data sheets.
+The seconds of a run are a sum over five kinds of work, which its family counts, times the price
+of each on the hardware. The CPU's prices are least-squares fits to the `wall_seconds` of the
+default sweep's runs (`run.json`, by `benchmarks/calibrate.py`); the GPU's are guesses from data
+sheets.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ class Hardware:
 
     description: str
     start: float
-    """A run: reading, probing, writing."""
+    """A whole run's reading, probing and writing."""
     launch: float
     """One layer in one step, whatever its size."""
     token: float
@@ -36,7 +36,7 @@ HARDWARE = {
 
 
 def seconds(settings: Any, hardware: str) -> float:
-    """Estimated seconds to train all seeds of a grid point."""
+    """Estimate the seconds to train all seeds of a grid point."""
     price, work = HARDWARE[hardware], FAMILIES[settings.family].work(settings)
     return (
         price.start

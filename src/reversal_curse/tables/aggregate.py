@@ -21,10 +21,10 @@ from reversal_curse.tables.summaries import final_by_seed
 
 
 def aggregate(config: Config, results: Path, metrics: Path, points: Path) -> int:
-    """Write the tables `metrics` and `points` of all grid points; returns their number.
+    """Write the tables `metrics` and `points` of all grid points; returns the number of points.
 
-    `metrics` has a column for each setting that the config sets, and those of a run's path.
-    Raises UserError where a run is missing, or was trained with other settings or code.
+    `metrics` has a column for each setting that the config sets, and for those of a run's path.
+    Raises UserError if a run is missing, or was trained with other settings or code.
     """
     grid = all_points(read_sweeps(config))
     runs = results / "runs"
@@ -41,7 +41,7 @@ def aggregate(config: Config, results: Path, metrics: Path, points: Path) -> int
 
 
 def _last_values(metrics: pl.LazyFrame) -> pl.DataFrame:
-    """One row per grid point: mean and spread over seeds after the last epoch."""
+    """Summarise each grid point in a row: mean and spread over seeds after the last epoch."""
     last = metrics.filter(pl.col("epoch") == pl.col("epochs")).collect(engine="streaming")
     by_seed = final_by_seed(last)
     values = [c for c in by_seed.columns if c.startswith(("train_nll", "train_acc", "unseen_"))]
@@ -54,22 +54,20 @@ def _last_values(metrics: pl.LazyFrame) -> pl.DataFrame:
 
 
 def _measured(directory: Path, settings: Settings) -> dict[str, Any]:
-    """What `run.json` says of a run; raises UserError where there is no finished run of these."""
+    """Pick what `points` needs of a run's record; raises UserError if the run is not finished."""
     record = check_trained(directory, settings)
-    return {
+    versions = record["versions"]
+    return {name: record[name] for name in ("device", "device_name", "commit")} | {
         "seconds": record["wall_seconds"],
-        "device": record["device"],
-        "device_name": record["device_name"],
         "trained_in": record["precision"],
-        "torch": record["versions"]["torch"],
-        "training_version": record["versions"]["training"],
-        "data_version": record["versions"]["data"],
-        "commit": record["commit"],
+        "torch": versions["torch"],
+        "training_version": versions["training"],
+        "data_version": versions["data"],
     }
 
 
 def gather_pretrained(models: list[Path], table: str, output: Path) -> int:
-    """Write one table of several probed models, in the order given; returns its number of rows."""
+    """Write one table of several probed models, in the order given; returns the number of rows."""
     schema = PRETRAINED_TABLES[table]
     frame = pl.concat([read_table(path / f"{table}.parquet", schema.name) for path in models])
     write_table(output, frame, schema)

@@ -7,16 +7,16 @@ from pathlib import Path
 
 
 def partial_name(path: Path) -> Path:
-    """A name beside `path` that only this process writes to, and that no reader looks for."""
+    """Return a name beside `path` that only this process writes to, and that no reader expects."""
     return path.with_name(f".{os.getpid()}.partial.{path.name}")
 
 
 @contextmanager
 def replacing(path: Path) -> Generator[Path]:
-    """A temporary name beside `path` to write to, which takes its place when the block ends.
+    """Provide a temporary file to write, which replaces `path` when the block ends.
 
-    Where the block fails, the file that stood there before stays, and nothing partial is left.
-    The suffix is that of `path`; missing folders are made.
+    If the block fails, the earlier file stays and nothing partial is left. The suffix is that of
+    `path`; missing folders are made.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

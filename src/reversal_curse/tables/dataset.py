@@ -1,4 +1,4 @@
-"""A task's sentences: one seed's as rows, all seeds' as stacked arrays."""
+"""The sentences of a task: rows of a table, and arrays stacked over seeds."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from reversal_curse.tasks import TASKS
 
 
 def generate_dataset(settings: Settings) -> pl.DataFrame:
-    """The `dataset` table of all seeds."""
+    """Draw the `dataset` table of all seeds."""
     generate = TASKS[settings.task].generate
     rows = [
         {"seed": seed, **vars(sentence)}
@@ -35,7 +35,7 @@ class Dataset:
 
     @classmethod
     def read(cls, path: Path) -> Dataset:
-        """Read a `dataset` table; raises UserError where it is no such table."""
+        """Read a `dataset` table; raises UserError if the file is not one."""
         dataset = cls.of(read_table(path, "dataset"))
         counts = dataset.table.group_by("seed", "split").len()
         if counts.select("split", "len").unique().height != counts["split"].n_unique():
@@ -44,23 +44,23 @@ class Dataset:
 
     @classmethod
     def of(cls, table: pl.DataFrame) -> Dataset:
-        """The sentences of a `dataset` table."""
+        """Wrap a `dataset` table."""
         return cls(table, table["seed"].unique(maintain_order=True).to_list())
 
     @property
     def length(self) -> int:
-        """Tokens per sentence."""
+        """The number of tokens in a sentence."""
         return len(self.table["tokens"][0])
 
     def of_seeds(self, seeds: list[int]) -> Dataset:
-        """The sentences of some of the seeds."""
+        """Return the sentences of some of the seeds."""
         return Dataset(self.table.filter(pl.col("seed").is_in(seeds)), seeds)
 
     def tokens(self, *conditions: pl.Expr) -> np.ndarray:
-        """Token ids of the sentences that meet `conditions`, shape (S, N, T), int64."""
+        """Return token ids of the sentences that meet `conditions`, shape (S, N, T), int64."""
         flat = self.table.filter(*conditions)["tokens"].explode().to_numpy().astype(np.int64)
         return flat.reshape(len(self.seeds), -1, self.length)
 
     def split(self, name: str) -> np.ndarray:
-        """Token ids of one split (`train` or `unseen`), shape (S, N, T), int64."""
+        """Return token ids of one split (`train` or `unseen`), shape (S, N, T), int64."""
         return self.tokens(pl.col("split") == name)

@@ -16,9 +16,9 @@ from reversal_curse.tables.table import Table
 
 
 def write_table(path: Path, frame: pl.DataFrame | pl.LazyFrame, table: Table) -> None:
-    """Write Parquet under a temporary name, then rename: a reader never sees half a table.
+    """Write Parquet under a temporary name, then rename it: no reader ever sees half a table.
 
-    A LazyFrame is streamed to disk without being held in memory.
+    A LazyFrame is streamed to disk. Raises UserError if the file cannot be written.
     """
     try:
         with replacing(path) as partial:
@@ -29,15 +29,12 @@ def write_table(path: Path, frame: pl.DataFrame | pl.LazyFrame, table: Table) ->
 
 
 def read_table(path: Path, name: str) -> pl.DataFrame:
-    """Read a table of a known schema; raises UserError where the file is something else."""
-    return _read(path, TABLES[name].schema)
-
-
-def _read(path: Path, schema: pl.Schema) -> pl.DataFrame:
-    # Arrow's reader, since that of polars panics on some damaged files; here, since importing it
+    """Read a table of a known schema; raises UserError if the file is anything else."""
+    # Arrow's reader, since that of polars panics on some damaged files; imported here, since that
     # takes longer than everything else that builds the DAG.
     import pyarrow.parquet
 
+    schema = TABLES[name].schema
     damaged = (
         *(OSError, ValueError, KeyError, pyarrow.ArrowException),
         *(pl.exceptions.PolarsError, pl.exceptions.PanicException),
@@ -64,7 +61,7 @@ def _read(path: Path, schema: pl.Schema) -> pl.DataFrame:
 
 
 def settings_frame(points: Mapping[str, Settings], labels: Mapping[str, str]) -> pl.DataFrame:
-    """One row per grid point: `run`, `label` and every setting, null where it means nothing."""
+    """Tabulate grid points: `run`, `label` and every setting, null if it means nothing."""
     schema = {name: setting_column(name).dtype for name in NAMES}
     rows = [
         {"run": run, "label": labels.get(run, ""), **settings.described()}
@@ -76,10 +73,10 @@ def settings_frame(points: Mapping[str, Settings], labels: Mapping[str, str]) ->
 def read_runs(
     points: Mapping[str, Settings], name: str, runs: Path, labels: Mapping[str, str]
 ) -> pl.DataFrame:
-    """One table of many runs, with `run`, `label` and every setting; see `settings_frame`.
+    """Read one table of many runs, with the columns of `settings_frame`.
 
-    Runs whose family does not write the table are left out. Raises UserError where a run is
-    missing, was trained with other settings or code, or is damaged.
+    Runs whose family does not write the table are left out. Raises UserError if a run is missing,
+    was trained with other settings or code, or is damaged.
     """
     frames = [TABLES[name].empty().with_columns(run=pl.lit(""))]
     for run, settings in points.items():
@@ -91,16 +88,16 @@ def read_runs(
 
 
 def add_settings(table: pl.DataFrame, settings: pl.DataFrame) -> pl.DataFrame:
-    """A table that has the column `run`, with the settings of its grid points.
+    """Add to a table with the column `run` the settings of its grid points.
 
-    A setting that is already a column, as `learning_rate` of `sentence_nll`, is left as it is.
+    A setting that is already a column, as `learning_rate` of `sentence_nll`, is left alone.
     """
     own = [name for name in settings.columns if name in table.columns and name != "run"]
     return table.join(settings.drop(own), on="run", how="left", maintain_order="left")
 
 
 def check_trained(directory: Path, settings: Settings) -> dict[str, Any]:
-    """The record of a finished run; raises UserError where there is none of these settings."""
+    """Return the record of a finished run; raises UserError if there is none of these settings."""
     record = read_record(directory, settings)
     if record is None:
         raise UserError(
@@ -110,8 +107,8 @@ def check_trained(directory: Path, settings: Settings) -> dict[str, Any]:
 
 
 def scan_runs(points: pl.DataFrame, name: str, runs: Path, settings: Sequence[str]) -> pl.LazyFrame:
-    """One table of the runs in a `settings_frame`, with some `settings`; nothing is read yet."""
-    # By the path of a file, so that nobody has to read it from partitions.
+    """Scan one table of the runs in a `settings_frame`, with some of their settings."""
+    # Joined by the path of the file, so that no settings have to be parsed from partitions.
     known = points.with_columns(path=str(runs) + "/" + pl.col("run") + f"/{name}.parquet")
     table = TABLES[name]
     frame = pl.scan_parquet(

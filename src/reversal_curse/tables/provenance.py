@@ -1,10 +1,9 @@
 """Where results come from: versions and the commit of the code.
 
-The versions of data and training stand for what a config cannot tell: the code that makes
-sentences and trains. They are part of a training job's name, and a run of another version counts
-as not trained. Raise one by hand when a change of the code changes what it computes, and only then:
-a refactoring must not retrain a sweep of days. `tests/unit/test_versions.py` fails when results
-move and the number does not.
+The versions of data and training stand for the code that makes sentences and trains. They are part
+of a training job's name, and a run of another version counts as not trained. Raise one by hand if
+a change of the code changes results, and only then: a refactoring must not retrain a sweep of days.
+`tests/unit/test_versions.py` fails if results move and the version does not.
 """
 
 import subprocess
@@ -17,7 +16,7 @@ PRETRAINED_VERSION = 2
 
 
 def commit() -> str | None:
-    """The commit of the running code, with `+changes` where the tree differs; None outside git."""
+    """Return the commit of the running code, `+changes` if the tree differs; None outside git."""
     describe = ["describe", "--always", "--abbrev=40", "--exclude=*", "--dirty=+changes"]
     command = ["git", "-C", str(Path(__file__).parent), *describe]
     try:

@@ -1,4 +1,4 @@
-"""What stands in the directory of a run."""
+"""The files in the directory of a run, and whether it is finished."""
 
 import json
 from pathlib import Path
@@ -12,14 +12,14 @@ LOG = "train.log"
 
 
 def run_files(settings: Settings) -> list[str]:
-    """Names of the files of a finished run; `run.json` is written last."""
+    """Name the files of a finished run; `run.json` is written last."""
     return [*(f"{table}.parquet" for table in FAMILIES[settings.family].tables), "run.json"]
 
 
 def read_record(directory: Path, settings: Settings) -> dict[str, Any] | None:
-    """What `run.json` says of a finished run with these settings, of the current training code.
+    """Read `run.json` of a finished run with these settings, of the current training code.
 
-    None where a file of the run is missing, or its settings or the version of the code differ.
+    Returns None if a file of the run is missing, or its settings or code version differ.
     """
     if not all((directory / name).exists() for name in reversed(run_files(settings))):
         return None
@@ -38,5 +38,5 @@ def read_record(directory: Path, settings: Settings) -> dict[str, Any] | None:
 
 
 def is_trained(directory: Path, settings: Settings) -> bool:
-    """Whether a directory holds every file of a finished run of the current training code."""
+    """Tell whether a directory holds a finished run of these settings and the current code."""
     return read_record(directory, settings) is not None

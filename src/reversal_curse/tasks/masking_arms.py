@@ -1,4 +1,4 @@
-"""The masking arms of masked diffusion: which tokens of a sentence are ever masked."""
+"""The masking arms of masked diffusion: which tokens of a sentence can be masked."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,42 +13,26 @@ class MaskingArm:
     """How figures name it."""
     description: str
     chooses: Callable[[Any, Any, Any], Any] | None
-    """Maps (first, last, coin) to the masked tokens: `first` and `last` are true at the tokens
-    of the first and of the last entity, `coin` is one fair draw per sentence. None: every
-    token with a probability t ~ U(0, 1), weighted by 1 / t."""
+    """Maps (first, last, coin) to the masked tokens: `first` and `last` are true at the tokens of
+    the first and the last entity, `coin` is a fair draw per sentence. None: each token is masked
+    with probability t ~ U(0, 1), its loss weighted by 1 / t."""
     masked: Callable[[int, int], int] | None = None
-    """How many tokens it masks of a sentence of so many tokens with entities of so many; None
-    where that varies."""
+    """Number of tokens masked, given the lengths of sentence and entity; None if it varies."""
 
 
+_ANY_ORDER = "every token with probability t ~ U(0, 1), its loss weighted by 1 / t"
+_EITHER, _BETWEEN = "the first or the last entity, by a coin", "what stands between the entities"
 MASKINGS = {
-    "any_order": MaskingArm(
-        "any order",
-        "every token with probability t ~ U(0, 1), its loss weighted by 1 / t",
-        None,
-    ),
-    "subject": MaskingArm(
-        "A", "the first entity", lambda first, last, coin: first, lambda length, entity: entity
-    ),
-    "object": MaskingArm(
-        "B", "the last entity", lambda first, last, coin: last, lambda length, entity: entity
-    ),
+    "any_order": MaskingArm("any order", _ANY_ORDER, None),
+    "subject": MaskingArm("A", "the first entity", lambda a, b, coin: a, lambda n, k: k),
+    "object": MaskingArm("B", "the last entity", lambda a, b, coin: b, lambda n, k: k),
     "either": MaskingArm(
-        "A or B",
-        "the first or the last entity, by a coin",
-        lambda first, last, coin: (coin & first) | (~coin & last),
-        lambda length, entity: entity,
+        "A or B", _EITHER, lambda a, b, coin: (coin & a) | (~coin & b), lambda n, k: k
     ),
     "both": MaskingArm(
-        "A and B",
-        "both entities together",
-        lambda first, last, coin: first | last,
-        lambda length, entity: 2 * entity,
+        "A and B", "both entities together", lambda a, b, coin: a | b, lambda n, k: 2 * k
     ),
     "relation": MaskingArm(
-        "relation",
-        "what stands between the entities",
-        lambda first, last, coin: ~(first | last),
-        lambda length, entity: length - 2 * entity,
+        "relation", _BETWEEN, lambda a, b, coin: ~(a | b), lambda n, k: n - 2 * k
     ),
 }

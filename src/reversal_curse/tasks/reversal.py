@@ -14,20 +14,21 @@ from reversal_curse.tasks.words import sentence_tokens, training_sentences, word
 FORWARD, BACKWARD = 0, 1
 RELATIONS = 2
 
+_TRAIN, _HELD_OUT = (pl.col("pair_split") == split for split in ("train", "validation"))
 LOGIT_GROUPS = {
-    "train_forward": (pl.col("pair_split") == "train") & (pl.col("direction") == "forward"),
-    "train_backward": (pl.col("pair_split") == "train") & (pl.col("direction") == "backward"),
-    "seen": (pl.col("pair_split") == "validation") & (pl.col("split") == "train"),
-    "unseen": (pl.col("pair_split") == "validation") & (pl.col("split") == "unseen"),
+    "train_forward": _TRAIN & (pl.col("direction") == "forward"),
+    "train_backward": _TRAIN & (pl.col("direction") == "backward"),
+    "seen": _HELD_OUT & (pl.col("split") == "train"),
+    "unseen": _HELD_OUT & (pl.col("split") == "unseen"),
 }
 ROLES = {"A": ("forward", lambda k: slice(k)), "B": ("forward", lambda k: slice(-k, None))}
 
 
 def generate(settings: Any, seed: int) -> list[Sentence]:
-    """Draw the sentences of one seed: train pairs first, then the validation pairs.
+    """Draw the sentences of one seed: train pairs first, then validation pairs.
 
-    Both directions of a train pair are in the training set. Of each validation pair a coin puts
-    one direction there; the other is the unseen direction.
+    Both directions of a train pair are in the training set. For each validation pair a coin chooses
+    the direction in the training set; the other is unseen.
     """
     rng = np.random.default_rng([seed, settings.vocab_size, settings.entity_length])
     sentences = []

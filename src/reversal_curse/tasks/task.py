@@ -1,4 +1,4 @@
-"""What a task is: what is learned and asked."""
+"""A task: what is learned and asked."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ import polars as pl
 
 @dataclass(frozen=True)
 class Sentence:
-    """One sentence of one seed; its columns are those of the `dataset` table."""
+    """One sentence of one seed, a row of the `dataset` table."""
 
     pair: int
     pair_split: str
@@ -20,24 +20,21 @@ class Sentence:
 
 @dataclass(frozen=True)
 class Task:
-    """What the project must know of a task.
-
-    The functions take the `Settings` of a grid point.
-    """
+    """All that the project knows of a task; its functions take the `Settings` of a grid point."""
 
     description: str
     unseen: str
-    """What plots call the sentences that are held out."""
+    """What plots call the sentences held out."""
     parts: frozenset[str]
-    """What its sentences have: the settings whose `of` names one of these shape them."""
+    """What its sentences have; settings whose `of` names one of these shape them."""
     generate: Callable[[Any, int], list[Sentence]]
-    """Draws the sentences of one seed, given the settings and the seed."""
+    """Draws the sentences of one seed, given settings and seed."""
     relations: Callable[[Any], int]
     """Relation tokens; their ids are 0, 1, ... and entities come after."""
     answer_length: Callable[[Any], int]
     """Tokens of the answer, which ends every sentence."""
     class_size: Callable[[Any], int]
-    """How many tokens could stand in the answer's place, to one who knows its class."""
+    """The number of tokens of the answer's class, among which a guess is made."""
     sentences: Callable[[Any], int]
     """Sentences in a seed's training set."""
     length: Callable[[Any], int]
@@ -49,9 +46,9 @@ class Task:
     logit_groups: Mapping[str, pl.Expr] = field(default_factory=dict)
     """The groups of queries that the `logits` table shows, each a condition on sentences."""
     roles: Mapping[str, tuple[str, Callable[[int], slice]]] = field(default_factory=dict)
-    """Where the entities of a role stand: in sentences of a direction, at a slice of the tokens,
-    which depends on the length of an entity."""
+    """Where the entities of a role stand: in sentences of which direction, and at which tokens,
+    given the length of an entity."""
 
     def vocabulary(self, settings: Any) -> int:
-        """How many tokens the language has: entities' ids and relation tokens."""
+        """Count the tokens of the language: entities' ids and relation tokens."""
         return settings.vocab_size + self.relations(settings)

@@ -1,4 +1,4 @@
-"""Entities: alphabets, words over them, and which facts are held out."""
+"""Entities as words over alphabets, and the choice of facts to hold out."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,19 +14,19 @@ LONG_ENTITY_CAPS = {3: (100, 50)}
 def disjoint_alphabets(
     rng: np.random.Generator, vocab_size: int, count: int, relations: int
 ) -> list[np.ndarray]:
-    """Draw `count` disjoint alphabets of `vocab_size // 4` ids; ids start after the relations."""
+    """Draw `count` disjoint alphabets of `vocab_size // 4` ids, which follow the relations' ids."""
     size = vocab_size // 4
     return np.split(rng.permutation(vocab_size)[: count * size] + relations, count)
 
 
 def word_count(settings: Any) -> int:
-    """Count the words over one alphabet that are entities, and so the facts before any cap."""
+    """Count the words of an alphabet that are entities: the number of facts before any cap."""
     letters = settings.vocab_size // 4
     return min(letters**settings.entity_length, WORDS_PER_LETTER * letters)
 
 
 def fact_counts(settings: Any) -> tuple[int, int]:
-    """Count the train and the validation facts of entities that are words."""
+    """Count train and validation facts."""
     count = word_count(settings)
     train = round(count * TRAIN_FRACTION)
     most_train, most_validation = LONG_ENTITY_CAPS.get(settings.entity_length, (count, count))
@@ -34,13 +34,8 @@ def fact_counts(settings: Any) -> tuple[int, int]:
 
 
 def training_sentences(train: int, validation: int) -> Callable[[Any], int]:
-    """Count training sentences, where each train and each validation fact has so many."""
-
-    def sentences(settings: Any) -> int:
-        facts = fact_counts(settings)
-        return train * facts[0] + validation * facts[1]
-
-    return sentences
+    """Count training sentences, given how many show a train and a validation fact."""
+    return lambda settings: int(np.dot((train, validation), fact_counts(settings)))
 
 
 def word_facts(
@@ -67,5 +62,5 @@ def word_facts(
 
 
 def sentence_tokens(*parts: np.ndarray | int) -> list[int]:
-    """Join the parts of a sentence, entities and relation tokens, to one list of ids."""
+    """Join entities and relation tokens into the list of a sentence's ids."""
     return [int(token) for part in parts for token in np.atleast_1d(part)]

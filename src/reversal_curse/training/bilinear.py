@@ -13,7 +13,7 @@ from reversal_curse.training.loop import Training
 
 
 def start(settings: Settings, dataset: Dataset, device: torch.device) -> Training:
-    """Start an untrained run; a fact is (first entity, last entity), the relation plays no part."""
+    """Start an untrained run; a fact is (first entity, last entity), without the relation."""
     vocabulary = TASKS[settings.task].vocabulary(settings)
     generators = seed_generators(dataset.seeds, "init")
     model = Bilinear(vocabulary, settings.embed_dim, settings.init_std, generators).to(device)

@@ -14,7 +14,7 @@ from reversal_curse.training.minibatches import minibatches
 
 
 def build_model(settings: Settings, dataset: Dataset, device: torch.device) -> Transformer:
-    """Draw the models of all seeds, on the CPU, so alike on every device."""
+    """Draw the models of all seeds on the CPU, so that they are the same on every device."""
     vocabulary = TASKS[settings.task].vocabulary(settings)
     generators = seed_generators(dataset.seeds, "init")
     length = dataset.length - 1  # the last token is only ever predicted

@@ -1,8 +1,8 @@
 """Train the seeds of a `masked_diffusion` grid point. Jeon et al. 2026.
 
 Objective: t ~ U(0, 1), every token masked with probability t, cross-entropy on the masked
-tokens weighted by 1 / t. Other masking arms (`tasks/masking_arms.py`) ever mask only some of
-the tokens, and say whether the objective or the architecture lets a model answer in reverse.
+tokens weighted by 1 / t. Other masking arms (`tasks/masking_arms.py`) mask only some of the
+tokens: they tell whether objective or architecture lets a model answer in reverse.
 """
 
 from functools import partial
@@ -23,30 +23,30 @@ from reversal_curse.training.minibatches import minibatches
 
 
 def mask_token(settings: Settings) -> int:
-    """Id of [M]: it comes after the relations and the entities."""
+    """Return the id of [M], which follows those of relations and entities."""
     return TASKS[settings.task].vocabulary(settings)
 
 
 def build_model(settings: Settings, dataset: Dataset, device: torch.device) -> Transformer:
-    """Draw the encoders of all seeds, on the CPU, so alike on every device."""
+    """Draw the encoders of all seeds on the CPU, so that they are the same on every device."""
     generators = seed_generators(dataset.seeds, "init")
     vocabulary = mask_token(settings) + 1
     return Transformer(settings, vocabulary, dataset.length, generators, causal=False).to(device)
 
 
 class Masking:
-    """Draws which tokens of sentences (S, B, T), all of one length, are masked.
+    """Draws which tokens of sentences (S, B, T) are masked.
 
-    Returns `masked` (S, B, T), bool; `weights` (S, B, T): the loss of a sentence is the sum of
-    weight times -ln p over its tokens; and `asked`, which tokens those with a weight are among:
-    all, or positions (S, B, n) where every sentence has n.
+    Returns `masked` (S, B, T), bool; `weights` (S, B, T), by which the -ln p of a sentence's tokens
+    are summed to its loss; and `asked`, the tokens that can have a weight: the last n (an int), or
+    those at positions (S, B, n).
     """
 
     def __init__(self, arm: str, entity_length: int, generators: list[torch.Generator]):
         self.chooses: Any = MASKINGS[arm].chooses
         self.entity_length = entity_length
         self.generators = generators
-        self.sides: list[torch.Tensor] = []  # masked positions, by the side of the coin
+        self.sides: list[torch.Tensor] = []  # masked positions for either side of the coin
 
     def __call__(self, sentences: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, Asked]:
         length = sentences.shape[-1]
@@ -80,9 +80,10 @@ def diffusion_loss(
     asked: Asked,
     dropout: Noise,
 ) -> torch.Tensor:
-    """The loss (S,) of `sentences` with `hidden` shown for them; in nats per token for any order.
+    """Compute the loss (S,) of `sentences` from what is `hidden` in them.
 
-    All are of shape (S, B, T), as are `weights`, which are 0 at tokens that are not `asked`.
+    `sentences`, `hidden` and `weights` have shape (S, B, T); weights are 0 at tokens that are not
+    `asked`. For masking in any order the loss is in nats per token.
     """
     logits = model(hidden, asked, dropout)
     if not isinstance(asked, int):
@@ -93,7 +94,7 @@ def diffusion_loss(
 def start(settings: Settings, dataset: Dataset, device: torch.device) -> Training:
     """Start an untrained run of every seed of a grid point.
 
-    An answer, which ends the sentence, is asked for by masking all its tokens at once.
+    To ask for an answer, which ends the sentence, all its tokens are masked at once.
     """
     model = build_model(settings, dataset, device)
     mask = mask_token(settings)
@@ -108,7 +109,7 @@ def start(settings: Settings, dataset: Dataset, device: torch.device) -> Trainin
     def ask(sentences: torch.Tensor) -> torch.Tensor:
         query = sentences.clone()
         query[:, :, -answer:].fill_(mask)
-        # [M] is no answer: the distribution is over the words of the language.
+        # [M] cannot be an answer: the distribution is over the words of the language.
         return model(query, answer)[..., :mask]
 
     learner = Learner(settings, dataset, device, model, ask, mask)

@@ -1,6 +1,6 @@
-"""AdamW on shuffled batches, for every family of transformers; all seeds are one batch.
+"""AdamW on shuffled batches, for families of transformers; all seeds train together.
 
-The seeds' losses are summed, so that each seed's gradient, and AdamW's elementwise update
+The losses of seeds are summed, so that each seed's gradient, and AdamW's elementwise update
 (Loshchilov and Hutter 2019), are those of training it alone.
 """
 
@@ -31,8 +31,8 @@ def minibatches(
 ) -> Training:
     """Start a run that trains the learner's model in place on the training sentences.
 
-    `prepare` maps the sentences (S, B, T) of a batch to what the loss needs (by default they are
-    that), drawing what is random; `loss` maps this and a dropout to the loss of each seed (S,).
+    `prepare` maps the sentences (S, B, T) of a batch to the inputs of the loss, drawing what is
+    random; by default they are the inputs. `loss` maps inputs and dropout to losses (S,).
     """
     model, settings, device = learner.model, learner.settings, learner.device
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
@@ -46,7 +46,7 @@ def minibatches(
     if settings.dropout:
         streams["dropout"] = seed_generators(learner.dataset.seeds, "dropout", device)
     sentences = learner.sentences(pl.col("split") == "train")
-    counts: dict[torch.Size, int] = {}  # dropout factors that a batch of a shape needs
+    counts: dict[torch.Size, int] = {}  # dropout factors for a batch, by its shape
 
     def total(factors: torch.Tensor | None, *inputs: Any) -> torch.Tensor:
         noise = no_dropout if factors is None else Masks(factors)
@@ -68,7 +68,7 @@ def minibatches(
 
     @torch.no_grad()
     def update(found: tuple[torch.Tensor, ...]) -> None:
-        # As the class AdamW, which costs 1.5 seconds at the start, for a compiler's import.
+        # What the class AdamW calls; the class takes 1.5 seconds at the start, for an import.
         adamw(
             parameters,
             [gradient.contiguous() for gradient in found],  # the kernel reads memory in order
