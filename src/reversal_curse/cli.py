@@ -8,6 +8,7 @@ import argparse
 import math
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,20 +21,33 @@ from reversal_curse.tables.provenance import VERSION
 from reversal_curse.tables.schemas import TABLES
 
 EPILOG = """\
-for people:
-  train      train one grid point here:
-             reversal-curse train layers=1 embed_dim=20 epochs=50 seeds=2 --output my_run
-  draw       draw a plot of runs: reversal-curse draw curves my_run --output curves.pdf
-  plan       what a config trains, what is waiting, and how long it takes:
-             reversal-curse plan config/paper.yaml
-
-steps of the workflow, which its rules call:
-  dataset, train-job, probe-pretrained, gather-pretrained, aggregate, figure, claims
-
-`reversal-curse COMMAND --help` lists what a command takes.
+The first three are for people, the others are steps of the workflow. For instance:
+  reversal-curse train layers=1 embed_dim=20 epochs=50 seeds=2 --output my_run
+  reversal-curse draw curves my_run --output curves.pdf
+  reversal-curse plan config/paper.yaml
 """
+FIGURE_FILES: dict[str, Any] = {"type": Path, "nargs": "+", "required": True}
 RESULTS: dict[str, Any] = {"type": Path, "default": Path("results"), "help": "all results"}
-FIGURES: dict[str, Any] = {"type": Path, "nargs": "+", "required": True}
+
+
+def _number(kind: type, least: int) -> Callable[[str], Any]:
+    """Make the check of an option that is a number of at least `least`."""
+
+    def read(text: str) -> Any:
+        with suppress(ValueError):
+            if least <= kind(text) < math.inf:
+                return kind(text)
+        name = "a whole number" if kind is int else "a number"
+        raise argparse.ArgumentTypeError(f"must be {name}, at least {least}, got {text}")
+
+    return read
+
+
+THREADS: dict[str, Any] = {
+    "type": _number(int, 1),
+    "default": 1,
+    "help": "CPU threads (default: 1)",
+}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -68,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     verb = _verb(verbs, "draw", _draw)
     verb.add_argument("plot", metavar="PLOT", help="as in config/README.md: curves, final, ...")
     verb.add_argument("runs", nargs="+", type=Path, metavar="DIRECTORY", help="of `train --output`")
-    verb.add_argument("--output", **FIGURES, help=".pdf, .png or .svg")
+    verb.add_argument("--output", **FIGURE_FILES)
 
     verb = _verb(verbs, "plan", _plan)
     default = [Path("config/config.yaml")]
@@ -84,13 +98,13 @@ def _parser() -> argparse.ArgumentParser:
     _step(verbs, "aggregate", _aggregate, metrics="file", points="file")
     step = _step(verbs, "figure", _figure)
     step.add_argument("name", metavar="NAME", help="its name in the config")
-    step.add_argument("--output", **FIGURES, help=".pdf, .png or .svg")
+    step.add_argument("--output", **FIGURE_FILES)
     _step(verbs, "claims", _claims, table="file", page="file")
     return parser
 
 
 def _verb(verbs: Any, name: str, run: Callable) -> argparse.ArgumentParser:
-    verb = verbs.add_parser(name, description=run.__doc__)
+    verb = verbs.add_parser(name, help=run.__doc__, description=run.__doc__)
     verb.set_defaults(run=run)
     return verb
 
@@ -115,26 +129,6 @@ def _step(verbs: Any, name: str, run: Callable, threads: bool = False, **needed:
         step.add_argument("--threads", **THREADS)
         step.add_argument("--checkpoint-minutes", type=_number(float, 0), default=10.0)
     return step
-
-
-def _number(kind: type, least: int) -> Callable[[str], Any]:
-    def read(text: str) -> Any:
-        try:
-            if least <= kind(text) < math.inf:
-                return kind(text)
-        except ValueError:
-            pass
-        name = "a whole number" if kind is int else "a number"
-        raise argparse.ArgumentTypeError(f"must be {name}, at least {least}, got {text}")
-
-    return read
-
-
-THREADS: dict[str, Any] = {
-    "type": _number(int, 1),
-    "default": 1,
-    "help": "CPU threads (default: 1)",
-}
 
 
 def _train(options: argparse.Namespace) -> None:

@@ -1,7 +1,7 @@
-"""One training job: several grid points, one after the other, in a process beside this one.
+"""One training job: several grid points, trained one after the other in a process of their own.
 
-The process that trains may die, by a fault in a library or for want of memory: the grid point that
-it was at is noted, and another one goes on with the rest. This one loads no torch.
+That process may die, by a fault in a library or for want of memory. The process here, which loads
+no torch, then notes the grid point that was lost and starts another one for the rest.
 """
 
 import json
@@ -25,17 +25,17 @@ from reversal_curse.training.interruption import TIME_IS_UP, Interrupted, Interr
 STOPPED = (TIME_IS_UP, 128 + signal.SIGINT, 128 + signal.SIGTERM)
 """Exit statuses of a process that was asked to stop."""
 AFTER_A_DEFECT = 70
-"""Exit status of a process that failed in a way nobody foresaw and told of it."""
+"""Exit status of a process that reported an unexpected error."""
 TRAINED = "trained"
 
 
 def train_job(
     points: list[Settings], results: Path, report: Path, threads: int, checkpoint_seconds: float
 ) -> None:
-    """Train what is not trained of `points`; write `report` once all are.
+    """Train those of `points` that are not trained yet; write `report` once all are.
 
-    Raises UserError where one failed, with the others kept, and Interrupted where a signal or the
-    end of the job's time asks to stop; the next call trains what is missing.
+    Raises UserError if some failed; the others are kept. Raises Interrupted if a signal or the end
+    of the job's time asks to stop; the next call trains what is missing.
     """
     runs = {run_directory(settings): settings for settings in points}
     outcomes = {run: TRAINED for run, s in runs.items() if is_trained(results / "runs" / run, s)}
@@ -45,12 +45,9 @@ def train_job(
         status = _train(waiting, results, threads, checkpoint_seconds, outcomes)
         waiting = [s for s in waiting if run_directory(s) not in outcomes]
         if status in STOPPED:
-            done = sum(outcome == TRAINED for outcome in outcomes.values())
-            raise Interrupted(
-                f"stopped with {done} of {len(points)} grid points finished; progress is "
-                "saved: run it again to continue",
-                status,
-            )
+            done = f"{list(outcomes.values()).count(TRAINED)} of {len(points)} grid points finished"
+            kept = "progress is saved: run it again to continue"
+            raise Interrupted(f"stopped with {done}; {kept}", status)
         if waiting and status == AFTER_A_DEFECT and len(waiting) < before:
             print("the others go on in a fresh process", flush=True)
         elif waiting:  # the process died at the first of those left
@@ -59,15 +56,13 @@ def train_job(
             outcomes[lost] = f"failed: its process died ({cause})"
             print(f"{lost}: {outcomes[lost]}", flush=True)
     failed = [directory for directory, outcome in outcomes.items() if outcome != TRAINED]
-    for directory in failed:  # the end of its log, where Snakemake shows it
+    for directory in failed:  # its log's end goes where Snakemake shows it
         log = results / "runs" / directory / LOG
         lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
         print("\n".join([f"--- end of {log}", *lines[-20:]]), flush=True)
     if failed:
-        raise UserError(
-            f"{len(failed)} of {len(points)} grid points failed; the others are kept, and the same "
-            "command tries again what failed"
-        )
+        count = f"{len(failed)} of {len(points)} grid points failed"
+        raise UserError(f"{count}; the others are kept: the same command tries again what failed")
     with replacing(report) as partial:
         partial.write_text(json.dumps({"trained": list(outcomes)}, indent=2) + "\n", "utf-8")
 
@@ -75,7 +70,7 @@ def train_job(
 def _train(
     points: list[Settings], results: Path, threads: int, seconds: float, outcomes: dict[str, str]
 ) -> int:
-    """Train in a process of its own, noting outcomes as they come; returns its exit code."""
+    """Train in another process, noting outcomes as they come; returns its exit code."""
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_work, args=(points, results, threads, seconds, sender))
@@ -113,9 +108,9 @@ def _work(
 ) -> None:
     """Train grid points one after the other, each with its own log; send what became of each.
 
-    A defect ends the process: what it leaves (a GPU's lost context) must not fail the next ones.
+    An unexpected error ends the process: its remains (a broken GPU context) could fail the next.
     """
-    # Imported here: torch is not for the process that watches.
+    # Imported here: the process that watches does without torch.
     from reversal_curse.training.grid_point import read_dataset, train_grid_point
 
     with Interruption() as interruption:
