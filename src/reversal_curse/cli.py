@@ -110,10 +110,7 @@ def _verb(verbs: Any, name: str, run: Callable) -> argparse.ArgumentParser:
 
 
 def _step(verbs: Any, name: str, run: Callable, threads: bool = False, **needed: str) -> Any:
-    """Add a step of the workflow; it gets the config, and the options that it needs.
-
-    Options described as `file` are paths.
-    """
+    """Add a step of the workflow; options described as `file` are paths."""
 
     def load_and_run(options: argparse.Namespace) -> None:
         run(Config.load(options.config).executed(submitted=False), options)

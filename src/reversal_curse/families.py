@@ -27,10 +27,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Family:
-    """How a family is trained, what it costs, and how plots show it.
-
-    Its functions take the `Settings` of a grid point.
-    """
+    """How a family is trained, costs and is drawn; functions take a grid point's `Settings`."""
 
     name: str
     """What plots call it."""

@@ -26,10 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Run:
-    """A trained grid point: its settings, and its tables, which have all settings as columns.
-
-    Each table is an attribute as well: `run.metrics`, `run.logits`.
-    """
+    """A trained grid point; its tables, with all settings as columns, are attributes too."""
 
     settings: Settings
     tables: dict[str, pl.DataFrame]
@@ -87,10 +84,7 @@ def train(threads: int = 1, **settings: Any) -> Run:
 
 
 def load(directory: Path | str) -> Run:
-    """Load a run of the workflow, or one that `reversal-curse train --output` has written.
-
-    Raises UserError if the directory holds no run.
-    """
+    """Load a run of the workflow or of `reversal-curse train`; raises UserError if it is none."""
     directory = Path(directory)
     try:
         recorded = json.loads((directory / "run.json").read_text(encoding="utf-8"))["settings"]
@@ -112,10 +106,7 @@ def _run(settings: Settings, tables: dict[str, pl.DataFrame]) -> Run:
 
 
 def draw(plot: str, runs: Run | Sequence[Run] | pl.DataFrame) -> Figure:
-    """Draw a plot of a run, of several, or of a table as `results/metrics.parquet` has it.
-
-    Raises UserError if there is no such plot, or if it cannot draw these runs.
-    """
+    """Draw a plot of runs or of a gathered table; raises UserError if it cannot be drawn."""
     from reversal_curse.figures.render import draw as draw_tables
 
     if plot not in PLOTS:

@@ -21,10 +21,7 @@ def suggestion(word: object, known: Iterable[str]) -> str:
 
 
 class UserError(Exception):
-    """Something given from outside is wrong; the message says what, where and what is right.
-
-    It is one line, whatever stands in a file.
-    """
+    """Something given from outside is wrong; one line says what, where and what is right."""
 
     def __init__(self, message: str):
         super().__init__(one_line(message))

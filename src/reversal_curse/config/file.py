@@ -316,10 +316,7 @@ _Loader.add_implicit_resolver(
 
 
 def read_yaml(path: Path | str) -> tuple[Any, dict[Key, str]]:
-    """Read a YAML file: its content, and where each key stands (`FILE, line N`).
-
-    Raises ConfigError if it is not YAML, or if a key stands twice.
-    """
+    """Read YAML and where its keys stand (`FILE, line N`); raises ConfigError if it is broken."""
     try:
         loader = _Loader(Path(path).read_text(encoding="utf-8"))
         node = loader.get_single_node()

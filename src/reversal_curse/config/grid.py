@@ -58,10 +58,7 @@ def all_points(sweeps: Mapping[str, Sweep]) -> dict[str, Settings]:
 
 
 def read_sweeps(config: Config) -> dict[str, Sweep]:
-    """Expand every sweep, by its name; raises ConfigError, which names every mistake.
-
-    Mistakes are what cannot be trained, values that change nothing, figures that cannot be drawn.
-    """
+    """Expand every sweep, by its name; raises ConfigError, which names every mistake."""
     mistakes: list[Mistake] = []
     sweeps = {name: _read_sweep(config, name, mistakes) for name in config.sweeps}
     config.refuse(mistakes)

@@ -13,10 +13,7 @@ def answer_nll(logits: torch.Tensor, answers: torch.Tensor) -> torch.Tensor:
 
 
 def answer_measures(logits: torch.Tensor, answers: torch.Tensor) -> torch.Tensor:
-    """Compute MEASURES (measures, S, N) from logits (S, N, k, vocabulary) and answers (S, N, k).
-
-    They are -ln p (nats) of the first token and of all k, and whether all are the most probable.
-    """
+    """Compute MEASURES (measures, S, N) from logits (S, N, k, vocabulary), answers (S, N, k)."""
     nll = answer_nll(logits, answers).double()
     right = (logits.max(-1).indices == answers).all(-1).double()
     return torch.stack((nll[..., 0], nll.sum(-1), right))

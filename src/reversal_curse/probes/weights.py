@@ -15,10 +15,7 @@ WHEN = "end"
 
 
 def probe(learner: Learner) -> pl.DataFrame:
-    """Make the `weights` table: from entity tokens to entity tokens.
-
-    A token belongs to the split of the first fact that mentions it.
-    """
+    """Make the `weights` table; a token belongs to the split of the first fact that has it."""
     sentences = learner.dataset.table.select("seed", "pair_split", token="tokens").explode("token")
     mentions = sentences.unique(["seed", "token"], keep="first", maintain_order=True)
     step = (pl.len().over("seed", "role") + MOST - 1) // MOST

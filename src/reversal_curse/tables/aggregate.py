@@ -8,14 +8,7 @@ import polars as pl
 from reversal_curse.config.file import Config
 from reversal_curse.config.grid import CARD, all_points, read_sweeps
 from reversal_curse.config.settings import NAMES, Settings
-from reversal_curse.tables.files import (
-    add_settings,
-    check_trained,
-    read_table,
-    scan_runs,
-    settings_frame,
-    write_table,
-)
+from reversal_curse.tables import files
 from reversal_curse.tables.schemas import PRETRAINED_TABLES, TABLES, gathered
 from reversal_curse.tables.summaries import final_by_seed
 
@@ -29,14 +22,14 @@ def aggregate(config: Config, results: Path, metrics: Path, points: Path) -> int
     grid = all_points(read_sweeps(config))
     runs = results / "runs"
     records = [{"run": run, **_measured(runs / run, s)} for run, s in grid.items()]
-    known = settings_frame(grid, {})
+    known = files.settings_frame(grid, {})
     shown = [name for name in NAMES if name in {*CARD, *config.settings_given()}]
-    frame = scan_runs(known, "metrics", runs, shown)
-    write_table(metrics, frame, gathered(TABLES["metrics"], shown))
-    last = _last_values(scan_runs(known, "metrics", runs, ["epochs"]))
+    frame = files.scan_runs(known, "metrics", runs, shown)
+    files.write_table(metrics, frame, gathered(TABLES["metrics"], shown))
+    last = _last_values(files.scan_runs(known, "metrics", runs, ["epochs"]))
     for columns in (known, pl.DataFrame(records)):
-        last = add_settings(last, columns)
-    write_table(points, TABLES["points"].conform(last), TABLES["points"])
+        last = files.add_settings(last, columns)
+    files.write_table(points, TABLES["points"].conform(last), TABLES["points"])
     return len(grid)
 
 
@@ -55,7 +48,7 @@ def _last_values(metrics: pl.LazyFrame) -> pl.DataFrame:
 
 def _measured(directory: Path, settings: Settings) -> dict[str, Any]:
     """Pick what `points` needs of a run's record; raises UserError if the run is not finished."""
-    record = check_trained(directory, settings)
+    record = files.check_trained(directory, settings)
     versions = record["versions"]
     return {name: record[name] for name in ("device", "device_name", "commit")} | {
         "seconds": record["wall_seconds"],
@@ -69,6 +62,6 @@ def _measured(directory: Path, settings: Settings) -> dict[str, Any]:
 def gather_pretrained(models: list[Path], table: str, output: Path) -> int:
     """Write one table of several probed models, in the order given; returns the number of rows."""
     schema = PRETRAINED_TABLES[table]
-    frame = pl.concat([read_table(path / f"{table}.parquet", schema.name) for path in models])
-    write_table(output, frame, schema)
+    frame = pl.concat([files.read_table(path / f"{table}.parquet", schema.name) for path in models])
+    files.write_table(output, frame, schema)
     return frame.height

@@ -16,10 +16,7 @@ from reversal_curse.tables.table import Table
 
 
 def write_table(path: Path, frame: pl.DataFrame | pl.LazyFrame, table: Table) -> None:
-    """Write Parquet under a temporary name, then rename it: no reader ever sees half a table.
-
-    A LazyFrame is streamed to disk. Raises UserError if the file cannot be written.
-    """
+    """Write Parquet atomically, streaming a LazyFrame; raises UserError if it cannot."""
     try:
         with replacing(path) as partial:
             frame.lazy().sink_parquet(partial, compression="zstd", metadata=table.metadata())
@@ -88,10 +85,7 @@ def read_runs(
 
 
 def add_settings(table: pl.DataFrame, settings: pl.DataFrame) -> pl.DataFrame:
-    """Add to a table with the column `run` the settings of its grid points.
-
-    A setting that is already a column, as `learning_rate` of `sentence_nll`, is left alone.
-    """
+    """Add the settings of its grid points to a table that has `run`; its own columns stay."""
     own = [name for name in settings.columns if name in table.columns and name != "run"]
     return table.join(settings.drop(own), on="run", how="left", maintain_order="left")
 

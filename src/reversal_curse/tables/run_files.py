@@ -17,10 +17,7 @@ def run_files(settings: Settings) -> list[str]:
 
 
 def read_record(directory: Path, settings: Settings) -> dict[str, Any] | None:
-    """Read `run.json` of a finished run with these settings, of the current training code.
-
-    Returns None if a file of the run is missing, or its settings or code version differ.
-    """
+    """Read `run.json` of a run of these settings and the current code; None if unfinished."""
     if not all((directory / name).exists() for name in reversed(run_files(settings))):
         return None
     try:

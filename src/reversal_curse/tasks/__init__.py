@@ -1,7 +1,4 @@
-"""The tasks, by the names that configs use: what is learned and asked.
-
-A new task is a file here, with its `TASK`, and an entry below.
-"""
+"""The tasks, by name; a new task is a file here, with its `TASK`, and an entry below."""
 
 from reversal_curse.tasks import chain, chain_related, facts, in_context, reversal
 

@@ -17,10 +17,7 @@ from reversal_curse.tables.atomic_write import partial_name
 
 
 class Checkpoints:
-    """A folder with the newest states of one run, in files `EPOCH.SHA256.pt`.
-
-    A file gets its name once it is complete, and the hash in the name verifies the content.
-    """
+    """The newest states of a run in a folder: `EPOCH.SHA256.pt`, named once complete."""
 
     def __init__(self, folder: Path, seconds: float):
         self.folder = folder

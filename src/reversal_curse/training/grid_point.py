@@ -97,10 +97,7 @@ def run_key(settings: Settings, device: torch.device) -> str:
 
 
 def read_dataset(path: Path, settings: Settings) -> Dataset:
-    """Read the dataset of some settings; raises UserError if it was made for others.
-
-    Only the first seed is drawn again and compared.
-    """
+    """Read a dataset; raises UserError if its first seed is not that of these settings."""
     dataset = Dataset.read(path)
     first = generate_dataset(settings.model_copy(update={"seeds": 1}))
     same = dataset.table.filter(pl.col("seed") == 0).equals(first)

@@ -100,10 +100,7 @@ def _train_in_groups(
     checkpoints: Checkpoints | None,
     interruption: Interruption | None,
 ) -> dict[str, pl.DataFrame]:
-    """Train seeds one group after the other, since they do not fit into memory together.
-
-    The tables do not depend on the groups.
-    """
+    """Train seeds that do not fit into memory together; the tables do not show it."""
     print(f"seeds in {len(groups)} groups of up to {len(groups[0])}, as memory allows", flush=True)
     kept, parts = None, []
     for seeds in groups:

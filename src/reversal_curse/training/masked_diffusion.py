@@ -92,10 +92,7 @@ def diffusion_loss(
 
 
 def start(settings: Settings, dataset: Dataset, device: torch.device) -> Training:
-    """Start an untrained run of every seed of a grid point.
-
-    To ask for an answer, which ends the sentence, all its tokens are masked at once.
-    """
+    """Start an untrained run; to ask for an answer, all its tokens are masked at once."""
     model = build_model(settings, dataset, device)
     mask = mask_token(settings)
     answer = TASKS[settings.task].answer_length(settings)

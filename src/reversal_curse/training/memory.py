@@ -34,10 +34,7 @@ def free_bytes(device: torch.device) -> int:
 
 
 def seed_groups(settings: Settings, seeds: list[int], free: int) -> list[list[int]]:
-    """Split the seeds into the fewest groups that fit into `free` bytes each.
-
-    Raises UserError if not even one seed fits.
-    """
+    """Split seeds into the fewest groups that fit `free` bytes; UserError if one seed does not."""
     needed = FAMILIES[settings.family].memory(settings)
     fitting = int(free // needed)
     if not fitting:

@@ -11,15 +11,8 @@ import polars as pl
 import torch
 from torch.optim.adamw import adamw
 
+from reversal_curse.models import random_streams
 from reversal_curse.models.learner import Learner
-from reversal_curse.models.random_streams import (
-    Counter,
-    Masks,
-    dropout_factors,
-    no_dropout,
-    seed_generators,
-    stacked_permutations,
-)
 from reversal_curse.training.execution import chosen_execution
 from reversal_curse.training.loop import Training
 
@@ -42,14 +35,16 @@ def minibatches(
     steps = torch.zeros(len(parameters), device=device)
     moments = list(first.values()), list(second.values())
     step_of_each = list(steps.unbind())
-    streams = {"order": seed_generators(learner.dataset.seeds, "order")}
+    streams = {"order": random_streams.seed_generators(learner.dataset.seeds, "order")}
     if settings.dropout:
-        streams["dropout"] = seed_generators(learner.dataset.seeds, "dropout", device)
+        streams["dropout"] = random_streams.seed_generators(
+            learner.dataset.seeds, "dropout", device
+        )
     sentences = learner.sentences(pl.col("split") == "train")
     counts: dict[torch.Size, int] = {}  # dropout factors for a batch, by its shape
 
     def total(factors: torch.Tensor | None, *inputs: Any) -> torch.Tensor:
-        noise = no_dropout if factors is None else Masks(factors)
+        noise = random_streams.no_dropout if factors is None else random_streams.Masks(factors)
         return loss(*inputs, noise).sum()
 
     chosen = chosen_execution(settings, device)
@@ -60,11 +55,11 @@ def minibatches(
             return None
         shape = inputs[0].shape
         if shape not in counts:
-            counter = Counter()
+            counter = random_streams.Counter()
             with torch.no_grad():
                 loss(*inputs, counter)
             counts[shape] = counter.count
-        return dropout_factors(streams["dropout"], counts[shape], settings.dropout)
+        return random_streams.dropout_factors(streams["dropout"], counts[shape], settings.dropout)
 
     @torch.no_grad()
     def update(found: tuple[torch.Tensor, ...]) -> None:
@@ -86,7 +81,7 @@ def minibatches(
         )
 
     def epoch() -> None:
-        permutation = stacked_permutations(streams["order"], sentences.shape[1])
+        permutation = random_streams.stacked_permutations(streams["order"], sentences.shape[1])
         if device.type == "cuda":  # from pinned memory the host need not wait for the copy
             permutation = permutation.pin_memory()
         permutation = permutation.to(device, non_blocking=True)

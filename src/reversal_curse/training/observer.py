@@ -17,11 +17,7 @@ from reversal_curse.training.schedule import evaluation_epochs, probe_epochs
 
 
 class Observer:
-    """Collect the metrics and probes of a run; training calls `observe` every epoch.
-
-    Results stay on the device until they are logged or tabulated, so that no evaluation waits for
-    a GPU.
-    """
+    """Collects the metrics and probes of a run, on the device until they are needed."""
 
     def __init__(self, learner: Learner, measure: Callable[[torch.Tensor], torch.Tensor]):
         self.learner = learner
