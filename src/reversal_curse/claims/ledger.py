@@ -1,6 +1,7 @@
 """The ledger: every claim judged on what a config measured, as a table and as a page."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -35,8 +36,7 @@ GROUPS = {
     "Masked diffusion: the mechanism": mechanism.CLAIMS,
     "Pretrained models": pretrained.CLAIMS,
 }
-CLAIMS: dict[str, Claim] = {name: c for group in GROUPS.values() for name, c in group.items()}
-"""Every claim by its id."""
+CLAIMS = {name: replace(c, id=name) for group in GROUPS.values() for name, c in group.items()}
 PAPERS = {
     "P1": "Zhu, Huang, Zhang, Jordan, Jiao, Tian, Russell (NeurIPS 2024): Towards a Theoretical "
     "Understanding of the 'Reversal Curse' via Training Dynamics",
@@ -101,13 +101,13 @@ def evaluate(config: Config, results: Path, root: Path) -> pl.DataFrame:
         return read_runs(points, table, results / "runs", {})
 
     rows = []
-    for name, claim in CLAIMS.items():
+    for claim in CLAIMS.values():
         chosen = Selection(reason=untested) if claim.pretrained else select(claim, sweeps)
         result, grid = Judgement(NOT_TESTED, reason=chosen.reason), ""
         if not chosen.reason:
             result = judge(claim, {t: read(tuple(chosen.points), t) for t in claim.tables})
             grid = _grid(config, chosen)
-        own = {"id": name, "grid": grid, "figure": _figure(config, claim, chosen.sweeps)}
+        own = {"grid": grid, "figure": _figure(config, claim, chosen.sweeps)}
         rows.append({**vars(claim), "threshold": claim.threshold.value, **own, **vars(result)})
     return pl.DataFrame(rows, TABLES["claims"].schema)  # which leaves out all other fields
 

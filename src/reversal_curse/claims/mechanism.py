@@ -21,8 +21,7 @@ SCORES = "In masked diffusion with rotary positions the attention scores of both
 RHO = "rho(D) = (2 / d_h) sum_j cos(2 D theta_j)"
 CORRELATION = pl.col("correlation")
 BEFORE = pl.col("epoch") == 0
-ALL, VALUES = pl.col("group") == "all", pl.col("group") == "values"
-QUERIES = pl.col("group") == "attention"
+ALL, VALUES, QUERIES = (pl.col("group") == name for name in ("all", "values", "attention"))
 ROTARY_DIFFUSION, ABSOLUTE_DIFFUSION = diffusion.DIFFUSION & ROTARY, diffusion.DIFFUSION & ABSOLUTE
 SUMMED_RATIO = pl.col("actual_change").sum() / pl.col("predicted_change").sum()
 PER_FORWARD = (pl.col("actual_change") / pl.col("nll_forward")).mean()
