@@ -110,7 +110,7 @@ def gradients(points: list[dict], attention_cosine=0.4, seeds=2) -> pl.DataFrame
     rows = [
         {**axes, "seed": seed, "epoch": epoch, "group": group}
         | {"cosine": attention_cosine if group == "attention" else 0.8 + 0.001 * seed}
-        | {"cosine_control": 0.0, "nll_forward": 1.0, "nll_reverse": 2.0}
+        | {"cosine_control": 0.0, "nll_forward": 1.0, "nll_reverse": 2.0 if epoch == 8 else 0.5}
         | {"predicted_change": -0.01, "actual_change": -0.01}
         for axes, seed, epoch, group in product(points, range(seeds), (0, 1, 8), GROUPS)
     ]
