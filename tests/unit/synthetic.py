@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -16,39 +17,37 @@ from reversal_curse.tables.files import settings_frame, write_table
 from reversal_curse.tables.provenance import DATA_VERSION, TRAINING_VERSION
 from reversal_curse.tables.run_files import run_files
 from reversal_curse.tables.schemas import TABLES
+from reversal_curse.tables.summaries import rotary_correlation
 
 GROUPS = ("all", "attention", "values", "mlp", "embeddings", "head", "norms")
+PRETRAINED = (("diffusion", "masked_diffusion"), ("causal", "causal"))
 
 
 def point(**given) -> dict:
-    """The settings of a grid point by name, None where they mean nothing."""
+    """Return the settings of a grid point by name, None for those that mean nothing."""
     return settle({**DEFAULTS, **given}).described()
 
 
 def settings_of(row: dict) -> Settings:
-    """The settings of a point."""
     return settle(DEFAULTS | {n: row[n] for n in NAMES if row[n] is not None})
 
 
 def gathered(name: str, rows: list[dict]) -> pl.DataFrame:
-    """A table of grid points: rows have the values of a `point`, and the table's own."""
+    """Return a table of grid points; rows have the values of a `point` and the table's own."""
     schema = {"run": pl.String, **TABLES[name].schema}
-    known: dict[tuple, Settings] = {}
-    runs = []
-    for row in rows:
-        key = tuple(row[n] for n in NAMES)
-        if key not in known:
-            known[key] = settings_of(row)
-        runs.append(run_directory(known[key]))
-    points = {run_directory(settings): settings for settings in known.values()}
-    labels = describe({run: settings.described() for run, settings in points.items()})
-    own = {n: [row[n] for row in rows] for n in TABLES[name].schema} | {"run": runs}
+    keys = [tuple(row[n] for n in NAMES) for row in rows]
+    settings = {key: settings_of(row) for key, row in dict(zip(keys, rows, strict=True)).items()}
+    runs = {key: run_directory(one) for key, one in settings.items()}
+    points = {runs[key]: one for key, one in settings.items()}
+    labels = describe({run: one.described() for run, one in points.items()})
+    own = {n: [row[n] for row in rows] for n in TABLES[name].schema}
+    own["run"] = [runs[key] for key in keys]
     frame = pl.DataFrame(own, schema_overrides=schema, strict=False).select(list(schema))
     return frame.join(settings_frame(points, labels), on="run", how="left", maintain_order="left")
 
 
 def write_runs(config: Config, results: Path, metrics: Callable[[dict], pl.DataFrame]) -> None:
-    """Finished runs of a config, with the `metrics` of each point; tables of probes are empty."""
+    """Write finished runs with the `metrics` of each point; tables of probes are empty."""
     record = {"device": "cpu", "device_name": "x", "precision": "float32", "wall_seconds": 2.5}
     record |= {"versions": {"data": DATA_VERSION, "training": TRAINING_VERSION, "torch": "2"}}
     for sweep in read_sweeps(config).values():
@@ -61,18 +60,14 @@ def write_runs(config: Config, results: Path, metrics: Callable[[dict], pl.DataF
             (folder / "run.json").write_text(json.dumps({"settings": own, "commit": None} | record))
 
 
-def sentence_nll(
-    points: list[dict], exponent: float = 1.0, unseen_ratio: float = 1.0, seeds: int = 2
-) -> pl.DataFrame:
-    """Seen answers that meet the bound with equality at `exponent`; unseen ones at `ratio` / M."""
+def sentence_nll(points: list[dict], exponent=1.0, unseen_ratio=1.0, seeds=2) -> pl.DataFrame:
+    """Seen answers meet the bound with equality at `exponent`; unseen ones have `ratio` / M."""
     m, rate = 82, 0.5
     rows = [
         {**axes, "seed": seed, "epoch": epoch, "pair": 0, "pair_split": "validation"}
         | {"direction": direction, "split": split, "tokens": m, "learning_rate": rate}
         | {"nll": -np.log(p)}
-        for axes in points
-        for seed in range(seeds)
-        for epoch in (0, 100, 1000)
+        for axes, seed, epoch in product(points, range(seeds), (0, 100, 1000))
         for direction, split, p in (
             ("forward", "train", max(1 - (m - 1) * (m * rate * max(epoch, 1)) ** -exponent, 1e-9)),
             ("backward", "unseen", unseen_ratio / m),
@@ -81,78 +76,45 @@ def sentence_nll(
     return gathered("sentence_nll", rows)
 
 
-def weights(
-    points: list[dict], back: float = 0.0, leap: float = 0.0, seeds: int = 2
-) -> pl.DataFrame:
-    """Trained links of weight 10; `back` from B to A, `leap` from A to C, in chains."""
-    rows = []
-    for axes in points:
-        chain = axes["task"] == "chain"
-        links = {"AB": 10.0, "BA": back} | ({"BC": 10.0, "AC": leap} if chain else {})
-        places = [(role, place) for role in ("ABC" if chain else "AB") for place in range(4)]
-        for seed in range(seeds):
-            rows += [
-                {**axes, "seed": seed, "pair_split": "train" if i < 2 else "validation"}
-                | {"source_role": a, "source": i, "target_role": b, "target": j}
-                | {"weight": links.get(a + b, 0.0) + 0.01 * seed if i == j and a != b else 0.0}
-                for a, i in places
-                for b, j in places
-            ]
+def weights(points: list[dict], back=0.0, leap=0.0, seeds=2) -> pl.DataFrame:
+    """Trained links have weight 10, those from B to A `back`, those from A to C `leap`."""
+    links = {"AB": 10.0, "BC": 10.0, "BA": back, "AC": leap}
+    rows = [
+        {**axes, "seed": seed, "pair_split": "train" if i < 2 else "validation"}
+        | {"source_role": a, "source": i, "target_role": b, "target": j}
+        | {"weight": links.get(a + b, 0.0) + 0.01 * seed if i == j and a != b else 0.0}
+        for axes, seed in product(points, range(seeds))
+        for a, b in product("ABC" if axes["task"] == "chain" else "AB", repeat=2)
+        for i, j in product(range(4), repeat=2)
+    ]
     return gathered("weights", rows)
 
 
-def attention(
-    points: list[dict], before: float | None = None, after: float = 0.5, seeds: int = 2
-) -> pl.DataFrame:
-    """Scores of four facts that correlate as given before and after training.
-
-    Without `before`, as the closed form of the head's size says.
-    """
-    from reversal_curse.tables.summaries import rotary_correlation
-
-    x, y = np.array([1.0, 1.0, -1.0, -1.0]), np.array([1.0, -1.0, 1.0, -1.0])  # uncorrelated
-    rows = []
-    for axes in points:
-        displacement = axes["distance"] + 1
-        rho = rotary_correlation(displacement, axes["embed_dim"] // axes["heads"])
-        for epoch, r in ((0, rho if before is None else before), (8, after)):
-            r = np.clip(r, -1, 1)
-            reverse = r * x + np.sqrt(1 - r**2) * y
-            rows += [
-                {**axes, "seed": seed, "epoch": epoch, "layer": 0, "head": 0, "pair": fact}
-                | {"displacement": displacement, "rotated": axes["embed_dim"] // axes["heads"]}
-                | {"score_forward": x[fact], "score_reverse": reverse[fact]}
-                for seed in range(seeds)
-                for fact in range(4)
-            ]
+def attention(points: list[dict], before=None, after=0.5, seeds=2) -> pl.DataFrame:
+    """Scores of four facts correlate as given; without `before`, then as the closed form says."""
+    rows = [
+        {**axes, "seed": seed, "epoch": epoch, "layer": 0, "head": 0, "pair": fact}
+        | {"displacement": shift, "rotated": size, "score_forward": x}
+        | {"score_reverse": r * x + np.sqrt(max(0, 1 - r**2)) * y}
+        for axes, seed in product(points, range(seeds))
+        for shift, size in [(axes["distance"] + 1, axes["embed_dim"] // axes["heads"])]
+        for epoch, given in ((0, before), (8, after))
+        for r in [rotary_correlation(shift, size) if given is None else given]
+        for fact, (x, y) in enumerate(product((1.0, -1.0), repeat=2))  # which do not correlate
+    ]
     return gathered("attention", rows)
 
 
-def gradients(
-    points: list[dict],
-    cosine: float = 0.8,
-    control: float = 0.0,
-    change: float = -0.01,
-    actual: float = 1.0,
-    attention_cosine: float = 0.4,
-    reverse: float = 2.0,
-    seeds: int = 2,
-) -> pl.DataFrame:
-    """Gradients with one cosine in every group but attention; `actual` times the prediction."""
+def gradients(points: list[dict], attention_cosine=0.4, seeds=2) -> pl.DataFrame:
+    """Gradients have one cosine in every group but attention, and steps do as predicted."""
     rows = [
         {**axes, "seed": seed, "epoch": epoch, "group": group}
-        | {"cosine": attention_cosine if group == "attention" else cosine + 0.001 * seed}
-        | {"cosine_control": control, "nll_forward": 1.0, "nll_reverse": reverse}
-        | {"predicted_change": change, "actual_change": actual * change}
-        for axes in points
-        for seed in range(seeds)
-        for epoch in (0, 1, 8)
-        for group in GROUPS
+        | {"cosine": attention_cosine if group == "attention" else 0.8 + 0.001 * seed}
+        | {"cosine_control": 0.0, "nll_forward": 1.0, "nll_reverse": 2.0 if epoch == 8 else 0.5}
+        | {"predicted_change": -0.01, "actual_change": -0.01}
+        for axes, seed, epoch, group in product(points, range(seeds), (0, 1, 8), GROUPS)
     ]
     return gathered("gradients", rows)
-
-
-PRETRAINED = (("diffusion", "masked_diffusion"), ("causal", "causal"))
 
 
 def _pretrained(name: str, rows: list[dict]) -> pl.DataFrame:
@@ -169,53 +131,47 @@ def _states(seeds: int) -> list[dict]:
     ]
 
 
-def answers(reverses: dict[str, bool], reverse_nll: float = 0.5, seeds: int = 3) -> pl.DataFrame:
+def answers(reverses: dict[str, bool], reverse_nll=0.5, seeds=3) -> pl.DataFrame:
     """Forward facts are learned; `reverses` says by kind whether the reverse is known."""
-    rows = []
-    for state in _states(seeds):
-        after = state["stage"] == "after"
-        for direction in ("forward", "reverse"):
-            known = after and (direction == "forward" or reverses[state["kind"]])
-            right = (0.1 if direction == "forward" else reverse_nll) if known else 10.0
-            rows += [
-                {**state, "direction": direction, "fact": fact, "relation": fact % 2, "tokens": 2}
-                | {"nll": right + 0.01 * state["seed"], "exact": known, "chance": 11.0}
-                | {"nll_shuffled": 10.0 + 0.01 * state["seed"]}
-                for fact in range(8)
-            ]
+    rows = [
+        {**state, "direction": direction, "fact": fact, "relation": fact % 2, "tokens": 2}
+        | {"nll": (nll if known else 10.0) + 0.01 * state["seed"], "exact": known, "chance": 11.0}
+        | {"nll_shuffled": 10.0 + 0.01 * state["seed"]}
+        for state in _states(seeds)
+        for direction, nll, learned in (
+            ("forward", 0.1, True),
+            ("reverse", reverse_nll, reverses[state["kind"]]),
+        )
+        for known in [state["stage"] == "after" and learned]
+        for fact in range(8)
+    ]
     return _pretrained("answers", rows)
 
 
-def scores(correlated: bool, seeds: int = 3) -> pl.DataFrame:
+def scores(correlated: bool, seeds=3) -> pl.DataFrame:
     """Scores of 24 facts in two relations, which differ in their means."""
     rng = np.random.default_rng(0)
+    states = [state for state in _states(seeds) if state["kind"] != "causal"]
     rows = []
-    for state in _states(seeds):
-        if state["kind"] == "causal":
-            continue
-        for layer in range(2):
-            for head in range(2):
-                forward, other = rng.normal(size=(2, 24))
-                reverse = forward + 0.1 * other if correlated else other
-                rows += [
-                    {**state, "layer": layer, "head": head, "fact": fact, "relation": fact % 2}
-                    | {"tokens": 2, "displacement_forward": 4, "displacement_reverse": -4}
-                    | {"score_forward": forward[fact] + 9 * (fact % 2)}
-                    | {"score_reverse": reverse[fact] + 9 * (fact % 2)}
-                    for fact in range(24)
-                ]
+    for state, layer, head in product(states, range(2), range(2)):
+        forward, other = rng.normal(size=(2, 24))
+        reverse = forward + 0.1 * other if correlated else other
+        rows += [
+            {**state, "layer": layer, "head": head, "fact": fact, "relation": fact % 2}
+            | {"tokens": 2, "displacement_forward": 4, "displacement_reverse": -4}
+            | {"score_forward": forward[fact] + 9 * (fact % 2)}
+            | {"score_reverse": reverse[fact] + 9 * (fact % 2)}
+            for fact in range(24)
+        ]
     return _pretrained("scores", rows)
 
 
-def pretrained_gradients(
-    aligned: dict[str, bool], error: float = 0.0, seeds: int = 3
-) -> pl.DataFrame:
-    """Cosines by kind; the actual change is the predicted one times 1 + `error`."""
+def pretrained_gradients(aligned: dict[str, bool], seeds=3) -> pl.DataFrame:
+    """Cosines by kind of model; steps do as predicted, but for 2 %."""
     rows = [
         {**state, "group": group, "cosine": 0.8 if aligned[state["kind"]] else 0.0}
         | {"cosine_control": 0.0, "nll_forward": 1.0, "nll_reverse": 5.0}
-        | {"predicted_change": -0.1, "actual_change": -0.1 * (1 + error)}
-        for state in _states(seeds)
-        for group in GROUPS
+        | {"predicted_change": -0.1, "actual_change": -0.102}
+        for state, group in product(_states(seeds), GROUPS)
     ]
     return _pretrained("gradients", rows)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -11,42 +12,49 @@ from reversal_curse.config.settings import Settings
 
 SUPPORTED, CONTRADICTED = "supported", "contradicted"
 INCONCLUSIVE, NOT_TESTED = "inconclusive", "not tested"
-RESAMPLES = 10_000
-CONFIDENCE = 0.95
+RESAMPLES, CONFIDENCE = 10_000, 0.95
 
 Tables = dict[str, pl.DataFrame]
 Effect = Callable[[Tables], pl.DataFrame]
+Fields = dict[str, Any]
+"""Some fields of a claim, which several claims share."""
+
+
+class Threshold(NamedTuple):
+    """The smallest effect with which a claim holds, and the reason for this value."""
+
+    value: float
+    because: str
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A statement, the grid points that it is about, and from which effect on it holds.
+    """A statement, the grid points that it is about, and the effect from which on it holds.
 
     `effect` maps the tables of those grid points to one number per seed (columns `seed`,
-    `effect`); no rows mean that there is nothing to judge. The claim holds where the effect is at
+    `effect`); no rows mean that there is nothing to judge. The claim holds if the effect is at
     least `threshold`.
     """
 
-    id: str
     paper: str
-    """A key of `PAPERS`, and where in it: `P1, figure 5`."""
+    """A key of `PAPERS`, and the place in it: `P1, figure 5`."""
     statement: str
     measures: str
     """The effect in words, with its unit."""
     effect: Effect
-    threshold: float
-    because: str
-    """Why the threshold is what it is."""
+    threshold: Threshold
     where: Mapping[str, tuple] = field(default_factory=dict)
     """The values that settings may have; empty for pretrained models."""
     varies: tuple[str, ...] = ()
     """Settings that must differ between the grid points of a sweep that it is judged on."""
     may_vary: tuple[str, ...] = ()
-    """Settings that may differ beside them; all others must be equal."""
+    """Settings that may differ as well; all others must be equal."""
     remark: str = ""
     """What a reader must know to weigh the verdict, whatever it is and with any config."""
     tables: tuple[str, ...] = ("metrics",)
     """Tables that the effect is computed from."""
+    id: str = ""
+    """Its key in `CLAIMS`; the ledger fills it in."""
 
     @property
     def pretrained(self) -> bool:
@@ -58,15 +66,15 @@ class Claim:
 class Selection:
     """The data that a claim is judged on."""
 
-    points: dict[str, Settings]
+    points: dict[str, Settings] = field(default_factory=dict)
     """Run directory to settings."""
-    sweeps: tuple[str, ...]
+    sweeps: tuple[str, ...] = ()
     reason: str = ""
     """Why there are none."""
 
 
 def select(claim: Claim, sweeps: Mapping[str, Sweep]) -> Selection:
-    """The grid points of the sweeps that meet a claim's conditions, whatever their names are."""
+    """Select the grid points that meet a claim's conditions, whatever their sweeps are called."""
     points: dict[str, Settings] = {}
     used, found = [], False
     for name, sweep in sweeps.items():
@@ -79,14 +87,14 @@ def select(claim: Claim, sweeps: Mapping[str, Sweep]) -> Selection:
         return Selection(points, tuple(used))
     conditions = ", ".join(f"{n} {' or '.join(map(str, v))}" for n, v in claim.where.items())
     if not found:
-        return Selection({}, (), f"not in this config: no grid point has {conditions}")
+        return Selection(reason=f"not in this config: no grid point has {conditions}")
     also = f" (it may vary {', '.join(claim.may_vary)})" if claim.may_vary else ""
     needed = f"only {' and '.join(claim.varies)} varied" if claim.varies else "nothing varied"
-    return Selection({}, (), f"needs a sweep with {conditions} and {needed}{also}")
+    return Selection(reason=f"needs a sweep with {conditions} and {needed}{also}")
 
 
 def _meeting(where: Mapping[str, tuple], sweep: Sweep) -> tuple[dict[str, Settings], list[str]]:
-    """The grid points of a sweep that meet conditions, and the settings that vary among them."""
+    """Return a sweep's grid points that meet conditions, and the settings that they vary."""
     if any(sweep.values[name].isdisjoint(allowed) for name, allowed in where.items()):
         return {}, []
     if all(sweep.values[name] <= set(allowed) for name, allowed in where.items()):
@@ -101,7 +109,7 @@ def _meeting(where: Mapping[str, tuple], sweep: Sweep) -> tuple[dict[str, Settin
 
 @dataclass(frozen=True)
 class Judgement:
-    """A claim's effect over the seeds, its interval, and what follows."""
+    """The verdict on a claim, and its effect over the seeds."""
 
     verdict: str
     effect: float | None = None
@@ -116,7 +124,7 @@ class Judgement:
 
 
 def judge(claim: Claim, tables: Tables) -> Judgement:
-    """The verdict on a claim; it follows from the interval, not from the mean."""
+    """Judge a claim by the interval of its effect over seeds, not by the mean."""
     empty = [name for name, table in tables.items() if table.is_empty()]
     if empty:
         return Judgement(NOT_TESTED, reason=f"scale: no rows in {', '.join(empty)}")
@@ -124,24 +132,20 @@ def judge(claim: Claim, tables: Tables) -> Judgement:
     if by_seed.is_empty():
         return Judgement(NOT_TESTED, reason="scale: no seed has what the effect compares")
     values = by_seed["effect"].to_numpy().astype(float)
-    reaching = int((values >= claim.threshold).sum())
+    least = claim.threshold.value
+    reaching = int((values >= least).sum())
     if not np.isfinite(values).all():
         return Judgement(INCONCLUSIVE, n_seeds=len(values), n_reaching=reaching)
     low, high = bootstrap_interval(values)
-    if len(values) < 2:
-        verdict = INCONCLUSIVE  # one seed has no spread, and its interval no width
-    elif low >= claim.threshold:
-        verdict = SUPPORTED
-    elif high < claim.threshold:
-        verdict = CONTRADICTED
-    else:
+    verdict = SUPPORTED if low >= least else CONTRADICTED if high < least else INCONCLUSIVE
+    if len(values) < 2:  # one seed has no spread, and its interval no width
         verdict = INCONCLUSIVE
     center = float(values.mean()), low, high, float(np.median(values))
     return Judgement(verdict, *center, len(values), reaching)
 
 
 def bootstrap_interval(values: np.ndarray) -> tuple[float, float]:
-    """Percentile bootstrap interval (95 %) of the mean over seeds."""
+    """Return the percentile bootstrap interval (95 %) of the mean over seeds."""
     rng = np.random.default_rng(0)
     means = rng.choice(values, size=(RESAMPLES, len(values))).mean(axis=1)
     tail = (1 - CONFIDENCE) / 2

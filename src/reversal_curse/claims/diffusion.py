@@ -1,17 +1,9 @@
 """Claims on masked diffusion: Jeon et al. 2026."""
 
-from typing import Any
-
 import polars as pl
 
-from reversal_curse.claims.claim import Claim
-from reversal_curse.claims.effects import (
-    ABOVE_CLASS_CHANCE,
-    NO_BETTER,
-    REVERSE_ACCURACY,
-    difference,
-    worst_over_points,
-)
+from reversal_curse.claims import effects
+from reversal_curse.claims.claim import Claim, Fields, Threshold
 
 DIFFUSION = pl.col("family") == "masked_diffusion"
 AUTOREGRESSIVE = pl.col("family") == "gpt"
@@ -20,38 +12,14 @@ ABSOLUTE = pl.col("pos_encoding") == "absolute"
 ROTARY = pl.col("pos_encoding") == "rotary"
 NEAR = pl.col("distance") == 1
 FACTS = {"task": ("facts",), "family": ("masked_diffusion",)}
-COMPARED: dict[str, Any] = {
+COMPARED: Fields = {
     "where": {"task": ("facts",), "family": ("gpt", "masked_diffusion")},
     "varies": ("family", "pos_encoding"),
 }
-ARMS: dict[str, Any] = {
-    "where": FACTS,
-    "varies": ("masking",),
-    "may_vary": ("pos_encoding", "distance"),
-}
-
-
-def _answered(where: pl.Expr) -> dict[str, Any]:
-    """Reverse queries are answered at all grid points that meet `where`."""
-    return {
-        "measures": "accuracy on the reverse queries (fraction), worst point",
-        "effect": worst_over_points(REVERSE_ACCURACY, where),
-        "threshold": 0.9,
-        "because": "90 % of the answers right, as for reversal in context",
-    }
-
-
-def _guessed(where: pl.Expr, least_points: int = 1, learned: bool = False) -> dict[str, Any]:
-    """Reverse queries are a guess at all grid points that meet `where`, and are `learned`."""
-    return {
-        "measures": "loss of the reverse query minus that of a guess within the class (nats), "
-        "worst point",
-        "effect": worst_over_points(ABOVE_CLASS_CHANCE, where, least_points, learned),
-        "threshold": 0.0,
-        "because": NO_BETTER,
-    }
-
-
+MAIN_CLAIM: Fields = {**COMPARED, "paper": "P2, main claim"}
+ABLATION: Fields = {**COMPARED, "paper": "P2, ablation"}
+ARMS: Fields = {"where": FACTS, "varies": ("masking",), "may_vary": ("pos_encoding", "distance")}
+MECHANISM: Fields = {**ARMS, "paper": "P2, mechanism; the arm is ours"}
 MIRROR = (
     "With ALiBi, whose bias is symmetric in an encoder, or without positions, and one relation "
     "token, the two layouts of a fact are one to the model: there this holds by construction. "
@@ -59,89 +27,81 @@ MIRROR = (
 )
 
 
+def _answered(where: pl.Expr) -> Fields:
+    """Return the fields of a claim that reverse queries are answered at all points of `where`."""
+    return {
+        "measures": "accuracy on the reverse queries (fraction), worst point",
+        "effect": effects.worst_over_points(pl.col("unseen_accuracy"), where),
+        "threshold": Threshold(0.9, "90 % of the answers right, as for reversal in context"),
+    }
+
+
 def _arm(*names: str) -> pl.Expr:
     return DIFFUSION & pl.col("masking").is_in(names)
 
 
-CLAIMS = (
-    Claim(
-        id="diffusion_reverses",
-        paper="P2, main claim",
+CLAIMS = {
+    "diffusion_reverses": Claim(
         statement="Trained on facts in one order only, masked diffusion with relative positions "
         "answers reverse queries.",
-        **COMPARED,
+        **MAIN_CLAIM,
         **_answered(DIFFUSION & RELATIVE),
         remark=MIRROR,
     ),
-    Claim(
-        id="autoregression_does_not",
-        paper="P2, main claim",
+    "autoregression_does_not": Claim(
         statement="Trained on facts in one order only, an autoregressive model of the same size "
         "does not answer reverse queries, whatever its positions.",
-        **COMPARED,
-        **_guessed(AUTOREGRESSIVE, learned=True),
+        **MAIN_CLAIM,
+        **effects.guessed(AUTOREGRESSIVE),
     ),
-    Claim(
-        id="absolute_positions_hurt",
-        paper="P2, ablation",
+    "absolute_positions_hurt": Claim(
         statement="With absolute positions masked diffusion answers reverse queries worse.",
-        **COMPARED,
+        **ABLATION,
         measures="reverse loss with absolute minus with relative positions (nats)",
-        effect=difference(
-            pl.col("unseen_nll_token"), higher=DIFFUSION & ABSOLUTE, lower=DIFFUSION & RELATIVE
+        effect=effects.mean_difference(
+            "metrics", pl.col("unseen_nll_token"), DIFFUSION & ABSOLUTE, DIFFUSION & RELATIVE
         ),
-        threshold=1.0,
-        because="1 nat: a factor e in probability, well beyond the spread over seeds",
+        threshold=Threshold(
+            1.0, "1 nat: a factor e in probability, well beyond the spread over seeds"
+        ),
     ),
-    Claim(
-        id="relative_positions_needed",
-        paper="P2, ablation",
-        statement="In masked diffusion reverse queries need relative positions: without them they "
-        "stay a guess.",
-        **COMPARED,
-        **_guessed(DIFFUSION & ~RELATIVE, 2, learned=True),
+    "relative_positions_needed": Claim(
+        statement="Without relative positions, reverse queries stay a guess in masked diffusion.",
+        **ABLATION,
+        **effects.guessed(DIFFUSION & ~RELATIVE, 2),
     ),
-    Claim(
-        id="any_order_needed",
+    "any_order_needed": Claim(
         paper='P2 ("needs any-order masking"), read literally by us',
         statement="In masked diffusion reverse queries need masking in any order: masking the "
         "first entity alone, or either entity, leaves them a guess.",
         **ARMS,
-        **_guessed(_arm("subject", "either"), 2),
+        **effects.guessed(_arm("subject", "either"), 2, learned=False),
     ),
-    Claim(
-        id="masking_subject_transfers",
-        paper="P2, mechanism; the arm is ours",
+    "masking_subject_transfers": Claim(
         statement="In masked diffusion with rotary positions, training on `[M] is B` alone "
         "transfers to the layout `B is [M]`, with one relation token or several.",
-        **ARMS,
+        **MECHANISM,
         **_answered(_arm("subject") & ROTARY),
     ),
-    Claim(
-        id="masking_object_does_not",
-        paper="P2, mechanism; the arm is ours",
-        statement="In masked diffusion where only the last entity is ever masked, reverse queries "
-        "are not answered.",
-        **ARMS,
-        **_guessed(_arm("object"), learned=True),
+    "masking_object_does_not": Claim(
+        statement="Masked diffusion that masks only the last entity answers no reverse queries.",
+        **MECHANISM,
+        **effects.guessed(_arm("object")),
     ),
-    Claim(
-        id="masking_any_order",
+    "masking_any_order": Claim(
         paper="P2, main claim",
-        statement="In masked diffusion with rotary positions and tokens masked in any order, "
-        "reverse queries are answered.",
+        statement="With rotary positions and tokens masked in any order, masked diffusion answers "
+        "reverse queries.",
         **ARMS,
         **_answered(_arm("any_order") & ROTARY & NEAR),
         remark="Where both sweeps hold the grid point with rotary positions, this and "
         "diffusion_reverses are one measurement.",
     ),
-    Claim(
-        id="masking_any_order_far",
+    "masking_any_order_far": Claim(
         paper="P2, main claim; the distance is ours",
-        statement="In masked diffusion with rotary positions and tokens masked in any order, "
-        "reverse queries are answered also where several relation tokens stand between the "
-        "entities.",
+        statement="With rotary positions and tokens masked in any order, masked diffusion answers "
+        "reverse queries even if several relation tokens stand between the entities.",
         **ARMS,
         **_answered(_arm("any_order") & ROTARY & ~NEAR),
     ),
-)
+}

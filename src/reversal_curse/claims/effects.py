@@ -1,109 +1,108 @@
-"""Effects that many claims share: from tables to one number per seed."""
+"""Effects and thresholds that many claims share: from tables to one number per seed."""
 
 import math
 from collections.abc import Callable
-from typing import Any, Concatenate, ParamSpec
+from typing import Concatenate, ParamSpec
 
 import polars as pl
 
-from reversal_curse.claims.claim import Effect, Tables
-from reversal_curse.tables.summaries import LEARNED as HAS_LEARNED
-from reversal_curse.tables.summaries import final_by_seed, logit_contrast
+from reversal_curse.claims.claim import Effect, Fields, Tables, Threshold
+from reversal_curse.tables.summaries import LEARNED, final_by_seed, logit_contrast
 
 ANY = pl.lit(True)
-STANDS_OUT = math.log(20)
-"""Contrast (nats) from which on a logit stands out: as likely as twenty others together."""
-TRAIN_ACCURACY = pl.col("train_accuracy")
 ABOVE_CLASS_CHANCE = pl.col("unseen_nll_token") - pl.col("chance_class")
-REVERSE_ACCURACY = pl.col("unseen_accuracy")
-NO_BETTER = "0: the level of a guess among the entities of the right class"
+OWN_COSINE = pl.col("cosine") - pl.col("cosine_control")
+"""The cosine of a fact's two gradients, above that with the answer of another fact."""
+
+NO_BETTER = Threshold(0.0, "0: the level of a guess among the entities of the right class")
+STANDS_OUT = Threshold(math.log(20), "ln 20: one answer as likely as twenty others together")
+EQUAL = Threshold(0.0, "0: equal probabilities")
+ALIGNED = Threshold(0.0, "0: no better than with the answer of another fact")
+NOT_ALIGNED = Threshold(0.0, "less than 0.1 better than with the answer of another fact")
+FIRST_ORDER = Threshold(0.0, "within a tenth, for steps that lower the forward loss by one percent")
+
 Given = ParamSpec("Given")
 
 
 def effect_of(
     judged: Callable[Concatenate[Tables, Given], pl.DataFrame],
 ) -> Callable[Given, Effect]:
-    """Call `judged` in two steps: the first takes what follows the tables, the second these."""
+    """Call `judged` in two steps: all other arguments first, then the tables."""
     return lambda *given, **named: lambda tables: judged(tables, *given, **named)
 
 
-def smallest(column: str) -> pl.Expr:
-    """The smallest value of a column; NaN where any is: polars' own `min` would leave it out."""
-    value = pl.col(column)
-    return pl.when(value.is_nan().any()).then(float("nan")).otherwise(value.min())
+def smallest(rows: pl.DataFrame, value: pl.Expr) -> pl.DataFrame:
+    """Return the smallest `value` per seed; NaN if any is, which polars' own `min` leaves out."""
+    least = pl.when(value.is_nan().any()).then(float("nan")).otherwise(value.min())
+    return rows.group_by("seed").agg(effect=least)
 
 
 @effect_of
 def worst_over_points(
-    tables: Tables,
-    value: pl.Expr,
-    where: pl.Expr = ANY,
-    least_points: int = 1,
-    once_learned: bool = False,
+    tables: Tables, value: pl.Expr, where: pl.Expr = ANY, points: int = 1, learned: bool = False
 ) -> pl.DataFrame:
-    """The smallest `value` over the grid points of a sweep, per seed; NaN where one diverged.
+    """Return the smallest `value` over a sweep's grid points, per seed; NaN if one diverged.
 
-    `value` is an expression over the columns of `final_by_seed`; so a claim about several
-    grid points holds only where it holds at every one of them. With fewer than
-    `least_points` grid points there is nothing to compare, and no rows. With `once_learned`,
-    grid points whose training set a seed did not learn are left out for that seed: what an
-    untrained model does not know is no curse.
+    `value` is an expression over the columns of `final_by_seed`: a claim about several grid
+    points holds only if it holds at every one of them. With fewer than `points` grid points
+    there is nothing to compare, and no rows. With `learned`, a seed's grid points whose
+    training set it did not learn are left out: what an untrained model does not know is no curse.
     """
-    final = final_by_seed(tables["metrics"]).filter(where).with_columns(effect=value)
-    if once_learned:
-        final = final.filter(HAS_LEARNED | pl.col("train_nll_token").is_nan())
-    by_seed = final.group_by("seed").agg(points=pl.len(), effect=smallest("effect"))
-    return by_seed.filter(pl.col("points") >= least_points).select("seed", "effect")
+    final = final_by_seed(tables["metrics"]).filter(where)
+    if learned:
+        final = final.filter(LEARNED | pl.col("train_nll_token").is_nan())
+    return smallest(final.filter(pl.len().over("seed") >= points), value)
+
+
+def slope(rows: pl.DataFrame, x: str, y: str) -> pl.DataFrame:
+    """Return the least-squares slope of `y` against `x`, per seed with three values of `x`."""
+    enough = rows.filter(pl.col(x).n_unique().over("seed") >= 3)
+    return enough.group_by("seed").agg(effect=pl.cov(x, y) / pl.col(x).var())
 
 
 @effect_of
-def best_over_points(
-    tables: Tables, value: pl.Expr, where: pl.Expr = ANY, least_points: int = 1
+def mean_difference(
+    tables: Tables, name: str, value: pl.Expr, higher: pl.Expr, lower: pl.Expr
 ) -> pl.DataFrame:
-    """The largest `value` over grid points, per seed: for claims that one of them is enough for."""
-    of_negative = worst_over_points(-value, where, least_points)
-    return of_negative(tables).with_columns(-pl.col("effect"))
+    """Return the mean of `value` over a table's `higher` rows minus that over `lower`, per seed.
 
-
-def difference_of(by_seed: pl.DataFrame, higher: str, lower: str) -> pl.DataFrame:
-    """One column minus another, of the seeds that have both."""
-    both = by_seed.drop_nulls([higher, lower])
-    return both.select("seed", effect=pl.col(higher) - pl.col(lower))
-
-
-@effect_of
-def difference(tables: Tables, value: pl.Expr, higher: pl.Expr, lower: pl.Expr) -> pl.DataFrame:
-    """Mean of `value` at the points that meet `higher` minus that at `lower`, per seed."""
-    of_points = final_by_seed(tables["metrics"]).with_columns(value=value).group_by("seed")
-    means = {
-        name: pl.col("value").filter(where).mean()
-        for name, where in {"higher": higher, "lower": lower}.items()
-    }
-    return difference_of(of_points.agg(**means), "higher", "lower")
+    Metrics are those of `final_by_seed`. Seeds that lack one of the two are left out.
+    """
+    rows = final_by_seed(tables[name]) if name == "metrics" else tables[name]
+    means = value.filter(higher).mean() - value.filter(lower).mean()
+    return rows.group_by("seed").agg(effect=means).drop_nulls()
 
 
 @effect_of
 def contrast(tables: Tables, group: str) -> pl.DataFrame:
-    """The logit contrast of one group of queries, read as trained: entity and relation."""
-    as_trained = pl.col("readout") == "entity_relation"
-    part = tables["logits"].filter(pl.col("group") == group, as_trained)
+    """Return the logit contrast of a group of queries, read as trained: entity and relation."""
+    part = tables["logits"].filter(group=group, readout="entity_relation")
     return logit_contrast(part).select("seed", effect="contrast")
 
 
 @effect_of
 def contrast_left(tables: Tables, seen: str, unseen: str) -> pl.DataFrame:
-    """A tenth, minus the contrast of the unseen group over that of the seen one, per seed.
+    """Return a tenth, minus the contrast of the unseen group over that of the seen one, per seed.
 
     Seeds whose seen group does not stand out are left out: there is nothing to compare with.
     """
     both = contrast(seen)(tables).join(contrast(unseen)(tables), on="seed", suffix="_unseen")
-    both = both.filter(pl.col("effect") >= STANDS_OUT)
+    both = both.filter(pl.col("effect") >= STANDS_OUT.value)
     return both.select("seed", effect=0.1 - pl.col("effect_unseen") / pl.col("effect"))
 
 
-AT_EVERY_POINT: dict[str, Any] = {
-    "effect": worst_over_points(ABOVE_CLASS_CHANCE, least_points=2, once_learned=True),
-    "threshold": 0.0,
-    "because": NO_BETTER,
+def guessed(where: pl.Expr = ANY, points: int = 1, learned: bool = True) -> Fields:
+    """Return the fields of a claim that unseen sentences are a guess at all points of `where`."""
+    return {
+        "measures": "unseen loss minus that of a guess within the class (nats), worst point",
+        "effect": worst_over_points(ABOVE_CLASS_CHANCE, where, points, learned),
+        "threshold": NO_BETTER,
+    }
+
+
+LEARNS: Fields = {
+    "measures": "accuracy on the training sentences (fraction)",
+    "effect": worst_over_points(pl.col("train_accuracy")),
+    "threshold": Threshold(0.95, "95 % of the answers right"),
 }
-"""Of a claim that the unseen is a guess at every one of several grid points."""
+AT_EVERY_POINT = guessed(points=2)

@@ -1,6 +1,7 @@
 """The ledger: every claim judged on what a config measured, as a table and as a page."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -35,7 +36,7 @@ GROUPS = {
     "Masked diffusion: the mechanism": mechanism.CLAIMS,
     "Pretrained models": pretrained.CLAIMS,
 }
-CLAIMS: dict[str, Claim] = {claim.id: claim for group in GROUPS.values() for claim in group}
+CLAIMS = {name: replace(c, id=name) for group in GROUPS.values() for name, c in group.items()}
 PAPERS = {
     "P1": "Zhu, Huang, Zhang, Jordan, Jiao, Tian, Russell (NeurIPS 2024): Towards a Theoretical "
     "Understanding of the 'Reversal Curse' via Training Dynamics",
@@ -43,24 +44,52 @@ PAPERS = {
     "Mitigate the Reversal Curse",
 }
 MARKS = {"supported": "✓", "contradicted": "✗", "inconclusive": "?"}
+PAGE = """# Ledger of claims
+
+Every statement of the papers that a number can decide, judged on this run. The effect is a mean
+over seeds, with its 95 % bootstrap interval, which has no width if all seeds agree, as they do in
+an exact theory, where a seed only draws the sentences. A claim is supported if the whole interval
+reaches the threshold, contradicted if none of it does, and inconclusive otherwise or with a single
+seed. Then come the median and the number of seeds that reach the threshold by themselves.
+
+Not every seed counts everywhere. Most claims that something is not generalised count a seed only
+at the grid points where it has learned the training sentences ({learned:.0f} % right, the right
+answer more probable than all others together): what an untrained model does not know is not a
+curse. Claims that compare logits or weights count a seed only if the trained direction stands out.
+
+{count} claims: {verdicts}.
+Config {config}, code {code}.
+
+## Settings
+
+The built-in settings are those that the code of Zhu et al. 2024 runs with: the paper's table
+prints a weight decay of 0.9, the code uses 0.01. What differs from them:
+
+{differences}
+
+Each claim names its other settings. We do not know all settings of Jeon et al. 2026; those of
+their experiments are our own.
+
+## Papers
+
+{papers}
+"""
 
 
 def claim_points(sweeps: Mapping[str, Sweep]) -> dict[str, Settings]:
-    """The grid points that the claims are judged on."""
-    points: dict[str, Settings] = {}
-    for claim in CLAIMS.values():
-        if not claim.pretrained:
-            points |= select(claim, sweeps).points
-    return points
+    """Return the grid points that the claims are judged on."""
+    chosen = (select(claim, sweeps) for claim in CLAIMS.values() if not claim.pretrained)
+    return {run: settings for some in chosen for run, settings in some.points.items()}
 
 
 def evaluate(config: Config, results: Path, root: Path) -> pl.DataFrame:
-    """The `claims` table: every claim judged on runs below `results`.
+    """Return the `claims` table: every claim judged on runs below `results`.
 
-    Tables of pretrained models lie below `root`. Raises UserError where a table is missing.
+    Tables of pretrained models lie below `root`. Raises UserError if a table is missing.
     """
     sweeps = read_sweeps(config)
     every = all_points(sweeps)
+    untested = "" if config.pretrained else "not in this config: it has no pretrained models"
 
     @cache
     def read(runs: tuple[str, ...], table: str) -> pl.DataFrame:
@@ -73,32 +102,18 @@ def evaluate(config: Config, results: Path, root: Path) -> pl.DataFrame:
 
     rows = []
     for claim in CLAIMS.values():
-        if claim.pretrained:
-            reason = "" if config.pretrained else "not in this config: it has no pretrained models"
-            chosen = Selection({}, (), reason)
-        else:
-            chosen = select(claim, sweeps)
-        if chosen.reason:
-            result = Judgement(NOT_TESTED, reason=chosen.reason)
-        else:
+        chosen = Selection(reason=untested) if claim.pretrained else select(claim, sweeps)
+        result, grid = Judgement(NOT_TESTED, reason=chosen.reason), ""
+        if not chosen.reason:
             result = judge(claim, {t: read(tuple(chosen.points), t) for t in claim.tables})
-        rows.append(
-            {
-                "id": claim.id,
-                "paper": claim.paper,
-                "statement": claim.statement,
-                "grid": "" if chosen.reason else _grid(config, chosen),
-                "figure": _figure(config, claim, chosen.sweeps),
-                "measures": claim.measures,
-                "threshold": claim.threshold,
-                **vars(result),
-            }
-        )
-    return TABLES["claims"].conform(pl.DataFrame(rows, infer_schema_length=None))
+            grid = _grid(config, chosen)
+        own = {"grid": grid, "figure": _figure(config, claim, chosen.sweeps)}
+        rows.append({**vars(claim), "threshold": claim.threshold.value, **own, **vars(result)})
+    return pl.DataFrame(rows, TABLES["claims"].schema)  # which leaves out all other fields
 
 
 def _figure(config: Config, claim: Claim, sweeps: tuple[str, ...]) -> str | None:
-    """A figure of the config that draws what the claim was judged on; None if there is none."""
+    """Return a figure of the config that draws what the claim was judged on, None without one."""
     for name, figure in config.drawings().items():
         here = claim.pretrained or figure.sweep in sweeps
         if here and claim.tables[0] in PLOTS[figure.plot].tables:
@@ -107,10 +122,7 @@ def _figure(config: Config, claim: Claim, sweeps: tuple[str, ...]) -> str | None
 
 
 def _grid(config: Config, chosen: Selection) -> str:
-    """What a claim was judged on, in words: sweeps, their size, and what varies or is no default.
-
-    Of pretrained models their names.
-    """
+    """Say what a claim was judged on: models, or sweeps, their size and their unusual settings."""
     if not chosen.points:
         return f"pretrained: {', '.join(model.name for model in config.pretrained)}"
     rows = [settings.described() for settings in chosen.points.values()]
@@ -126,56 +138,32 @@ def _grid(config: Config, chosen: Selection) -> str:
 
 
 def page(config: Config, table: pl.DataFrame) -> str:
-    """The ledger as a Markdown page."""
-    counts = dict(table.group_by("verdict", maintain_order=True).len().iter_rows())
-    lines = [
-        "# Ledger of claims",
-        "",
-        "Every statement of the papers that a number decides, judged on this run. The effect is a",
-        "mean over seeds; its interval is a 95 % bootstrap over seeds, and has no width where the",
-        "seeds agree, as they do where a seed only draws the sentences of an exact theory. A claim",
-        "is supported where the whole interval reaches the threshold, contradicted where none of",
-        "it does, and inconclusive otherwise, and with a single seed. Beside the mean stand the",
-        "median, and how many seeds reach the threshold by themselves.",
-        "",
-        "Not every seed counts everywhere. Most claims that something is not generalised count a",
-        "seed only at those grid points where it has learned the training sentences",
-        f"({100 * LEARNED_ACCURACY:.0f} % right, the right answer more probable than all others",
-        "together): what an untrained model does not know is no curse. Claims that compare logits",
-        "or weights count a seed only where the trained direction stands out.",
-        "",
-        f"{len(table)} claims: {', '.join(f'{n} {verdict}' for verdict, n in counts.items())}.",
-        f"Config {config.digest}, code {commit() or 'outside version control'}.",
-        "",
-        "## Settings",
-        "",
-        "The built-in settings are those of Zhu et al. 2024 as their code runs: where the paper's",
-        "table prints a weight decay of 0.9, the code uses 0.01. What differs from them:",
-        "",
-        *_differences(config),
-        "",
-        "Other settings are said at every claim. Those of Jeon et al. 2026 are not known to us in",
-        "full; those of their experiments are ours.",
-        "",
-        "## Papers",
-        "",
-        *(f"* {key}: {paper}." for key, paper in PAPERS.items()),
-    ]
+    """Return the ledger as a Markdown page."""
+    counts = table.group_by("verdict", maintain_order=True).len().iter_rows()
+    text = PAGE.format(
+        learned=100 * LEARNED_ACCURACY,
+        count=len(table),
+        verdicts=", ".join(f"{n} {verdict}" for verdict, n in counts),
+        config=config.digest,
+        code=commit() or "outside version control",
+        differences="\n".join(_differences(config)),
+        papers="\n".join(f"* {key}: {paper}." for key, paper in PAPERS.items()),
+    )
     rows = {row["id"]: row for row in table.iter_rows(named=True)}
     for group, claims in GROUPS.items():
-        lines += ["", f"## {group}", "", "| claim | measured | verdict |", "| --- | --- | --- |"]
-        lines += [_row(claim, rows[claim.id]) for claim in claims]
-        for claim in claims:
-            if claim.remark and rows[claim.id]["verdict"] != NOT_TESTED:
-                lines.append(f"\n**{claim.id}**: {claim.remark}")
-    return "\n".join(lines) + "\n"
+        text += f"\n## {group}\n\n| claim | measured | verdict |\n| --- | --- | --- |\n"
+        text += "".join(_row(claim, rows[name]) for name, claim in claims.items())
+        for name, claim in claims.items():
+            if claim.remark and rows[name]["verdict"] != NOT_TESTED:
+                text += f"\n**{name}**: {claim.remark}\n"
+    return text
 
 
 def _row(claim: Claim, row: dict) -> str:
     figure = f"[{row['figure']}](figures/{row['figure']}.pdf)" if row["figure"] else ""
     where = "; ".join(filter(None, [claim.paper, figure, row["grid"], row["reason"]]))
-    text = f"{claim.statement} <br> `{claim.id}` *{where}*"
-    measured = f"{claim.measures}; at least {claim.threshold:.3g} ({claim.because})"
+    text = f"{claim.statement} <br> `{row['id']}` *{where}*"
+    measured = f"{claim.measures}; at least {claim.threshold.value:.3g} ({claim.threshold.because})"
     if row["effect"] is not None:
         interval = f"[{row['ci_low']:.3g}, {row['ci_high']:.3g}]"
         seeds = f"{row['n_reaching']} of {row['n_seeds']} seed{'s' * (row['n_seeds'] > 1)}"
@@ -183,16 +171,14 @@ def _row(claim: Claim, row: dict) -> str:
         measured = f"**{row['effect']:.3g}** {spread} <br> {measured}"
     verdict = f"{MARKS.get(row['verdict'], '–')} {row['verdict']}"
     cells = [cell.replace("|", "\\|") for cell in (text, measured, verdict)]
-    return f"| {' | '.join(cells)} |"
+    return f"| {' | '.join(cells)} |\n"
 
 
 def _differences(config: Config) -> list[str]:
-    """One line per setting of `defaults`, families and presets that is not the built-in one."""
-    blocks = {
-        "defaults": config.defaults,
-        **{f"family {name}": block for name, block in config.families.items()},
-        **{f"preset {name}": block for name, block in config.presets.items()},
-    }
+    """Return a line per block whose settings differ from the built-in ones."""
+    blocks = {"defaults": config.defaults}
+    blocks |= {f"family {name}": block for name, block in config.families.items()}
+    blocks |= {f"preset {name}": block for name, block in config.presets.items()}
     found = []
     for where, block in blocks.items():
         given = block.model_dump(exclude_unset=True).items()
@@ -205,7 +191,7 @@ def _differences(config: Config) -> list[str]:
 def write_ledger(
     config: Config, results: Path, root: Path, table_path: Path, page_path: Path
 ) -> pl.DataFrame:
-    """Judge every claim; write the table and the page; returns the table."""
+    """Judge every claim, write the table and the page, and return the table."""
     table = evaluate(config, results, root)
     text = page(config, table)
     write_table(table_path, table, TABLES["claims"])

@@ -4,11 +4,9 @@ Y and Z start at zero, so seeds differ in their sentences alone, and where the t
 their effects are the same number.
 """
 
-from typing import Any
-
 import polars as pl
 
-from reversal_curse.claims.claim import Claim, Tables
+from reversal_curse.claims.claim import Claim, Fields, Tables, Threshold
 from reversal_curse.claims.effects import STANDS_OUT, effect_of
 from reversal_curse.tables.summaries import asymmetry, one_layer_bounds, partner_contrasts
 
@@ -19,86 +17,80 @@ ROUNDING = -1e-9
 
 @effect_of
 def _bounds(tables: Tables, value: pl.Expr, *where: pl.Expr) -> pl.DataFrame:
-    """The smallest `value` over steps, sentences and grid points, per seed."""
+    """Return the smallest `value` over steps, sentences and grid points, per seed."""
     bounds = one_layer_bounds(tables["sentence_nll"]).filter(*where)
     return bounds.group_by("seed").agg(effect=value.min()).drop_nulls()
 
 
-def _one_layer(task: str) -> dict[str, Any]:
-    where = {"task": (task,), "family": ("one_layer",), "entity_length": (1,)}
-    return {"where": where, "may_vary": ("vocab_size",), "tables": ("sentence_nll",)}
+def _theorem(task: str) -> Fields:
+    """Return the fields of a claim on the theorem about a task."""
+    return {
+        "paper": f"P1, section 4, {task} theorem",
+        "where": {"task": (task,), "family": ("one_layer",), "entity_length": (1,)},
+        "may_vary": ("vocab_size",),
+        "tables": ("sentence_nll",),
+    }
 
 
 def _asymmetry(tables: Tables) -> pl.DataFrame:
-    held_out = asymmetry(tables["weights"]).filter(pl.col("pair_split") == "validation")
+    held_out = asymmetry(tables["weights"]).filter(pair_split="validation")
     return held_out.group_by("seed").agg(effect=pl.col("asymmetry").min())
 
 
 def _intransitivity(tables: Tables) -> pl.DataFrame:
-    """A tenth minus the contrast of A ~> C over the smaller of those of A -> B and B -> C."""
-    contrasts = partner_contrasts(tables["weights"]).filter(pl.col("pair_split") == "validation")
+    """Return a tenth minus the contrast of A ~> C over the smaller of A -> B and B -> C."""
+    contrasts = partner_contrasts(tables["weights"]).filter(pair_split="validation")
     link = pl.col("source_role") + pl.col("target_role")
     mean = {name: pl.col("contrast").filter(link == name).mean() for name in ("AB", "BC", "AC")}
     by_seed = contrasts.group_by("seed").agg(**mean).drop_nulls()
-    by_seed = by_seed.filter(pl.min_horizontal("AB", "BC") >= STANDS_OUT)
+    by_seed = by_seed.filter(pl.min_horizontal("AB", "BC") >= STANDS_OUT.value)
     return by_seed.select("seed", effect=0.1 - pl.col("AC") / pl.min_horizontal("AB", "BC"))
 
 
-CLAIMS = (
-    Claim(
-        id="one_layer_seen_bound",
-        paper="P1, section 4, reversal theorem",
+CLAIMS = {
+    "one_layer_seen_bound": Claim(
         statement="What is trained is learned: p >= 1 - (M - 1) (M eta_Y t / N)^(-c) for all t.",
-        **_one_layer("reversal"),
+        **_theorem("reversal"),
         measures="largest c with which the bound holds at every step, sentence and vocabulary",
         effect=_bounds(pl.col("exponent"), SEEN),
-        threshold=0.5,
-        because="at least half the rate 1 / t that the update gives in the end (derived)",
+        threshold=Threshold(
+            0.5, "at least half the rate 1 / t that the update gives in the end (derived)"
+        ),
     ),
-    Claim(
-        id="one_layer_seen_rate",
-        paper="P1, section 4, reversal theorem",
+    "one_layer_seen_rate": Claim(
         statement="In the end what is trained is learned at the rate c = 1: 1 - p falls as "
         "(M - 1) / (M eta_Y t / N).",
-        **_one_layer("reversal"),
+        **_theorem("reversal"),
         measures="0.05 minus the distance of c from 1 after the last step",
         effect=_bounds(0.05 - (pl.col("exponent") - 1).abs(), SEEN, LAST),
-        threshold=0.0,
-        because="c within 0.05 of the derived 1",
+        threshold=Threshold(0.0, "c within 0.05 of the derived 1"),
     ),
-    Claim(
-        id="one_layer_unseen_bound",
-        paper="P1, section 4, reversal theorem",
+    "one_layer_unseen_bound": Claim(
         statement="The direction held out never becomes more probable than 1 / M.",
-        **_one_layer("reversal"),
+        **_theorem("reversal"),
         measures="1 minus the largest M p over steps, sentences and vocabularies",
         effect=_bounds(1 - pl.col("ratio"), UNSEEN),
-        threshold=ROUNDING,
-        because="the theorem's bound; starting from zero it is met with equality, up to rounding",
+        threshold=Threshold(
+            ROUNDING,
+            "the theorem's bound; starting from zero it is met with equality, up to rounding",
+        ),
     ),
-    Claim(
-        id="one_layer_chain_steps",
-        paper="P1, section 4, chain theorem",
+    "one_layer_chain_steps": Claim(
         statement="The two steps of a held-out chain, A -> B and B -> C, are learned.",
-        **_one_layer("chain"),
+        **_theorem("chain"),
         measures="smallest p of the two answers after the last step",
         effect=_bounds(1 - pl.col("missing"), SEEN, LAST),
-        threshold=0.95,
-        because="as for the training sentences of the transformers",
+        threshold=Threshold(0.95, "as for the training sentences of the transformers"),
     ),
-    Claim(
-        id="one_layer_chain_bound",
-        paper="P1, section 4, chain theorem",
+    "one_layer_chain_bound": Claim(
         statement="The leap A ~> C of a held-out chain never becomes more probable than 1 / M.",
-        **_one_layer("chain"),
+        **_theorem("chain"),
         measures="1 minus the largest M p over steps, sentences and vocabularies",
         effect=_bounds(1 - pl.col("ratio"), UNSEEN),
-        threshold=ROUNDING,
-        because="the theorem's bound, up to rounding",
+        threshold=Threshold(ROUNDING, "the theorem's bound, up to rounding"),
     ),
-    *(
-        Claim(
-            id=f"{family}_asymmetric",
+    **{
+        f"{family}_asymmetric": Claim(
             paper=f"P1, section {section}",
             statement=f"The effective weights of the {words} are asymmetric: a pair of which one "
             "direction was trained has weight in that direction alone.",
@@ -107,16 +99,14 @@ CLAIMS = (
             measures="|c_ab - c_ba| / (|c_ab| + |c_ba|) of held-out pairs, c: contrast of the "
             "partner with the other entities",
             effect=_asymmetry,
-            threshold=0.8,
-            because="0.8: one direction has nine times the other's weight",
+            threshold=Threshold(0.8, "0.8: one direction has nine times the other's weight"),
         )
         for family, section, words in (
             ("one_layer", "4", "one-layer transformer"),
             ("bilinear", "3", "bilinear model"),
         )
-    ),
-    Claim(
-        id="one_layer_intransitive",
+    },
+    "one_layer_intransitive": Claim(
         paper="P1, section 4",
         statement="The effective weights of the one-layer transformer are intransitive: weight "
         "from A to B and from B to C gives none from A to C.",
@@ -124,7 +114,6 @@ CLAIMS = (
         tables=("weights",),
         measures="a tenth, minus the contrast of A to C over that of A to B or B to C",
         effect=_intransitivity,
-        threshold=0.0,
-        because="less than a tenth of the steps' contrast",
+        threshold=Threshold(0.0, "less than a tenth of the steps' contrast"),
     ),
-)
+}

@@ -1,38 +1,39 @@
 """Claims on pretrained models: the large-scale check of Jeon et al. 2026."""
 
-from typing import Any
-
 import polars as pl
 
-from reversal_curse.claims.claim import Claim, Tables
-from reversal_curse.claims.effects import difference_of, effect_of, smallest
+from reversal_curse.claims import effects
+from reversal_curse.claims.claim import Claim, Fields, Tables, Threshold
 from reversal_curse.tables.pretrained_summaries import AFTER, STATE, head_correlations, learned
 
 DIFFUSION = pl.col("kind") == "masked_diffusion"
 CAUSAL = pl.col("kind") == "causal"
-OWN = pl.col("cosine") - pl.col("cosine_control")
+ALL = pl.col("group") == "all"
 MARGIN = "reverse loss of another fact's answer minus that of the right one (nats per token)"
 ONE_CHOICE = "0.1: a right answer hardly more probable than another fact's"
 WORST = "after fine-tuning on forward statements, worst model that learned them"
+LEARNED = "In a pretrained masked-diffusion model that learned `A is B`"
+_ANSWERS: Fields = {"paper": "P2, large-scale check", "tables": ("pretrained_answers",)}
+_SCORES: Fields = {**_ANSWERS, "tables": ("pretrained_scores", "pretrained_answers")}
+_GRADIENTS: Fields = {**_ANSWERS, "tables": ("pretrained_gradients", "pretrained_answers")}
+_STEPS: Fields = {**_ANSWERS, "tables": ("pretrained_gradients",)}
 
 
-@effect_of
+@effects.effect_of
 def _worst(tables: Tables, value: pl.Expr, where: pl.Expr) -> pl.DataFrame:
     """Find the smallest `value` over models that learned the forward facts, per seed."""
-    rows = learned(tables["pretrained_answers"]).filter(where).with_columns(value=value)
-    return rows.group_by("seed").agg(effect=smallest("value"))
+    return effects.smallest(learned(tables["pretrained_answers"]).filter(where), value)
 
 
 def _advantage(tables: Tables) -> pl.DataFrame:
     """Subtract the largest reverse margin of causal models from the smallest of diffusion ones."""
     margin = pl.col("margin_reverse")
-    by_seed = learned(tables["pretrained_answers"]).group_by("seed")
-    ends = by_seed.agg(worst=margin.filter(DIFFUSION).min(), best=margin.filter(CAUSAL).max())
-    return difference_of(ends, "worst", "best")
+    ahead = margin.filter(DIFFUSION).min() - margin.filter(CAUSAL).max()
+    return learned(tables["pretrained_answers"]).group_by("seed").agg(effect=ahead).drop_nulls()
 
 
 def _of_learned(tables: Tables, table: str, where: pl.Expr) -> pl.DataFrame:
-    """Pick rows after fine-tuning, of the states that have learned the forward facts."""
+    """Pick rows after fine-tuning of the states that have learned the forward facts."""
     states = learned(tables["pretrained_answers"])
     return tables[table].filter(where, AFTER).join(states, on=STATE, how="semi")
 
@@ -40,116 +41,88 @@ def _of_learned(tables: Tables, table: str, where: pl.Expr) -> pl.DataFrame:
 def _correlated(tables: Tables) -> pl.DataFrame:
     """Subtract the upper end of its null from the correlation: mean over heads, worst model."""
     found = head_correlations(_of_learned(tables, "pretrained_scores", DIFFUSION))
-    above = (pl.col("correlation") - pl.col("null_high")).mean()
-    by_model = found.group_by("model", "seed").agg(above=above)
-    return by_model.group_by("seed").agg(effect=smallest("above"))
+    above = (pl.col("correlation") - pl.col("null_high")).mean().alias("above")
+    return effects.smallest(found.group_by("model", "seed").agg(above), pl.col("above"))
 
 
-@effect_of
+@effects.effect_of
 def _gradients(tables: Tables, value: pl.Expr, where: pl.Expr) -> pl.DataFrame:
     """Find the smallest `value` of all parameters over models that learned, per seed."""
-    rows = _of_learned(tables, "pretrained_gradients", where).filter(pl.col("group") == "all")
-    values = rows.with_columns(value=value).drop_nulls("value")
-    return values.group_by("seed").agg(effect=smallest("value"))
+    rows = _of_learned(tables, "pretrained_gradients", where & ALL)
+    return effects.smallest(rows.filter(value.is_not_null()), value)
 
 
 def _first_order(tables: Tables) -> pl.DataFrame:
     """Subtract the relative error of the summed prediction from 0.1: worst model, per seed."""
-    rows = tables["pretrained_gradients"].filter(DIFFUSION, pl.col("group") == "all")
-    rows = rows.drop_nulls("actual_change")
+    rows = tables["pretrained_gradients"].filter(DIFFUSION, ALL).drop_nulls("actual_change")
     both = rows.filter(AFTER).join(rows.filter(~AFTER), on="model", suffix="_before")
     actual = pl.col("actual_change") + pl.col("actual_change_before")
     predicted = pl.col("predicted_change") + pl.col("predicted_change_before")
-    both = both.with_columns(left=0.1 - (actual / predicted - 1).abs())
-    return both.group_by("seed").agg(effect=smallest("left"))
+    return effects.smallest(both, 0.1 - (actual / predicted - 1).abs())
 
 
-_ANSWERS: dict[str, Any] = {"paper": "P2, large-scale check", "tables": ("pretrained_answers",)}
-_SCORES: dict[str, Any] = {**_ANSWERS, "tables": ("pretrained_scores", "pretrained_answers")}
-_GRADIENTS: dict[str, Any] = {**_ANSWERS, "tables": ("pretrained_gradients", "pretrained_answers")}
-
-CLAIMS = (
-    Claim(
-        id="pretrained_diffusion_reverses",
+CLAIMS = {
+    "pretrained_diffusion_reverses": Claim(
         statement="A pretrained masked-diffusion model that learns `A is B` knows `B is A`.",
         **_ANSWERS,
         measures=f"{MARGIN}, {WORST}",
         effect=_worst(pl.col("margin_reverse"), DIFFUSION),
-        threshold=0.1,
-        because=ONE_CHOICE,
+        threshold=Threshold(0.1, ONE_CHOICE),
     ),
-    Claim(
-        id="pretrained_causal_does_not",
+    "pretrained_causal_does_not": Claim(
         statement="A pretrained autoregressive model that learns `A is B` does not know `B is A`.",
         **_ANSWERS,
         measures=f"0.1 minus: {MARGIN}, {WORST}",
         effect=_worst(0.1 - pl.col("margin_reverse"), CAUSAL),
-        threshold=0.0,
-        because=ONE_CHOICE,
+        threshold=Threshold(0.0, ONE_CHOICE),
     ),
-    Claim(
-        id="pretrained_diffusion_ahead",
+    "pretrained_diffusion_ahead": Claim(
         statement="On `B is A`, pretrained masked-diffusion models that learned `A is B` are ahead "
         "of autoregressive ones that learned it.",
         **_ANSWERS,
         measures=f"{MARGIN}: of the worst masked-diffusion model minus that of the best causal one",
         effect=_advantage,
-        threshold=0.0,
-        because="0: alike",
+        threshold=Threshold(0.0, "0: alike"),
         remark="Of the config's models, whatever their sizes: give it models of one.",
     ),
-    Claim(
-        id="pretrained_reverse_below",
-        statement="In a pretrained masked-diffusion model that learned `A is B` the answer to "
-        "`B is` stays less probable than that to `A is`.",
+    "pretrained_reverse_below": Claim(
+        statement=f"{LEARNED} the answer to `B is` stays less probable than that to `A is`.",
         **_ANSWERS,
         measures=f"reverse loss minus forward loss (nats per token), masked diffusion, {WORST}",
         effect=_worst(pl.col("nll_reverse") - pl.col("nll_forward"), DIFFUSION),
-        threshold=0.0,
-        because="0: equal probabilities",
+        threshold=effects.EQUAL,
         remark="The answers are different entities: the object forward, the subject in reverse.",
     ),
-    Claim(
-        id="pretrained_scores_correlated",
-        statement="In a pretrained masked-diffusion model that learned `A is B` the attention "
-        "scores of both layouts are positively correlated.",
+    "pretrained_scores_correlated": Claim(
+        statement=f"{LEARNED} the attention scores of both layouts are positively correlated.",
         **_SCORES,
         measures="correlation over facts minus the 97.5 % quantile of the permutation null, mean "
         f"over layers and heads, {WORST}",
         effect=_correlated,
-        threshold=0.0,
-        because="0: no more than of facts that are shuffled",
+        threshold=Threshold(0.0, "0: no more than of facts that are shuffled"),
     ),
-    Claim(
-        id="pretrained_gradients_aligned",
-        statement="In a pretrained masked-diffusion model that learned `A is B` the forward and "
-        "reverse gradients of a fact are aligned.",
+    "pretrained_gradients_aligned": Claim(
+        statement=f"{LEARNED} the forward and reverse gradients of a fact are aligned.",
         **_GRADIENTS,
         measures=f"cosine minus that with another fact's answer, masked diffusion, {WORST}",
-        effect=_gradients(OWN, DIFFUSION),
-        threshold=0.0,
-        because="0: no better than with the answer of another fact",
+        effect=_gradients(effects.OWN_COSINE, DIFFUSION),
+        threshold=effects.ALIGNED,
     ),
-    Claim(
-        id="pretrained_gradients_not_causal",
+    "pretrained_gradients_not_causal": Claim(
         statement="In a pretrained autoregressive model that learned `A is B` the forward and "
         "reverse gradients of a fact are not aligned.",
         **_GRADIENTS,
         measures=f"0.1 minus the cosine in excess of that with another fact's answer, {WORST}",
-        effect=_gradients(0.1 - OWN, CAUSAL),
-        threshold=0.0,
-        because="less than 0.1 better than with the answer of another fact",
+        effect=_gradients(0.1 - effects.OWN_COSINE, CAUSAL),
+        threshold=effects.NOT_ALIGNED,
     ),
-    Claim(
-        id="pretrained_first_order",
+    "pretrained_first_order": Claim(
         statement="In a pretrained masked-diffusion model a forward step changes the reverse loss "
         "as the inner product of both gradients predicts.",
-        paper=_ANSWERS["paper"],
-        tables=("pretrained_gradients",),
+        **_STEPS,
         measures="0.1 minus the relative error of the predicted change, summed over before and "
         "after fine-tuning, masked diffusion, worst model",
         effect=_first_order,
-        threshold=0.0,
-        because="within a tenth, for steps that lower the forward loss by one percent",
+        threshold=effects.FIRST_ORDER,
     ),
-)
+}
