@@ -73,7 +73,7 @@ print(json.dumps({
     "titles": {name: curves(name) for name in ("truth", "number")},
     "reasons": {name: [select(claim, {"x": sweeps[name]}).reason for claim in CLAIMS.values()
                        if not claim.pretrained] for name in ("truth", "number", "word")},
-    "judged": [c.id for c in CLAIMS.values() if select(c, {"x": sweeps["vocab"]}).points],
+    "judged": [name for name, c in CLAIMS.items() if select(c, {"x": sweeps["vocab"]}).points],
     "lacking": refusal({"sweeps": {"a": {"family": "bilinear", "swish": True}}}),
     "too large": refusal({"sweeps": {"a": {"label_smoothing": 1.0}}}),
 }))

@@ -53,8 +53,6 @@ class Claim:
     """What a reader must know to weigh the verdict, whatever it is and with any config."""
     tables: tuple[str, ...] = ("metrics",)
     """Tables that the effect is computed from."""
-    id: str = ""
-    """Its key in `CLAIMS`; the ledger fills it in."""
 
     @property
     def pretrained(self) -> bool:

@@ -1,7 +1,6 @@
 """The ledger: every claim judged on what a config measured, as a table and as a page."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -36,7 +35,7 @@ GROUPS = {
     "Masked diffusion: the mechanism": mechanism.CLAIMS,
     "Pretrained models": pretrained.CLAIMS,
 }
-CLAIMS = {name: replace(c, id=name) for group in GROUPS.values() for name, c in group.items()}
+CLAIMS = {name: claim for group in GROUPS.values() for name, claim in group.items()}
 PAPERS = {
     "P1": "Zhu, Huang, Zhang, Jordan, Jiao, Tian, Russell (NeurIPS 2024): Towards a Theoretical "
     "Understanding of the 'Reversal Curse' via Training Dynamics",
@@ -101,14 +100,16 @@ def evaluate(config: Config, results: Path, root: Path) -> pl.DataFrame:
         return read_runs(points, table, results / "runs", {})
 
     rows = []
-    for claim in CLAIMS.values():
+    for name, claim in CLAIMS.items():
         chosen = Selection(reason=untested) if claim.pretrained else select(claim, sweeps)
         result, grid = Judgement(NOT_TESTED, reason=chosen.reason), ""
         if not chosen.reason:
             result = judge(claim, {t: read(tuple(chosen.points), t) for t in claim.tables})
             grid = _grid(config, chosen)
         own = {"grid": grid, "figure": _figure(config, claim, chosen.sweeps)}
-        rows.append({**vars(claim), "threshold": claim.threshold.value, **own, **vars(result)})
+        rows.append(
+            {"id": name, **vars(claim), "threshold": claim.threshold.value, **own, **vars(result)}
+        )
     return pl.DataFrame(rows, TABLES["claims"].schema)  # which leaves out all other fields
 
 
