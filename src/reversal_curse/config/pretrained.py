@@ -71,7 +71,7 @@ class PretrainedModel(BaseModel):
     learning_rate: Annotated[float, Field(gt=0)] = Field(1e-4, description="of AdamW, constant")
 
     def mistakes(self) -> Iterator[tuple[str, str]]:
-        """Yield keys that do not go together, each with what would be right."""
+        """Yield keys that do not go together, each with what is allowed."""
         if (self.path is None) == (self.hub is None):
             yield "", "needs a place to load from; allowed: either `path` or `hub`"
         if self.hub and self.revision is None:
@@ -79,18 +79,16 @@ class PretrainedModel(BaseModel):
         if self.hub and self.billion_parameters is None:
             yield "billion_parameters", "is missing; allowed: the size of the model on the hub"
         if self.trust_remote_code and self.revision is None and not self.hub:
-            text = "code that comes with a checkpoint is run only where it is pinned; allowed: the "
-            yield "revision", f"{text}SHA-1 of its .py files"
+            yield "revision", "is missing; allowed: the SHA-1 of the checkpoint's .py files"
         if self.dtype == "float16" and self.trained == "full":
-            text = "AdamW's smallest number is 0 in float16: weights without a gradient become NaN;"
-            yield "dtype", f"{text} allowed: float32, bfloat16, or method: lora"
+            yield "dtype", "AdamW divides by 0 in float16; allowed: float32, bfloat16, method: lora"
         for extra in ("mask_token_id", "masking", "shifted"):
             if self.causal and extra in self.model_fields_set:
-                yield extra, "is nothing that a causal model has; allowed: without it"
+                yield extra, "means nothing for a causal model; allowed: leaving it out"
 
     @property
     def trained(self) -> str | None:
-        """Which weights are fine-tuned: `full`, `lora`, or None where there are no steps."""
+        """Which weights are fine-tuned: `full`, `lora`, or None without steps."""
         return self.method if self.steps else None
 
     @property
@@ -103,11 +101,10 @@ class PretrainedModel(BaseModel):
 
 
 def check_entries(entries: list[PretrainedModel]) -> Iterator[tuple[tuple, str]]:
-    """Yield what is wrong with the entries of a config: where, and what would be right."""
+    """Yield what is wrong with the entries of a config: where, and what is allowed."""
     names = [entry.name for entry in entries]
     for index, entry in enumerate(entries):
         if entry.name in names[:index]:
-            text = f'"{entry.name}" is used twice; allowed: a name of its own'
-            yield ("pretrained", index, "name"), text
+            yield ("pretrained", index, "name"), f'"{entry.name}" is used twice; allowed: another'
         for key, text in entry.mistakes():
             yield ("pretrained", index, *filter(None, [key])), text
