@@ -8,14 +8,8 @@ import transformers
 from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 
 from reversal_curse.config.errors import UserError
-from reversal_curse.pretrained.facts import (
-    ENTITIES,
-    SHIPPED,
-    Fact,
-    facts_version,
-    lay_out,
-    read_facts,
-)
+from reversal_curse.pretrained import facts as facts_module
+from reversal_curse.pretrained.facts import ENTITIES, Fact, facts_version, lay_out, read_facts
 from tiny_models import TEMPLATES, write_facts
 
 
@@ -47,7 +41,7 @@ def test_a_table_of_the_users_own_is_read_from_csv_and_parquet(tmp_path):
 def test_the_version_of_facts_changes_with_the_file(tmp_path):
     first = facts_version(write_facts(tmp_path))
     assert first != facts_version(write_facts(tmp_path, count=5))
-    assert facts_version(None) == facts_version(str(SHIPPED))
+    assert facts_version(None) == facts_version(str(facts_module.SHIPPED))
     assert facts_version(str(tmp_path / "none.csv")) == "missing"
 
 
@@ -92,34 +86,31 @@ def test_a_file_that_is_not_a_table_of_facts_is_refused(tmp_path, name):
         read_facts(str(tmp_path / name))
 
 
+METASPACE = [pre_tokenizers.Metaspace(prepend_scheme="first"), pre_tokenizers.Punctuation()]
+SUBWORDS = {
+    "wordpiece": (models.WordPiece, trainers.WordPieceTrainer, pre_tokenizers.BertPreTokenizer()),
+    "bytes": (models.BPE, trainers.BpeTrainer, pre_tokenizers.ByteLevel(add_prefix_space=False)),
+    "metaspace": (models.BPE, trainers.BpeTrainer, pre_tokenizers.Sequence(METASPACE)),
+}
+
+
 def trained_tokenizer(kind: str) -> transformers.PreTrainedTokenizerFast:
-    """A small subword tokenizer, trained on the shipped facts."""
-    facts = read_facts(None)
-    sentences = [fact.sentence(direction)[0] for fact in facts for direction in ENTITIES]
-    special = ["[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    if kind == "wordpiece":
-        made = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-        made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-        trainer = trainers.WordPieceTrainer(vocab_size=500, special_tokens=special)
-    else:
-        made = Tokenizer(models.BPE(unk_token="[UNK]"))
-        made.pre_tokenizer = {
-            "bytes": pre_tokenizers.ByteLevel(add_prefix_space=False),
-            "metaspace": pre_tokenizers.Sequence(
-                [pre_tokenizers.Metaspace(prepend_scheme="first"), pre_tokenizers.Punctuation()]
-            ),
-        }[kind]
-        trainer = trainers.BpeTrainer(vocab_size=500, special_tokens=special)
-    made.train_from_iterator(sentences, trainer)
+    """Train a small subword tokenizer on the shipped facts."""
+    model, trainer, splitter = SUBWORDS[kind]
+    sentences = [fact.sentence(way)[0] for fact in read_facts(None) for way in ENTITIES]
+    made = Tokenizer(model(unk_token="[UNK]"))
+    made.pre_tokenizer = splitter
+    special = ["[UNK]", "[CLS]", "[SEP]"]
+    made.train_from_iterator(sentences, trainer(vocab_size=500, special_tokens=special))
     if kind != "bytes":
-        ends = [(token, made.token_to_id(token)) for token in ("[CLS]", "[SEP]")]
+        ends = [(token, made.token_to_id(token)) for token in special[1:]]
         made.post_processor = processors.TemplateProcessing("[CLS] $A [SEP]", special_tokens=ends)
     return transformers.PreTrainedTokenizerFast(
         tokenizer_object=made, unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]"
     )
 
 
-@pytest.mark.parametrize("kind", ["wordpiece", "bytes", "metaspace"])
+@pytest.mark.parametrize("kind", SUBWORDS)
 def test_spans_are_the_tokens_of_the_entities(kind):
     tokenizer, facts = trained_tokenizer(kind), read_facts(None)
     lengths = set()

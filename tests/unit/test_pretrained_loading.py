@@ -17,22 +17,14 @@ from reversal_curse.config.errors import ConfigError, UserError
 from reversal_curse.config.file import Config
 from reversal_curse.config.pretrained import PretrainedModel
 from reversal_curse.pretrained import loading, model_folder
-from reversal_curse.pretrained.loading import Loaded, check_loadable, from_folder, load, spread
-from reversal_curse.pretrained.model_folder import (
-    check_memory,
-    code_digest,
-    count_parameters,
-    find_model,
-    memory_to_ask_for,
-    needed_bytes,
-    weights_version,
-)
+from reversal_curse.pretrained.model_folder import code_digest, find_model, memory_to_ask_for
 from reversal_curse.training.memory import free_bytes
 from tiny_models import MASK, change_json, save_causal, save_masked, save_own_code
 
 pytestmark = pytest.mark.slow
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
+WEIGHTS = "model.safetensors"
 EIGHT_BILLION = {"hub": "a/b", "revision": COMMIT, "billion_parameters": 8.0}
 
 
@@ -42,35 +34,23 @@ def masked(tmp_path):
 
 
 @pytest.fixture
-def causal(tmp_path):
-    return save_causal(tmp_path / "causal")
-
-
-@pytest.fixture
 def own(tmp_path):
     return save_own_code(tmp_path / "own")
 
 
 def entry(path=None, **keys) -> PretrainedModel:
-    given = {"name": "tiny", "kind": "masked_lm", **({"path": str(path)} if path else {}), **keys}
-    made = PretrainedModel(**given)
+    """An entry of a model in a folder; if it is trusted, its code is pinned."""
+    given = {"name": "tiny", "kind": "masked_lm", **({"path": str(path)} if path else {})}
+    if "trust_remote_code" in keys:
+        given |= {"kind": "masked_diffusion", "revision": code_digest(path)}
+    made = PretrainedModel(**given | keys)
     assert not list(made.mistakes())
     return made
 
 
-def find(path, **keys) -> model_folder.ModelFolder:
-    return find_model(entry(path, **keys))
-
-
-def trusted(folder, **keys) -> PretrainedModel:
-    """An entry of a model with code of its own, which is trusted and pinned."""
-    given = {"kind": "masked_diffusion", "revision": code_digest(folder), **keys}
-    return entry(folder, trust_remote_code=True, **given)
-
-
-def loaded(given: PretrainedModel) -> Loaded:
-    checkpoint = find_model(given)
-    return load(checkpoint, from_folder(checkpoint))
+def loaded(path, **keys) -> loading.Loaded:
+    checkpoint = find_model(entry(path, **keys))
+    return loading.load(checkpoint, loading.from_folder(checkpoint))
 
 
 def refused(message: str):
@@ -116,60 +96,102 @@ def test_two_entries_cannot_share_a_name():
         Config.parse({"sweeps": {"base": {}}, "pretrained": [one, one]})
 
 
+def left(name: str, part: slice | None):
+    """Leave a part of a checkpoint's file, or nothing."""
+
+    def change(folder) -> None:
+        content = (folder / name).read_bytes()
+        (folder / name).unlink()
+        if part:
+            (folder / name).write_bytes(content[part])
+
+    return change
+
+
+def written(name: str, text: str):
+    return lambda folder: (folder / name).write_text(text)
+
+
+def keyed(name: str, **keys):
+    return lambda folder: change_json(folder / name, **keys)
+
+
+def weights(extra: tuple[str, ...] = (), lost: str = ""):
+    """Add weights to a checkpoint, or remove one."""
+
+    def change(folder) -> None:
+        given = load_file(folder / "model.safetensors") | dict.fromkeys(extra, torch.zeros(2))
+        given = {name: value for name, value in given.items() if name != lost}
+        save_file(given, folder / "model.safetensors", metadata={"format": "pt"})
+
+    return change
+
+
+def unchanged(folder) -> None:
+    pass
+
+
+TRUST = {"trust_remote_code": True}
 FORMAT = "not a checkpoint in Hugging Face's format"
-DAMAGE = {
-    # a file, what is left of it, and what is said of it
-    "no config": ("config.json", lambda whole: None, f"{FORMAT}: no config.json"),
-    "half a config": ("config.json", lambda whole: b"{", f"{FORMAT}: .*JSON"),
-    "a list as config": ("config.json", lambda whole: b"[]", FORMAT),
-    "cut": ("model.safetensors", lambda whole: whole[:-1], "damaged weights: .*not fully"),
-    "header": ("model.safetensors", lambda whole: whole[:100], "damaged weights: .*header length"),
-    "no weights": ("model.safetensors", lambda whole: None, r"no \*.safetensors; weights in other"),
-    "index": ("model.safetensors.index.json", lambda whole: b"[]", "damaged weights"),
-    "tokenizer": ("tokenizer.json", lambda whole: None, "AutoTokenizer of transformers .* cannot"),
+ELSEWHERE = {"AutoConfig": "modeling_own.OwnConfig", "AutoModel": "some/body--code.Model"}
+UNKNOWN = {"AutoConfig": "modeling_own.OwnConfig", "AutoModel": "modeling_own.No"}
+TOKENIZER = {"AutoTokenizer": ["tokenization_own.OwnTokenizer", None]}
+LOST = "lm_head.weight"
+REFUSED = {
+    # what is saved and how it is changed; keys of the entry; the error
+    "no folder": (save_masked, shutil.rmtree, {}, "path .*model: no such folder$"),
+    "no config": (save_masked, left("config.json", None), {}, f"{FORMAT}: no config.json"),
+    "half a config": (save_masked, left("config.json", slice(1)), {}, f"{FORMAT}: .*JSON"),
+    "a list as config": (save_masked, written("config.json", "[]"), {}, FORMAT),
+    "cut": (save_masked, left(WEIGHTS, slice(-1)), {}, "damaged weights: .*not fully"),
+    "cut header": (save_masked, left(WEIGHTS, slice(99)), {}, "damaged weights: .*header length"),
+    "no weights": (save_masked, left(WEIGHTS, None), {}, r"no \*.safetensors; weights in other"),
+    "index": (save_masked, written(f"{WEIGHTS}.index.json", "[]"), {}, "damaged weights"),
+    "no tokenizer": (save_masked, left("tokenizer.json", None), {}, "AutoTokenizer of transf"),
+    "kind causal": (save_masked, unchanged, {"kind": "causal"}, "allowed: masked_lm or masked_di"),
+    "kind masked": (save_causal, unchanged, {}, "LlamaForCausalLM; allowed: causal$"),
+    "other kind": (save_causal, keyed("config.json", architectures=["A"]), {}, "allowed: no kind$"),
+    "own code causal": (save_own_code, unchanged, {"kind": "causal"}, "its config.json names Auto"),
+    "code elsewhere": (
+        *(save_own_code, keyed("config.json", auto_map=ELSEWHERE), TRUST),
+        r"some/body--code.Model.*is in another repository",
+    ),
+    "tokenizer": (
+        *(save_masked, keyed("tokenizer_config.json", auto_map=TOKENIZER), {}),
+        "its code comes with the checkpoint; read",
+    ),
+    "no code": (save_masked, unchanged, TRUST, "the checkpoint has no code of its own"),
+    "unknown class": (
+        *(save_own_code, keyed("config.json", auto_map=UNKNOWN), TRUST),
+        "AutoModel of transformers .* cannot load it: ",
+    ),
+    "more than the code": (save_own_code, weights(extra=("x",)), TRUST, ".*safetensors has x, whi"),
+    "less than the code": (save_own_code, weights(lost=LOST), TRUST, f"its weights lack {LOST}"),
+    # Otherwise random numbers would fill the part, and be measured.
+    "less than the model": (save_masked, weights(lost=LOST), {}, f"its weights lack {LOST}"),
+    "size": (save_masked, unchanged, {"billion_parameters": 7.0}, r"must be \S+, got 7$"),
 }
 
 
-@pytest.mark.parametrize("case", DAMAGE)
-def test_an_incomplete_checkpoint_is_refused_with_the_reason(masked, case):
-    name, left, message = DAMAGE[case]
-    path = masked / name
-    content = left(path.read_bytes() if path.exists() else b"")
-    path.unlink(missing_ok=True)
-    if content is not None:
-        path.write_bytes(content)
-    (masked / "pytorch_model.bin").write_bytes(b"a pickle")
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_loaded_is_refused_with_the_reason(tmp_path, case):
+    save, change, keys, message = REFUSED[case]
+    folder = save(tmp_path / "model")
+    (folder / "pytorch_model.bin").write_bytes(b"a pickle")
+    change(folder)
     with refused(f"^tiny: .*{message}"):
-        loaded(entry(masked))
-
-
-def test_a_missing_folder_is_refused(tmp_path):
-    with refused(r"^tiny: path .*none: no such folder$"):
-        find(tmp_path / "none")
-
-
-def test_a_wrong_kind_is_refused_with_the_right_one(masked, causal, own):
-    with refused(r"EuroBertForMaskedLM; allowed: masked_lm or masked_diffusion$"):
-        find(masked, kind="causal")
-    for kind in ("masked_lm", "masked_diffusion"):
-        with refused(r"LlamaForCausalLM; allowed: causal$"):
-            find(causal, kind=kind)
-    change_json(causal / "config.json", architectures=["LlamaForSequenceClassification"])
-    with refused(r"allowed: no kind$"):
-        find(causal, kind="causal")
-    with refused(r"kind causal does not fit: its config.json names Auto"):
-        find(own, kind="causal")
+        loaded(folder, **keys)
 
 
 def test_code_of_the_checkpoint_runs_only_if_it_is_trusted_and_pinned(own):
     marker = own / "was_run"
     with refused(r"its code comes with the checkpoint; read .*own/\*.py, then set trust_remote"):
-        find(own, kind="masked_diffusion")
+        find_model(entry(own, kind="masked_diffusion"))
     with refused(f"read it, then set revision: {code_digest(own)}"):
-        find_model(trusted(own, revision=COMMIT))
+        find_model(entry(own, **TRUST, revision=COMMIT))
     assert not marker.exists()
-    given = trusted(own)
-    assert type(loaded(given).model).__name__ == "OwnModel"
+    given = entry(own, **TRUST)
+    assert type(loaded(own, **TRUST).model).__name__ == "OwnModel"
     assert marker.exists()
     with open(own / "modeling_own.py", "a") as file:
         file.write("# changed\n")
@@ -179,7 +201,7 @@ def test_code_of_the_checkpoint_runs_only_if_it_is_trusted_and_pinned(own):
 
 def test_code_for_an_older_transformers_keeps_the_numbers_that_its_constructor_computes(own):
     """Dream's rotary frequencies are in no file; `from_pretrained` of version 5 loses them."""
-    whole, half = (loaded(trusted(own, dtype=dtype)).model for dtype in ("float32", "bfloat16"))
+    whole, half = (loaded(own, **TRUST, dtype=dtype).model for dtype in ("float32", "bfloat16"))
     assert half.wte.weight.dtype == torch.bfloat16
     assert torch.equal(half.wte.weight, whole.wte.weight.bfloat16())
     for model in (whole, half):
@@ -187,66 +209,21 @@ def test_code_for_an_older_transformers_keeps_the_numbers_that_its_constructor_c
         assert torch.allclose(model.rates, 10000.0 ** (-torch.arange(16) / 16))
 
 
-def test_weights_that_do_not_fit_the_code_are_refused(own):
-    given = trusted(own)
-    weights = load_file(own / "model.safetensors")
-    save_file({**weights, "extra": torch.zeros(2)}, own / "model.safetensors")
-    with refused(r"cannot load it: model.safetensors has extra, which its code"):
-        loaded(given)
-    del weights["wte.weight"]
-    save_file(weights, own / "model.safetensors")
-    with refused(r"cannot load it: its weights lack wte.weight"):
-        loaded(given)
-    own_config = {"AutoConfig": "modeling_own.OwnConfig", "AutoModel": "modeling_own.No"}
-    change_json(own / "config.json", auto_map=own_config)
-    with refused(r"AutoModel of transformers .* cannot load it: "):
-        loaded(given)
-
-
-def test_weights_that_lack_a_part_of_the_model_are_refused(masked):
-    """Otherwise random numbers would fill the part, and be measured."""
-    weights = load_file(masked / "model.safetensors")
-    lost = min(weights)
-    del weights[lost]
-    save_file(weights, masked / "model.safetensors", metadata={"format": "pt"})
-    with refused(f"its weights lack {lost}"):
-        loaded(entry(masked))
-
-
-def test_code_in_another_repository_is_never_run(own):
-    elsewhere = {"AutoConfig": "modeling_own.OwnConfig", "AutoModel": "some/body--code.Model"}
-    change_json(own / "config.json", auto_map=elsewhere)
-    with refused(r"some/body--code.Model.*is in another repository"):
-        find_model(trusted(own))
-
-
-def test_a_tokenizer_with_code_of_its_own_must_be_trusted_too(masked):
-    code = {"AutoTokenizer": ["tokenization_own.OwnTokenizer", None]}
-    change_json(masked / "tokenizer_config.json", auto_map=code)
-    with refused(r"its code comes with the checkpoint"):
-        find(masked)
-
-
-def test_trust_without_code_is_refused(masked):
-    with refused(r"the checkpoint has no code of its own"):
-        find(masked, trust_remote_code=True, revision=COMMIT)
-
-
 def test_a_model_too_big_for_the_memory_is_refused_with_what_to_do():
     eight_billion = 8_015_581_184
     whole = entry("x", kind="causal")
-    assert needed_bytes(whole, eight_billion, "cpu") == 16 * eight_billion
+    assert model_folder.needed_bytes(whole, eight_billion, "cpu") == 16 * eight_billion
     with pytest.raises(UserError) as error:
-        check_memory(whole, eight_billion, int(64e9), "cuda")
+        model_folder.check_memory(whole, eight_billion, int(64e9), "cuda")
     assert str(error.value) == (
         "tiny: 8.02 billion parameters in float32, method full, need about 128 GB of memory, and "
         "64 GB are available: use method: lora, or dtype: bfloat16, or gpus: 2 or more"
     )
     for changed in ({"method": "lora"}, {"steps": 0}):
         small = entry("x", kind="causal", **changed)
-        check_memory(small, eight_billion, int(65e9), "cuda")
+        model_folder.check_memory(small, eight_billion, int(65e9), "cuda")
         with refused("need about 96"):  # the third: weights put aside
-            check_memory(small, eight_billion, int(65e9), "cpu")
+            model_folder.check_memory(small, eight_billion, int(65e9), "cpu")
 
 
 def test_memory_is_asked_for_by_the_size_of_the_model(masked):
@@ -268,30 +245,30 @@ def test_a_job_with_the_memory_that_is_asked_for_does_not_refuse_its_model(monke
     given = entry(**EIGHT_BILLION, method=method)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=10**15))
     monkeypatch.setenv("SLURM_MEM_PER_NODE", str(memory_to_ask_for(given, "cpu")))
-    check_memory(given, 8_000_000_000, free_bytes(torch.device("cpu")), "cpu")
+    model_folder.check_memory(given, 8_000_000_000, free_bytes(torch.device("cpu")), "cpu")
 
 
 def test_other_weights_in_the_same_folder_are_another_version(masked):
-    before = weights_version(entry(masked))
-    assert weights_version(entry(masked)) == before
-    os.utime(masked / "model.safetensors", ns=(0, 0))
-    assert weights_version(entry(masked)) != before
-    assert weights_version(entry(**EIGHT_BILLION)) == COMMIT
+    before = model_folder.weights_version(entry(masked))
+    assert model_folder.weights_version(entry(masked)) == before
+    os.utime(masked / WEIGHTS, ns=(0, 0))
+    assert model_folder.weights_version(entry(masked)) != before
+    assert model_folder.weights_version(entry(**EIGHT_BILLION)) == COMMIT
 
 
 def test_parameters_are_those_of_the_weights_that_the_index_names(masked):
-    parameters = sum(p.numel() for p in loaded(entry(masked)).model.parameters())
-    assert find(masked).parameters == parameters
-    shutil.copy(masked / "model.safetensors", masked / "consolidated.safetensors")
+    parameters = sum(p.numel() for p in loaded(masked).model.parameters())
+    assert find_model(entry(masked)).parameters == parameters
+    shutil.copy(masked / WEIGHTS, masked / "consolidated.safetensors")
     index = {"weight_map": {"any": "model.safetensors"}}
     (masked / "model.safetensors.index.json").write_text(json.dumps(index))
-    assert find(masked).parameters == parameters
+    assert find_model(entry(masked)).parameters == parameters
 
 
 def test_what_would_fail_is_refused_before_weights_are_read(masked, monkeypatch):
     def check(**keys) -> None:
-        checkpoint = find(masked, **keys)
-        check_loadable(checkpoint, from_folder(checkpoint))
+        checkpoint = find_model(entry(masked, **keys))
+        loading.check_loadable(checkpoint, loading.from_folder(checkpoint))
 
     check(method="lora")
     with refused(r"^tiny: mask_token_id must be below 43, the model's tokens, got 99$"):
@@ -305,12 +282,12 @@ def test_what_would_fail_is_refused_before_weights_are_read(masked, monkeypatch)
 def test_a_missing_library_is_reported_with_how_to_install_it(tmp_path, monkeypatch, library):
     monkeypatch.setattr(model_folder, "find_spec", lambda name: None if name == library else name)
     with refused(f"^tiny: it needs {library}: install this package with: "):
-        find(tmp_path, method="lora")
+        find_model(entry(tmp_path, method="lora"))
 
 
 def test_several_gpus_share_a_model_evenly(own):
-    model = loaded(trusted(own)).model
-    found = spread(model, {0: 10**9, 1: 10**9})
+    model = loaded(own, **TRUST).model
+    found = loading.spread(model, {0: 10**9, 1: 10**9})
     sizes = {0: 0, 1: 0}
     for name, parameter in model.named_parameters():
         part = next(p for p in found if name == p or name.startswith(f"{p}."))
@@ -318,19 +295,14 @@ def test_several_gpus_share_a_model_evenly(own):
     assert min(sizes.values()) > 0.3 * sum(sizes.values())
 
 
-def test_a_size_that_is_not_the_checkpoints_is_refused(masked):
-    with refused(r"^tiny: billion_parameters must be \S+, got 7$"):
-        find(masked, billion_parameters=7.0)
-
-
 def test_the_mask_token_comes_from_the_entry_the_tokenizer_or_the_config(masked):
-    assert loaded(entry(masked)).mask == MASK
-    assert loaded(entry(masked, mask_token_id=3)).mask == 3
+    assert loaded(masked).mask == MASK
+    assert loaded(masked, mask_token_id=3).mask == 3
     change_json(masked / "tokenizer_config.json", mask_token=None)
-    assert loaded(entry(masked)).mask == MASK
+    assert loaded(masked).mask == MASK
     change_json(masked / "config.json", mask_token_id=None)
     with refused(r"the tokenizer has no mask token; set mask_token_id"):
-        loaded(entry(masked))
+        loaded(masked)
 
 
 @pytest.fixture
@@ -345,28 +317,25 @@ def hub(monkeypatch, tmp_path):
 
 def test_a_model_that_cannot_be_downloaded_is_one_line(hub):
     with refused(f"^tiny: hub nobody/nothing at {COMMIT}: not downloaded: "):
-        find(None, hub="nobody/nothing", revision=COMMIT, billion_parameters=1.0)
+        find_model(entry(**EIGHT_BILLION | {"hub": "nobody/nothing"}))
 
 
-def test_a_model_of_the_hub_is_loaded_from_its_cache(hub, causal):
-    snapshot = hub / f"models--some--model/snapshots/{COMMIT}"
-    shutil.copytree(causal, snapshot)
-    parameters = count_parameters(entry(causal), causal)
-    given = {"kind": "causal", "hub": "some/model", "revision": COMMIT}
-    given = entry(**given, billion_parameters=parameters / 1e9)
+def test_a_model_of_the_hub_is_loaded_from_its_cache(hub):
+    snapshot = save_masked(hub / f"models--a--b/snapshots/{COMMIT}")
+    parameters = find_model(entry(snapshot)).parameters
+    given = entry(**EIGHT_BILLION | {"billion_parameters": parameters / 1e9})
     found = find_model(given, weights=False)
     assert found.folder == snapshot
     assert find_model(given) == replace(found, parameters=parameters)
-    (snapshot / "model.safetensors").unlink()
+    (snapshot / WEIGHTS).unlink()
     assert find_model(given, weights=False) == found  # the weights come last
     with refused(r"no \*.safetensors"):
         find_model(given)
 
 
 def test_more_gpus_than_there_are_are_refused(masked):
-    given = entry(masked, gpus=99)
     if torch.cuda.is_available():
         with refused(r"gpus must be at most \d here, got 99"):
-            loaded(given)
+            loaded(masked, gpus=99)
     else:
-        assert loaded(given).device.type == "cpu"  # as training: without a GPU on the CPU
+        assert loaded(masked, gpus=99).device.type == "cpu"  # as training: without a GPU on the CPU

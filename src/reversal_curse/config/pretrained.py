@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from reversal_curse.config.errors import UserError
+from reversal_curse.config.errors import UserError, first_line
 from reversal_curse.config.settings import MAX_COUNT, Name, left_out
 from reversal_curse.tasks.masking_arms import MASKINGS
 
@@ -95,9 +95,9 @@ class PretrainedModel(BaseModel):
     def causal(self) -> bool:
         return self.kind == "causal"
 
-    def error(self, text: str) -> UserError:
-        """Make the error that says what is wrong with this model."""
-        return UserError(f"{self.name}: {text}")
+    def error(self, text: str, cause: Exception | None = None) -> UserError:
+        """Make an error about this model; what a library says (`cause`) is added in one line."""
+        return UserError(f"{self.name}: {text}" + (f": {first_line(cause)}" if cause else ""))
 
 
 def check_entries(entries: list[PretrainedModel]) -> Iterator[tuple[tuple, str]]:

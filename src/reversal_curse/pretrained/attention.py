@@ -66,8 +66,7 @@ class _Caught(TorchFunctionMode):
 
     def __init__(self, layouts: list[Layout]):
         super().__init__()
-        self.queries = torch.tensor([layout.subject[0] for layout in layouts])
-        self.keys = torch.tensor([layout.object[0] for layout in layouts])
+        self.layouts = layouts
         self.scores: list[torch.Tensor] = []
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -79,11 +78,12 @@ class _Caught(TorchFunctionMode):
         self, query: Any, key: Any, value: Any, attn_mask: Any = None, *_: Any, **named: Any
     ) -> None:
         """Query (B, heads, T, d), key (B, heads or fewer, T, d): neighbours share a key head."""
-        rows = torch.arange(len(query))
-        q, k = query[rows, :, self.queries].float(), key[rows, :, self.keys].float()
+        starts = [(row, one.subject[0], one.object[0]) for row, one in enumerate(self.layouts)]
+        rows, queries, keys = torch.tensor(starts).T
+        q, k = query[rows, :, queries].float(), key[rows, :, keys].float()
         k = k.repeat_interleave(q.shape[1] // k.shape[1], dim=1)
         score = (q * k).sum(-1) * (named.get("scale") or query.shape[-1] ** -0.5)
         if attn_mask is not None and attn_mask.is_floating_point():  # ALiBi comes as a mask
             bias = attn_mask.expand(len(query), query.shape[1], -1, -1)
-            score = score + bias[rows, :, self.queries, self.keys].float()
+            score = score + bias[rows, :, queries, keys].float()
         self.scores.append(score.cpu())

@@ -8,7 +8,6 @@ constant rate, no dropout. The tokens that a tokenizer puts around a sentence ar
 
 import torch
 
-from reversal_curse.config.errors import first_line
 from reversal_curse.models.random_streams import derived_seed
 from reversal_curse.pretrained.answers import batches, stacked, token_nll
 from reversal_curse.pretrained.facts import Layout
@@ -19,10 +18,7 @@ from reversal_curse.training.interruption import Interruption
 
 
 def add_adapters(loaded: Loaded, seed: int = 0) -> None:
-    """Put LoRA adapters, which start as zero, on every linear layer except the output.
-
-    Raises UserError if peft cannot.
-    """
+    """Put LoRA adapters, which start as zero, on every linear layer except the output."""
     from peft import LoraConfig, get_peft_model
 
     rank = loaded.entry.lora_rank
@@ -31,7 +27,7 @@ def add_adapters(loaded: Loaded, seed: int = 0) -> None:
     try:
         loaded.model = get_peft_model(loaded.model, config)
     except ValueError as error:
-        raise loaded.entry.error(f"method lora: {first_line(error)}; use method: full") from None
+        raise loaded.entry.error("method lora does not fit, use full", error) from None
 
 
 def finetune(

@@ -12,7 +12,6 @@ from unittest.mock import patch
 
 import torch
 
-from reversal_curse.config.errors import first_line
 from reversal_curse.config.pretrained import PretrainedModel
 from reversal_curse.pretrained.model_folder import ModelFolder, check_memory, weight_files
 from reversal_curse.training.device import training_devices
@@ -105,7 +104,7 @@ def from_folder(checkpoint: ModelFolder, auto_class: str = "AutoTokenizer", **op
         return model
     except Exception as error:  # files and code of others can raise anything
         library = f"{auto_class} of transformers {transformers.__version__}"
-        raise entry.error(f"{folder}: {library} cannot load it: {first_line(error)}") from None
+        raise entry.error(f"{folder}: {library} cannot load it", error) from None
 
 
 def _load_own_code(

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from reversal_curse.config.digest import digest_of
-from reversal_curse.config.errors import UserError, first_line
+from reversal_curse.config.errors import UserError
 from reversal_curse.config.pretrained import PretrainedModel
 
 INSTALL = "install this package with: pip install -c requirements.lock -e '.[pretrained]'"
@@ -21,18 +21,13 @@ SMALL_FILES = ["*.json", "*.py", "*.txt", "*.model"]
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 OVERHEAD = 8e9
 """Bytes of memory besides the model: Python, its libraries, activations."""
-AUTO_CLASSES = {
-    "causal": ("AutoModelForCausalLM",),
-    "masked_lm": ("AutoModelForMaskedLM",),
+KINDS = {
+    # how the names of architectures end, and the classes of transformers that load them
+    "causal": (("ForCausalLM", "LMHeadModel"), ["AutoModelForCausalLM"]),
+    "masked_lm": ("ForMaskedLM", ["AutoModelForMaskedLM"]),
     # In code that comes with a checkpoint (LLaDA, Dream) AutoModel has the output layer.
-    "masked_diffusion": ("AutoModelForMaskedLM", "AutoModel"),
+    "masked_diffusion": ("ForMaskedLM", ["AutoModelForMaskedLM", "AutoModel"]),
 }
-ARCHITECTURES = {
-    "ForMaskedLM": "masked_lm or masked_diffusion",
-    "ForCausalLM": "causal",
-    "LMHeadModel": "causal",
-}
-"""Kinds by the end of an architecture's name."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +68,7 @@ def find_model(entry: PretrainedModel, weights: bool = True) -> ModelFolder:
         files = (config, get_tokenizer_config(folder))  # Dream's tokenizer also brings its code
         code = [file["auto_map"] for file in files if file.get("auto_map")]
     except Exception as error:  # files of others can make the library raise anything
-        wrong = "not a checkpoint in Hugging Face's format"
-        raise entry.error(f"{folder}: {wrong}: {first_line(error)}") from None
+        raise entry.error(f"{folder}: not a checkpoint in Hugging Face's format", error) from None
     auto_class, own_code = _auto_class(entry, config)
     _check_trust(entry, folder, code)
     here = weights or entry.hub is None
@@ -89,26 +83,25 @@ def _download(entry: PretrainedModel, weights: bool) -> Path:
     try:
         return Path(snapshot_download(entry.hub, revision=entry.revision, allow_patterns=files))
     except Exception as error:  # the library's own errors, and those of the network below it
-        wrong = f"hub {entry.hub} at {entry.revision}: not downloaded"
-        raise entry.error(f"{wrong}: {first_line(error)}") from None
+        raise entry.error(f"hub {entry.hub} at {entry.revision}: not downloaded", error) from None
 
 
 def _auto_class(entry: PretrainedModel, config: dict[str, Any]) -> tuple[str, bool]:
     """Choose the class of transformers that loads it; tell whether its code comes with it."""
-    own = config.get("auto_map") or {}
+    own, classes = config.get("auto_map") or {}, KINDS[entry.kind][1]
     unfit = f"kind {entry.kind} does not fit: its config.json"
     if "AutoConfig" in own:
-        found = [name for name in AUTO_CLASSES[entry.kind] if name in own]
+        found = [name for name in classes if name in own]
         if not found or (entry.causal and config.get("mask_token_id") is not None):
             also = ", a mask_token_id" if entry.causal else ""
             raise entry.error(f"{unfit} names {', '.join(sorted(own))}{also}")
         return found[0], True
     architecture = str((config.get("architectures") or ["nothing"])[0])
-    ends = (kind for end, kind in ARCHITECTURES.items() if architecture.endswith(end))
-    allowed = next(ends, "no kind")
-    if entry.kind not in allowed:
+    fitting = [kind for kind, (ends, _) in KINDS.items() if architecture.endswith(ends)]
+    if entry.kind not in fitting:
+        allowed = " or ".join(fitting) or "no kind"
         raise entry.error(f"{unfit} names {architecture}; allowed: {allowed}")
-    return AUTO_CLASSES[entry.kind][0], False
+    return classes[0], False
 
 
 def _check_trust(entry: PretrainedModel, folder: Path, code: list[Any]) -> None:
@@ -161,7 +154,7 @@ def count_parameters(entry: PretrainedModel, folder: Path) -> int:
                 shapes = [file.get_slice(tensor).get_shape() for tensor in file.keys()]  # noqa: SIM118
             parameters += sum(map(math.prod, shapes))
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-        raise entry.error(f"{path}: damaged weights: {first_line(error)}") from None
+        raise entry.error(f"{path}: damaged weights", error) from None
     if path == folder:
         raise entry.error(f"{folder}: no *.safetensors; weights in other formats are refused")
     if given and not 0.9 < 1e9 * given / parameters < 1.1:
