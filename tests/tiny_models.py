@@ -105,11 +105,7 @@ Path({marker!r}).touch()
 
 class OwnConfig(PretrainedConfig):
     model_type = "own"
-
-    def __init__(self, vocab_size=43, width=64, heads=2, rope_theta=10000.0, **rest):
-        self.vocab_size, self.width, self.heads = vocab_size, width, heads
-        self.hidden_size, self.num_attention_heads, self.rope_theta = width, heads, rope_theta
-        super().__init__(**rest)
+    vocab_size, hidden_size, num_attention_heads, rope_theta = 43, 64, 2, 10000.0
 
 
 class OwnModel(PreTrainedModel):
@@ -117,10 +113,9 @@ class OwnModel(PreTrainedModel):
 
     def __init__(self, config):
         super().__init__(config)  # and no post_init, as code for transformers 4 may do
-        d = config.width
+        d = config.hidden_size
         self.wte, self.lm_head = nn.Embedding(config.vocab_size, d), nn.Linear(d, config.vocab_size)
         self.q_proj, self.k_proj, self.v_proj, self.attn_out = (nn.Linear(d, d) for _ in range(4))
-        self.ff_proj, self.ff_out = nn.Linear(d, d), nn.Linear(d, d)
         rates, _ = ROPE_INIT_FUNCTIONS["default"](config)  # version 5 has none of this name
         self.register_buffer("rates", rates, persistent=False)
 
@@ -143,13 +138,12 @@ class OwnModel(PreTrainedModel):
     def forward(self, input_ids, **_):
         x = self.wte(input_ids)
         q, k, v = (
-            f(x).unflatten(-1, (self.config.heads, -1)).transpose(1, 2)
+            f(x).unflatten(-1, (self.config.num_attention_heads, -1)).transpose(1, 2)
             for f in (self.q_proj, self.k_proj, self.v_proj)
         )
         q, k = self.rotate(q), self.rotate(k)
         seen = nn.functional.scaled_dot_product_attention(q, k, v)
         x = x + self.attn_out(seen.transpose(1, 2).flatten(-2))
-        x = x + self.ff_out(nn.functional.gelu(self.ff_proj(x)))
         return MaskedLMOutput(logits=self.lm_head(x))
 '''
 
@@ -157,7 +151,7 @@ class OwnModel(PreTrainedModel):
 def save_own_code(folder: Path) -> Path:
     """Save a checkpoint with its own modelling file, which leaves a file `was_run` when it runs."""
     save_tokenizer(folder)
-    rows = {"wte": len(WORDS), "lm_head": len(WORDS), "ff_proj": 64, "ff_out": 64}
+    rows = {"wte": len(WORDS), "lm_head": len(WORDS)}
     rows |= dict.fromkeys(["q_proj", "k_proj", "v_proj", "attn_out"], 64)
     generator = torch.Generator().manual_seed(0)
     weights = {

@@ -81,16 +81,11 @@ def test_answers_do_not_depend_on_the_batch(tiny):
 
 
 @torch.no_grad()
-def test_shifted_output_is_read_one_position_earlier(tiny):
-    """As in Dream, whose output at a token is about the next one."""
-    plain, _ = tiny()
-    shifted, _ = tiny(shifted=True)
+def test_a_shifted_model_is_read_one_position_earlier_and_not_asked_for_first_tokens(tiny):
+    """As Dream, whose output at a token is about the next one."""
+    (plain, _), (loaded, questions) = tiny(), tiny(shifted=True)
     tokens = torch.tensor([LONG.tokens])
-    assert torch.equal(shifted.logits(tokens)[:, 1:], plain.logits(tokens)[:, :-1])
-
-
-def test_a_shifted_model_is_not_asked_for_first_tokens(tiny):
-    loaded, questions = tiny(shifted=True)
+    assert torch.equal(loaded.logits(tokens)[:, 1:], plain.logits(tokens)[:, :-1])
     facts = read_facts(loaded.entry.facts)
     with pytest.raises(UserError, match=r"^fact 1 \('a0' in 'a0 is b0'\): a shifted model does"):
         Questions.of(facts, loaded.tokenizer, shifted=True)

@@ -25,6 +25,7 @@ pytestmark = pytest.mark.slow
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 WEIGHTS = "model.safetensors"
+MASKED = (save_masked, "config.json", {})
 EIGHT_BILLION = {"hub": "a/b", "revision": COMMIT, "billion_parameters": 8.0}
 
 
@@ -96,91 +97,85 @@ def test_two_entries_cannot_share_a_name():
         Config.parse({"sweeps": {"base": {}}, "pretrained": [one, one]})
 
 
-def left(name: str, part: slice | None):
-    """Leave a part of a checkpoint's file, or nothing."""
-
-    def change(folder) -> None:
-        content = (folder / name).read_bytes()
-        (folder / name).unlink()
-        if part:
-            (folder / name).write_bytes(content[part])
-
-    return change
+def change(path, how) -> None:
+    """Change a file: keys of its JSON, a part of its bytes, other bytes, or no file at all."""
+    if isinstance(how, dict):
+        change_json(path, **how)
+    elif how is None:
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[how] if isinstance(how, slice) else how)
 
 
-def written(name: str, text: str):
-    return lambda folder: (folder / name).write_text(text)
-
-
-def keyed(name: str, **keys):
-    return lambda folder: change_json(folder / name, **keys)
-
-
-def weights(extra: tuple[str, ...] = (), lost: str = ""):
-    """Add weights to a checkpoint, or remove one."""
-
-    def change(folder) -> None:
-        given = load_file(folder / "model.safetensors") | dict.fromkeys(extra, torch.zeros(2))
-        given = {name: value for name, value in given.items() if name != lost}
-        save_file(given, folder / "model.safetensors", metadata={"format": "pt"})
-
-    return change
-
-
-def unchanged(folder) -> None:
-    pass
+def own_map(model: str) -> dict:
+    return {"auto_map": {"AutoConfig": "modeling_own.OwnConfig", "AutoModel": model}}
 
 
 TRUST = {"trust_remote_code": True}
 FORMAT = "not a checkpoint in Hugging Face's format"
-ELSEWHERE = {"AutoConfig": "modeling_own.OwnConfig", "AutoModel": "some/body--code.Model"}
-UNKNOWN = {"AutoConfig": "modeling_own.OwnConfig", "AutoModel": "modeling_own.No"}
-TOKENIZER = {"AutoTokenizer": ["tokenization_own.OwnTokenizer", None]}
-LOST = "lm_head.weight"
+TOKENIZER = {"auto_map": {"AutoTokenizer": ["tokenization_own.OwnTokenizer", None]}}
 REFUSED = {
-    # what is saved and how it is changed; keys of the entry; the error
-    "no folder": (save_masked, shutil.rmtree, {}, "path .*model: no such folder$"),
-    "no config": (save_masked, left("config.json", None), {}, f"{FORMAT}: no config.json"),
-    "half a config": (save_masked, left("config.json", slice(1)), {}, f"{FORMAT}: .*JSON"),
-    "a list as config": (save_masked, written("config.json", "[]"), {}, FORMAT),
-    "cut": (save_masked, left(WEIGHTS, slice(-1)), {}, "damaged weights: .*not fully"),
-    "cut header": (save_masked, left(WEIGHTS, slice(99)), {}, "damaged weights: .*header length"),
-    "no weights": (save_masked, left(WEIGHTS, None), {}, r"no \*.safetensors; weights in other"),
-    "index": (save_masked, written(f"{WEIGHTS}.index.json", "[]"), {}, "damaged weights"),
-    "no tokenizer": (save_masked, left("tokenizer.json", None), {}, "AutoTokenizer of transf"),
-    "kind causal": (save_masked, unchanged, {"kind": "causal"}, "allowed: masked_lm or masked_di"),
-    "kind masked": (save_causal, unchanged, {}, "LlamaForCausalLM; allowed: causal$"),
-    "other kind": (save_causal, keyed("config.json", architectures=["A"]), {}, "allowed: no kind$"),
-    "own code causal": (save_own_code, unchanged, {"kind": "causal"}, "its config.json names Auto"),
-    "code elsewhere": (
-        *(save_own_code, keyed("config.json", auto_map=ELSEWHERE), TRUST),
-        r"some/body--code.Model.*is in another repository",
+    # what is saved, which file is changed and how; keys of the entry; the error
+    "no config": (save_masked, "config.json", None, {}, f"{FORMAT}: no config.json"),
+    "half a config": (save_masked, "config.json", slice(1), {}, f"{FORMAT}: .*JSON"),
+    "a list as config": (save_masked, "config.json", b"[]", {}, FORMAT),
+    "cut": (save_masked, WEIGHTS, slice(-1), {}, "damaged weights: .*not fully"),
+    "cut header": (save_masked, WEIGHTS, slice(99), {}, "damaged weights: .*header length"),
+    "no weights": (save_masked, WEIGHTS, None, {}, r"no \*.safetensors; weights in other formats"),
+    "index": (save_masked, f"{WEIGHTS}.index.json", b"[]", {}, "damaged weights"),
+    "no tokenizer": (
+        save_masked,
+        "tokenizer.json",
+        None,
+        {},
+        "AutoTokenizer of transformers .* ca",
     ),
-    "tokenizer": (
-        *(save_masked, keyed("tokenizer_config.json", auto_map=TOKENIZER), {}),
-        "its code comes with the checkpoint; read",
+    "kind causal": (*MASKED, {"kind": "causal"}, "allowed: masked_lm or masked_diffusion$"),
+    "kind masked": (save_causal, "config.json", {}, {}, "LlamaForCausalLM; allowed: causal$"),
+    "other kind": (save_causal, "config.json", {"architectures": ["A"]}, {}, "allowed: no kind$"),
+    "own code": (save_own_code, "config.json", {}, {"kind": "causal"}, "config.json names Auto"),
+    "elsewhere": (save_own_code, "config.json", own_map("some/body--x.X"), TRUST, "some/body--x.X"),
+    "no class": (
+        save_own_code,
+        "config.json",
+        own_map("modeling_own.X"),
+        TRUST,
+        "AutoModel of tra",
     ),
-    "no code": (save_masked, unchanged, TRUST, "the checkpoint has no code of its own"),
-    "unknown class": (
-        *(save_own_code, keyed("config.json", auto_map=UNKNOWN), TRUST),
-        "AutoModel of transformers .* cannot load it: ",
-    ),
-    "more than the code": (save_own_code, weights(extra=("x",)), TRUST, ".*safetensors has x, whi"),
-    "less than the code": (save_own_code, weights(lost=LOST), TRUST, f"its weights lack {LOST}"),
-    # Otherwise random numbers would fill the part, and be measured.
-    "less than the model": (save_masked, weights(lost=LOST), {}, f"its weights lack {LOST}"),
-    "size": (save_masked, unchanged, {"billion_parameters": 7.0}, r"must be \S+, got 7$"),
+    "tokenizer": (save_masked, "tokenizer_config.json", TOKENIZER, {}, "its code comes with the "),
+    "no code": (*MASKED, TRUST, "the checkpoint has no code of its own"),
+    "size": (*MASKED, {"billion_parameters": 7.0}, r"billion_parameters must be \S+, got 7$"),
 }
 
 
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_cannot_be_loaded_is_refused_with_the_reason(tmp_path, case):
-    save, change, keys, message = REFUSED[case]
+    save, file, how, keys, message = REFUSED[case]
     folder = save(tmp_path / "model")
     (folder / "pytorch_model.bin").write_bytes(b"a pickle")
-    change(folder)
+    change(folder / file, how)
     with refused(f"^tiny: .*{message}"):
         loaded(folder, **keys)
+
+
+def test_a_missing_folder_is_refused(tmp_path):
+    with refused(r"^tiny: path .*none: no such folder$"):
+        loaded(tmp_path / "none")
+
+
+@pytest.mark.parametrize(("save", "keys"), [(save_own_code, TRUST), (save_masked, {})])
+def test_weights_that_do_not_fit_the_model_are_refused(tmp_path, save, keys):
+    """Otherwise random numbers would fill what is missing, and be measured."""
+    folder = save(tmp_path / "model")
+    weights = load_file(folder / WEIGHTS)
+    lost = weights.pop("lm_head.weight")
+    save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
+    with refused("cannot load it: its weights lack lm_head.weight"):
+        loaded(folder, **keys)
+    if keys:
+        save_file({**weights, "lm_head.weight": lost, "extra": torch.ones(1)}, folder / WEIGHTS)
+        with refused(r"cannot load it: model.safetensors has extra, which its code"):
+            loaded(folder, **keys)
 
 
 def test_code_of_the_checkpoint_runs_only_if_it_is_trusted_and_pinned(own):

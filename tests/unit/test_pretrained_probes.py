@@ -64,21 +64,18 @@ def test_scores_are_those_of_the_models_own_weights_rotary_included(tiny):
             assert of - at == 2 * sign
 
 
-def test_scores_of_a_model_with_its_own_code_are_read_too(tiny):
-    loaded, questions = tiny(save=save_own_code, trust_remote_code=True)
-    assert type(loaded.model).__name__ == "OwnModel"
-    table = measure_scores(loaded, questions)
-    assert table.height == 12 * 2
-    assert table["score_forward"].is_finite().all()
-
-
-@torch.no_grad()
-def test_scores_of_shared_keys_are_those_of_their_groups(tiny):
-    """Several heads may ask one key head, as in Llama and Dream."""
-    loaded, questions = tiny(save=partial(save_masked, heads=4, num_key_value_heads=2))
-    assert loaded.model.model.layers[0].self_attn.k_proj.out_features == 32
-    table = measure_scores(loaded, questions)
-    assert table["head"].n_unique() == 4
+@pytest.mark.parametrize(
+    ("save", "keys", "heads"),
+    [
+        (save_own_code, {"trust_remote_code": True}, 2),
+        # Several heads may ask one key head, as in Llama and Dream.
+        (partial(save_masked, heads=4, num_key_value_heads=2), {}, 4),
+    ],
+)
+def test_scores_of_own_code_and_of_shared_keys_are_read(tiny, save, keys, heads):
+    table = measure_scores(*tiny(save=save, **keys))
+    assert table.height == 12 * heads
+    assert table["head"].n_unique() == heads
     assert table["score_forward"].is_finite().all()
 
 

@@ -1,9 +1,8 @@
 """Loss and exact match of whole answers, in both directions.
 
-A causal model answers from left to right. A masked model is shown a mask for every token of the
-answer and fills them in one by one, each time where it is surest. The exact match fills in the
-model's own tokens. The loss fills in the true ones and adds up -ln p of each: a proper probability,
-since the order depends only on what is filled in so far.
+Causal models answer from left to right. Masked models fill in the tokens of the answer one by one,
+each time where they are surest: for the exact match their own tokens, for the loss the true ones.
+Their -ln p add up to that of a proper probability: the order depends only on earlier tokens.
 """
 
 import math

@@ -1,8 +1,8 @@
 """Attention scores of the masked subject for the known object, in both layouts: Jeon et al. 2026.
 
 Queries and keys are caught where the model calls torch's attention, so they include rotary
-positions, whoever wrote the model's code (LLaDA's and Dream's come with their checkpoints). The
-first token stands for an entity of several. Scores are before the softmax, scaled as in the model.
+positions in any model's code. The first token stands for an entity of several. Scores are before
+the softmax, scaled as in the model.
 """
 
 from typing import Any
@@ -19,11 +19,9 @@ from reversal_curse.tables.schemas import PRETRAINED_TABLES
 
 
 def measure_scores(loaded: Loaded, questions: Questions) -> pl.DataFrame:
-    """Make the `scores` table of a model, without the columns that name its state.
-
-    It has no rows for causal models, whose subject cannot see what comes after it.
-    """
+    """Make the `scores` table of a model, without the columns that name its state."""
     schema = PRETRAINED_TABLES["scores"].empty().drop("model", "kind", "seed", "stage").schema
+    # The subject of a causal model cannot see what follows it: its table has no rows.
     causal, layouts = loaded.entry.causal, questions.right.values()
     forward, reverse = ({} if causal else _scores(loaded, sentences) for sentences in layouts)
     if not forward and not causal:

@@ -1,10 +1,9 @@
 """The facts that a pretrained model is asked and fine-tuned on, as sentences and as tokens.
 
 A table with the columns `subject`, `object`, `forward` and `reverse`. The last two are sentences
-with the slots `{subject}` and `{object}`: the forward sentence ends with the object, the reverse
-sentence with the subject, so that models that read from left to right can be asked both. Ours
-(`facts.csv`) are made up, so no model knows them beforehand. In them a word precedes every entity:
-tokenizers write a name at the start of a sentence in other tokens.
+with the slots `{subject}` and `{object}`; the forward sentence ends with the object, the reverse
+one with the subject, so that causal models can answer both. Ours (`facts.csv`) are made up: no
+model knows them. A word precedes every entity, which would be other tokens at the start.
 """
 
 from __future__ import annotations
@@ -139,9 +138,8 @@ def lay_out(
 ) -> Layout:
     """Tokenise one sentence; raises UserError if an entity is not made of whole tokens.
 
-    Spans are found by tokenising beginnings of the sentence: if the tokens of one are not the first
-    of the sentence, a token crosses its end. An entity includes the space before it, as in most
-    tokenizers.
+    Spans are found by tokenising beginnings of the sentence. The space before an entity belongs to
+    it, as in most tokenizers.
     """
 
     def ids(part: str) -> list[int]:
@@ -159,7 +157,7 @@ def lay_out(
         where = f"fact {index + 1} ({text[start:end]!r} in {text!r})"
         before, upto = ids(text[:start].rstrip()), ids(text[:end])
         for beginning in (before, upto):
-            if beginning != whole[: len(beginning)]:
+            if beginning != whole[: len(beginning)]:  # a token crosses its end
                 others = (own for own, one in zip(whole, beginning, strict=False) if own != one)
                 token = tokenizer.convert_ids_to_tokens(next(others, whole[-1]))
                 raise UserError(

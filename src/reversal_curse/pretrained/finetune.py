@@ -1,9 +1,8 @@
 """Fine-tune a model on the forward statements alone, by its own objective.
 
 Causal models learn the next token of the whole sentence. Masked ones fill in what a masking arm
-hides (`tasks/masking_arms.py`, as in our own masked diffusion): either every token with probability
-t ~ U(0, 1), its loss weighted by 1 / t, or some of the entities only. AdamW without weight decay,
-constant rate, no dropout. The tokens that a tokenizer puts around a sentence are never masked.
+hides (`tasks/masking_arms.py`), as our own masked diffusion does; what a tokenizer puts around a
+sentence is never masked. AdamW without weight decay, constant rate, no dropout.
 """
 
 import torch

@@ -1,10 +1,9 @@
 """Forward against reverse gradients of a pretrained model: Jeon et al. 2026.
 
-As `probes/gradients.py` for our own models. The forward loss is what training on the forward
-sentences lowers: -ln p of the subject in `[M] ... object` for masked models, of the object for
-causal ones. The reverse loss is -ln p of the subject in the reverse sentence. Adapters take part in
-the model, but gradients are those of its own weights. Besides these, memory holds one gradient:
-others are multiplied with it, parameter by parameter, as the backward pass makes them.
+As `probes/gradients.py` for our own models. The forward loss is -ln p of the subject in
+`[M] ... object` for masked models, of the object for causal ones; the reverse loss is that of the
+subject in the reverse sentence. Gradients are those of a model's own weights, with adapters in
+place. Memory holds one: others are multiplied with it as the backward pass makes them.
 """
 
 import re
@@ -136,10 +135,9 @@ def _cosines(weights: _Weights, questions: Questions) -> pl.DataFrame:
 
 
 def _changes(weights: _Weights, questions: Questions) -> pl.DataFrame:
-    """Predict and measure how much a forward step in each group changes the reverse loss.
+    """Predict and measure how a forward step in each group changes the reverse loss.
 
-    A step in all parameters at once would lower the forward loss by one percent. Weights of sixteen
-    bits cannot hold such a step.
+    In all parameters the step lowers the forward loss by 1 %; sixteen bits cannot hold it.
     """
     parameters, reverse, rows = weights.parameters, questions.right["reverse"], []
     nll_forward, forward = weights.gradient(questions.right["forward"])

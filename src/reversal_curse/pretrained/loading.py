@@ -1,9 +1,8 @@
 """Load a checked checkpoint through transformers, and ask the model for logits.
 
-Code that comes with a checkpoint (LLaDA's, Dream's) is written for version 4. It lacks what
-`from_pretrained` of version 5 expects of a class, and version 5 first makes a model without memory,
-which silently loses numbers that a constructor computes (Dream's rotary frequencies). So we call
-the constructor of such a model ourselves, and put the weights into it.
+Code that comes with a checkpoint (LLaDA's, Dream's) is written for version 4. `from_pretrained` of
+version 5 expects more of a class, and silently loses numbers that its constructor computes (Dream's
+rotary frequencies). So we call the constructor of such a model, and put the weights into it.
 """
 
 from dataclasses import dataclass
@@ -38,8 +37,7 @@ class Loaded:
             logits = torch.cat([logits[:, :1], logits[:, :-1]], dim=1)
         if self.mask is None:
             return logits
-        no_answer = torch.tensor([self.mask], device=logits.device)
-        return logits.index_fill(-1, no_answer, -torch.inf)
+        return logits.index_fill(-1, torch.tensor(self.mask, device=logits.device), -torch.inf)
 
 
 def check_loadable(checkpoint: ModelFolder, tokenizer: Any) -> dict[torch.device, int]:

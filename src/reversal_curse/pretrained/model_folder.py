@@ -46,10 +46,9 @@ class ModelFolder:
 
 
 def find_model(entry: PretrainedModel, weights: bool = True) -> ModelFolder:
-    """Find and check an entry's checkpoint; raises UserError if it cannot be loaded as described.
+    """Find and check an entry's checkpoint; raises UserError if it cannot be loaded so.
 
-    One on the hub is downloaded, without `weights` only its small files: mistakes are found before
-    the weights come. Nothing else uses the network.
+    One on the hub is downloaded, at first without `weights`; nothing else uses the network.
     """
     for library in ("transformers", "peft"):
         if find_spec(library) is None and (library != "peft" or entry.trained == "lora"):
@@ -165,9 +164,8 @@ def count_parameters(entry: PretrainedModel, folder: Path) -> int:
 def needed_bytes(entry: PretrainedModel, parameters: float, device: str) -> float:
     """Compute the bytes that probing takes on a `device` (`cpu` or `cuda`), without activations.
 
-    The gradient probe holds the weights and one gradient; for its step in 32 bits it also copies
-    the weights to the machine's memory. Fine-tuning all weights holds AdamW's two moments as well;
-    adapters and their moments are small.
+    The gradient probe holds the weights and one gradient, and in 32 bits a copy of the weights in
+    the machine's memory. Fine-tuning them all adds AdamW's two moments; adapters are small.
     """
     copies = 3 if device == "cpu" and entry.dtype == "float32" else 2
     return (4 if entry.trained == "full" else copies) * BYTES[entry.dtype] * parameters
@@ -176,9 +174,8 @@ def needed_bytes(entry: PretrainedModel, parameters: float, device: str) -> floa
 def memory_to_ask_for(entry: PretrainedModel, device: str) -> int:
     """Compute the megabytes of machine memory that a job needs, before anything is downloaded.
 
-    `training.memory.free_bytes` gives four fifths of it. A job on a GPU needs as much as the GPU:
-    the weights are read into it first, and copied there later. Missing files count as nothing: the
-    job will report them.
+    `training.memory.free_bytes` gives four fifths of it. A job on a GPU needs as much as the GPU,
+    to read and copy weights. Missing files count as nothing: the job will report them.
     """
     billions, folder = entry.billion_parameters, Path(entry.path or "")
     try:

@@ -14,8 +14,10 @@ import torch
 
 from reversal_curse.config.digest import digest_of
 from reversal_curse.config.pretrained import PretrainedModel
-from reversal_curse.pretrained import answers, attention, facts, gradients, loading, model_folder
-from reversal_curse.pretrained.finetune import add_adapters, finetune
+from reversal_curse.pretrained import facts, finetune, loading, model_folder
+from reversal_curse.pretrained.answers import measure_answers
+from reversal_curse.pretrained.attention import measure_scores
+from reversal_curse.pretrained.gradients import measure_gradients
 from reversal_curse.tables.atomic_write import replacing
 from reversal_curse.tables.files import write_table
 from reversal_curse.tables.provenance import PRETRAINED_VERSION, VERSION, commit
@@ -24,11 +26,7 @@ from reversal_curse.training.checkpoints import Checkpoints
 from reversal_curse.training.interruption import Interruption
 from reversal_curse.training.memory import release_memory
 
-MEASURES = {
-    "answers": answers.measure_answers,
-    "scores": attention.measure_scores,
-    "gradients": gradients.measure_gradients,
-}
+MEASURES = {"answers": measure_answers, "scores": measure_scores, "gradients": measure_gradients}
 
 
 def probe_pretrained(
@@ -62,9 +60,7 @@ def probe_pretrained(
         begun = time.time()
         state = {"model": entry.name, "kind": entry.kind, "seed": seed, "stage": stage}
         for name, measured in MEASURES.items():
-            frame = measured(loaded, questions).with_columns(
-                pl.lit(v).alias(k) for k, v in state.items()
-            )
+            frame = measured(loaded, questions).join(pl.DataFrame([state]), how="cross")
             tables[name].append(PRETRAINED_TABLES[name].conform(frame))
         seconds[f"measure {stage} {seed}"] = round(time.time() - begun, 3)
         by_direction = tables["answers"][-1].group_by("direction", maintain_order=True)
@@ -81,10 +77,10 @@ def probe_pretrained(
                 release_memory()
                 loaded = loading.load(checkpoint, tokenizer)
             if entry.trained == "lora":
-                add_adapters(loaded, seed)
+                finetune.add_adapters(loaded, seed)
             begun = time.time()
             states = Checkpoints(kept / f"seed_{seed}", checkpoint_seconds) if kept else None
-            finetune(loaded, questions.right["forward"], seed, states, interruption)
+            finetune.finetune(loaded, questions.right["forward"], seed, states, interruption)
             seconds[f"fine-tune {seed}"] = round(time.time() - begun, 3)
             measure(loaded, "after", seed)
     for name, frames in tables.items():
