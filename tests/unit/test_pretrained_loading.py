@@ -179,13 +179,12 @@ def test_weights_that_do_not_fit_the_model_are_refused(tmp_path, save, keys):
 
 
 def test_code_of_the_checkpoint_runs_only_if_it_is_trusted_and_pinned(own):
-    marker = own / "was_run"
+    given, marker = entry(own, **TRUST), own / "was_run"
     with refused(r"its code comes with the checkpoint; read .*own/\*.py, then set trust_remote"):
         find_model(entry(own, kind="masked_diffusion"))
     with refused(f"read it, then set revision: {code_digest(own)}"):
         find_model(entry(own, **TRUST, revision=COMMIT))
     assert not marker.exists()
-    given = entry(own, **TRUST)
     assert type(loaded(own, **TRUST).model).__name__ == "OwnModel"
     assert marker.exists()
     with open(own / "modeling_own.py", "a") as file:
@@ -255,8 +254,8 @@ def test_parameters_are_those_of_the_weights_that_the_index_names(masked):
     parameters = sum(p.numel() for p in loaded(masked).model.parameters())
     assert find_model(entry(masked)).parameters == parameters
     shutil.copy(masked / WEIGHTS, masked / "consolidated.safetensors")
-    index = {"weight_map": {"any": "model.safetensors"}}
-    (masked / "model.safetensors.index.json").write_text(json.dumps(index))
+    index = {"weight_map": {"any": WEIGHTS}}
+    (masked / f"{WEIGHTS}.index.json").write_text(json.dumps(index))
     assert find_model(entry(masked)).parameters == parameters
 
 
@@ -300,23 +299,14 @@ def test_the_mask_token_comes_from_the_entry_the_tokenizer_or_the_config(masked)
         loaded(masked)
 
 
-@pytest.fixture
-def hub(monkeypatch, tmp_path):
-    """The cache of a hub that is out of reach."""
+def test_a_model_of_the_hub_is_loaded_from_its_cache_or_refused(monkeypatch, tmp_path):
     import huggingface_hub
 
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    return tmp_path / "hub"
-
-
-def test_a_model_that_cannot_be_downloaded_is_one_line(hub):
-    with refused(f"^tiny: hub nobody/nothing at {COMMIT}: not downloaded: "):
-        find_model(entry(**EIGHT_BILLION | {"hub": "nobody/nothing"}))
-
-
-def test_a_model_of_the_hub_is_loaded_from_its_cache(hub):
-    snapshot = save_masked(hub / f"models--a--b/snapshots/{COMMIT}")
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    with refused(f"^tiny: hub a/b at {COMMIT}: not downloaded: "):
+        find_model(entry(**EIGHT_BILLION))
+    snapshot = save_masked(tmp_path / f"models--a--b/snapshots/{COMMIT}")
     parameters = find_model(entry(snapshot)).parameters
     given = entry(**EIGHT_BILLION | {"billion_parameters": parameters / 1e9})
     found = find_model(given, weights=False)
