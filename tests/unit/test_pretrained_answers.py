@@ -87,7 +87,7 @@ def test_a_shifted_model_is_read_one_position_earlier_and_not_asked_for_first_to
     tokens = torch.tensor([LONG.tokens])
     assert torch.equal(loaded.logits(tokens)[:, 1:], plain.logits(tokens)[:, :-1])
     facts = read_facts(loaded.entry.facts)
-    with pytest.raises(UserError, match=r"^fact 1 \('a0' in 'a0 is b0'\): a shifted model does"):
+    with pytest.raises(UserError, match=r"^fact 1 \('a0' in 'a0 is b0'\): shifted models pre"):
         Questions.of(facts, loaded.tokenizer, shifted=True)
     generator = torch.Generator().manual_seed(0)
     masked = [mask(loaded, questions.right["forward"], generator)[0] for _ in range(20)]

@@ -54,7 +54,7 @@ MISTAKES = {
     "word after the answer": ({"forward": "{subject} is {object} now"}, f"forward {ONCE}"),
     "empty entity": ({"subject": ""}, "fact 1: subject is empty"),
     "spaces around": ({"object": " x"}, "object is empty or has spaces around it"),
-    "same question": ({"subject": "x"}, "fact 2: fact 1 asks the same of 'x'; a question must"),
+    "same question": ({"subject": "x"}, "fact 2: asks the same of 'x' as fact 1"),
     "one fact": ({"count": 1}, "must have at least two facts, got 1"),
 }
 
@@ -154,5 +154,5 @@ def test_a_tokenizer_whose_special_tokens_change_the_others_is_refused():
     def tokenizer(text: str, add_special_tokens: bool = True) -> dict:
         return {"input_ids": [0, 9] if add_special_tokens else [1]}
 
-    with pytest.raises(UserError, match="adding special tokens"):
+    with pytest.raises(UserError, match="special tokens change the others"):
         lay_out(0, Fact("a", "b", **TEMPLATES, relation=0), tokenizer, "forward")

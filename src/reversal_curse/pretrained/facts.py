@@ -111,8 +111,7 @@ def read_facts(given: str | None) -> list[Fact]:
                 raise UserError(f"{where}: {direction} {must}, got {template!r}")
             earlier = questions.setdefault((template, row[known]), number)
             if earlier != number:
-                same = f"fact {earlier} asks the same of {row[known]!r}"
-                raise UserError(f"{where}: {same}; a question must have one answer")
+                raise UserError(f"{where}: asks the same of {row[known]!r} as fact {earlier}")
         relation = relations.setdefault((row["forward"], row["reverse"]), len(relations))
         facts.append(Fact(**row, relation=relation))
     return facts
@@ -136,11 +135,7 @@ def _read(path: Path) -> pl.DataFrame:
 def lay_out(
     index: int, fact: Fact, tokenizer: Any, direction: str, shifted: bool = False
 ) -> Layout:
-    """Tokenise one sentence; raises UserError if an entity is not made of whole tokens.
-
-    Spans are found by tokenising beginnings of the sentence. The space before an entity belongs to
-    it, as in most tokenizers.
-    """
+    """Tokenise one sentence; raises UserError if an entity is not made of whole tokens."""
 
     def ids(part: str) -> list[int]:
         return tokenizer(part, add_special_tokens=False)["input_ids"] if part else []
@@ -149,13 +144,11 @@ def lay_out(
     around, whole = tokenizer(text)["input_ids"], ids(text)  # with [CLS] and [SEP], and without
     lead = next((i for i in range(len(around)) if around[i : i + len(whole)] == whole), None)
     if lead is None:
-        raise UserError(
-            f"{text!r}: adding special tokens changes the others; use another tokenizer"
-        )
+        raise UserError(f"{text!r}: special tokens change the others; use another tokenizer")
     spans = {}
     for name, (start, end) in places.items():
         where = f"fact {index + 1} ({text[start:end]!r} in {text!r})"
-        before, upto = ids(text[:start].rstrip()), ids(text[:end])
+        before, upto = ids(text[:start].rstrip()), ids(text[:end])  # its space belongs to it
         for beginning in (before, upto):
             if beginning != whole[: len(beginning)]:  # a token crosses its end
                 others = (own for own, one in zip(whole, beginning, strict=False) if own != one)
@@ -168,6 +161,5 @@ def lay_out(
         if len(before) == len(upto) or tokenizer.unk_token_id in upto[len(before) :]:
             raise UserError(f"{where}: the tokenizer does not know all of it; use letters it knows")
         if shifted and spans[name][0] == 0:
-            wrong = "a shifted model does not predict the first token"
-            raise UserError(f"{where}: {wrong}; put a word before the entity in the template")
+            raise UserError(f"{where}: shifted models predict no first token; put a word before it")
     return Layout(tuple(around), **spans, answer=spans[ENTITIES[direction][1]], fact=index)

@@ -88,18 +88,17 @@ def _download(entry: PretrainedModel, weights: bool) -> Path:
 def _auto_class(entry: PretrainedModel, config: dict[str, Any]) -> tuple[str, bool]:
     """Choose the class of transformers that loads it; tell whether its code comes with it."""
     own, classes = config.get("auto_map") or {}, KINDS[entry.kind][1]
-    unfit = f"kind {entry.kind} does not fit: its config.json"
+    unfit = f"kind {entry.kind} does not fit: its config.json names"
     if "AutoConfig" in own:
         found = [name for name in classes if name in own]
         if not found or (entry.causal and config.get("mask_token_id") is not None):
             also = ", a mask_token_id" if entry.causal else ""
-            raise entry.error(f"{unfit} names {', '.join(sorted(own))}{also}")
+            raise entry.error(f"{unfit} {', '.join(sorted(own))}{also}")
         return found[0], True
     architecture = str((config.get("architectures") or ["nothing"])[0])
     fitting = [kind for kind, (ends, _) in KINDS.items() if architecture.endswith(ends)]
     if entry.kind not in fitting:
-        allowed = " or ".join(fitting) or "no kind"
-        raise entry.error(f"{unfit} names {architecture}; allowed: {allowed}")
+        raise entry.error(f"{unfit} {architecture}; allowed: {' or '.join(fitting) or 'no kind'}")
     return classes[0], False
 
 
