@@ -34,9 +34,8 @@ def tiny(tmp_path):
 
 @torch.no_grad()
 def test_scores_are_those_of_the_models_own_weights_rotary_included(tiny):
-    loaded, questions = tiny(
-        save=partial(save_masked, heads=2, num_hidden_layers=2, num_key_value_heads=2)
-    )
+    two = {"heads": 2, "num_hidden_layers": 2, "num_key_value_heads": 2}
+    loaded, questions = tiny(save=partial(save_masked, **two))
     table = measure_scores(loaded, questions)
     assert table.height == 12 * 2 * 2
     model = loaded.model.model
@@ -55,13 +54,10 @@ def test_scores_are_those_of_the_models_own_weights_rotary_included(tiny):
             q, k = apply_rotary_pos_emb(q, k, cos, sin)
             at, of = layout.subject[0], layout.object[0]
             direct = (q[0, :, at] * k[0, :, of]).sum(-1) / q.shape[-1] ** 0.5
-            of_fact = table.filter(pl.col("fact") == layout.fact, pl.col("layer") == 0)
-            assert of_fact["head"].to_list() == [0, 1]
-            assert of_fact[f"score_{direction}"].to_list() == pytest.approx(
-                direct.tolist(), abs=1e-6
-            )
-            assert of_fact[f"displacement_{direction}"].to_list() == [2 * sign] * 2
-            assert of - at == 2 * sign
+            rows = table.filter(fact=layout.fact, layer=0)
+            assert rows["head"].to_list() == [0, 1]
+            assert rows[f"score_{direction}"].to_list() == pytest.approx(direct.tolist(), abs=1e-6)
+            assert rows[f"displacement_{direction}"].to_list() == [of - at] * 2 == [2 * sign] * 2
 
 
 @pytest.mark.parametrize(
@@ -200,9 +196,8 @@ def probe(tmp_path, *more: str, **keys) -> list[str]:
     }
     config = tmp_path / "config.json"
     config.write_text(json.dumps({"sweeps": {"base": {}}, "pretrained": [entry]}))
-    given = {"config": config, "model": "tiny", "results": tmp_path}
-    arguments = [part for name, value in given.items() for part in (f"--{name}", str(value))]
-    return ["probe-pretrained", *arguments, *more]
+    arguments = f"probe-pretrained --model tiny --config {config} --results {tmp_path}"
+    return [*arguments.split(), *more]
 
 
 @pytest.mark.parametrize("method", ["full", "lora"])

@@ -2,7 +2,7 @@
 
 Causal models answer from left to right. Masked models fill in the tokens of the answer one by one,
 each time where they are surest: for the exact match their own tokens, for the loss the true ones.
-Their -ln p add up to that of a proper probability: the order depends only on earlier tokens.
+Their -ln p add up to that of a proper probability: the order depends only on what is filled in.
 """
 
 import math

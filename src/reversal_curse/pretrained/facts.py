@@ -3,7 +3,8 @@
 A table with the columns `subject`, `object`, `forward` and `reverse`. The last two are sentences
 with the slots `{subject}` and `{object}`; the forward sentence ends with the object, the reverse
 one with the subject, so that causal models can answer both. Ours (`facts.csv`) are made up: no
-model knows them. A word precedes every entity, which would be other tokens at the start.
+model knows them. In them a word precedes every entity: a name that starts a sentence has other
+tokens.
 """
 
 from __future__ import annotations
