@@ -14,7 +14,7 @@ MEASURED = ("answers", "scores", "gradients")
 
 _Text = Annotated[str, Field(min_length=1)]
 _Count = Annotated[int, Field(ge=1, le=MAX_COUNT)]
-_CountFrom0 = Annotated[int, Field(ge=0, le=MAX_COUNT)]
+_Natural = Annotated[int, Field(ge=0, le=MAX_COUNT)]
 
 
 class PretrainedModel(BaseModel):
@@ -48,7 +48,7 @@ class PretrainedModel(BaseModel):
         "gradient probe, and `actual_change` is null",
     )
     facts: _Text = left_out("CSV or Parquet with the facts; default: ours")
-    mask_token_id: _CountFrom0 = left_out(
+    mask_token_id: _Natural = left_out(
         "id of the mask token, where the tokenizer does not say (LLaDA: 126336)"
     )
     shifted: bool = Field(
@@ -64,9 +64,7 @@ class PretrainedModel(BaseModel):
         "any_order",
         description="tokens masked in fine-tuning, for the masked kinds; as the setting `masking`",
     )
-    steps: _CountFrom0 = Field(
-        1000, description="of fine-tuning on the forward statements; 0: none"
-    )
+    steps: _Natural = Field(1000, description="of fine-tuning on the forward statements; 0: none")
     batch_size: _Count = Field(32, description="facts per step, and per pass of the measures")
     learning_rate: Annotated[float, Field(gt=0)] = Field(1e-4, description="of AdamW, constant")
 
@@ -74,12 +72,11 @@ class PretrainedModel(BaseModel):
         """Yield keys that do not go together, each with what is allowed."""
         if (self.path is None) == (self.hub is None):
             yield "", "needs a place to load from; allowed: either `path` or `hub`"
-        if self.hub and self.revision is None:
-            yield "revision", "is missing; allowed: the full commit of the model on the hub"
+        if self.revision is None and (self.hub or self.trust_remote_code):
+            pin = "full commit of the model on the hub" if self.hub else "SHA-1 of its .py files"
+            yield "revision", f"is missing; allowed: the {pin}"
         if self.hub and self.billion_parameters is None:
             yield "billion_parameters", "is missing; allowed: the size of the model on the hub"
-        if self.trust_remote_code and self.revision is None and not self.hub:
-            yield "revision", "is missing; allowed: the SHA-1 of the checkpoint's .py files"
         if self.dtype == "float16" and self.trained == "full":
             yield "dtype", "AdamW divides by 0 in float16; allowed: float32, bfloat16, method: lora"
         for extra in ("mask_token_id", "masking", "shifted"):
