@@ -8,7 +8,7 @@ from reversal_curse.models.transformer import Transformer
 
 
 def hugging_face_twin(model: Transformer, settings, seed: int) -> transformers.GPT2LMHeadModel:
-    """GPT-2 of Hugging Face with the weights of one of our seeds."""
+    """Make a GPT-2 of Hugging Face with the weights of one of our seeds."""
     config = transformers.GPT2Config(
         vocab_size=model.wte.shape[1],
         n_positions=model.wpe.shape[1],
@@ -19,22 +19,19 @@ def hugging_face_twin(model: Transformer, settings, seed: int) -> transformers.G
     )
     twin = transformers.GPT2LMHeadModel(config).eval()
     weights = {"transformer.wte.weight": model.wte[seed], "transformer.wpe.weight": model.wpe[seed]}
+    parts = {"ln_f": model.ln_f}
     for i, block in enumerate(model.blocks):
-        parts = {
-            "ln_1": block.ln_1,
-            "attn.c_attn": block.attention.qkv,
-            "attn.c_proj": block.attention.proj,
-            "ln_2": block.ln_2,
-            "mlp.c_fc": block.fc,
-            "mlp.c_proj": block.proj,
+        parts |= {
+            f"h.{i}.ln_1": block.ln_1,
+            f"h.{i}.attn.c_attn": block.attention.qkv,
+            f"h.{i}.attn.c_proj": block.attention.proj,
+            f"h.{i}.ln_2": block.ln_2,
+            f"h.{i}.mlp.c_fc": block.fc,
+            f"h.{i}.mlp.c_proj": block.proj,
         }
-        for name, part in parts.items():
-            weights[f"transformer.h.{i}.{name}.weight"] = part.weight[seed].squeeze(0)
-            weights[f"transformer.h.{i}.{name}.bias"] = part.bias[seed].squeeze(0)
-    weights["transformer.ln_f.weight"] = model.ln_f.weight[seed, 0]
-    weights["transformer.ln_f.bias"] = model.ln_f.bias[seed, 0]
+    for name, part in parts.items():
+        weights[f"transformer.{name}.weight"] = part.weight[seed].squeeze(0)
+        weights[f"transformer.{name}.bias"] = part.bias[seed].squeeze(0)
     weights["lm_head.weight"] = model.wte[seed] if settings.tie_head else model.head[seed].T
-    missing, unexpected = twin.load_state_dict(weights, strict=False)
-    assert not missing
-    assert not unexpected
+    twin.load_state_dict(weights)
     return twin

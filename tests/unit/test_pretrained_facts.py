@@ -8,14 +8,8 @@ import transformers
 from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 
 from reversal_curse.config.errors import UserError
-from reversal_curse.pretrained.facts import (
-    ANSWERS,
-    SHIPPED,
-    Fact,
-    facts_version,
-    lay_out,
-    read_facts,
-)
+from reversal_curse.pretrained import facts as facts_module
+from reversal_curse.pretrained.facts import ENTITIES, Fact, facts_version, lay_out, read_facts
 from tiny_models import TEMPLATES, write_facts
 
 
@@ -25,20 +19,13 @@ def test_the_shipped_facts_are_200_in_several_relations_with_a_word_before_every
     assert len({fact.relation for fact in facts}) >= 5
     assert len({name for fact in facts for name in (fact.subject, fact.object)}) == 400
     for fact in facts:
-        for direction in ANSWERS:
-            text, places = fact.sentence(direction)
-            for name, (start, end) in places.items():
+        for direction, (_, answer) in ENTITIES.items():
+            text, spans = fact.sentence(direction)
+            assert text[spans[answer][1] :] == "."
+            for name, (start, end) in spans.items():
                 assert text[start:end] == getattr(fact, name)
                 assert text[start - 1] == " "
                 assert start > 1
-
-
-def test_the_answer_comes_last():
-    fact = read_facts(None)[0]
-    text, places = fact.sentence("forward")
-    assert text[places["object"][1] :] == "."
-    text, places = fact.sentence("reverse")
-    assert text[places["subject"][1] :] == "."
 
 
 def test_a_table_of_the_users_own_is_read_from_csv_and_parquet(tmp_path):
@@ -54,33 +41,26 @@ def test_a_table_of_the_users_own_is_read_from_csv_and_parquet(tmp_path):
 def test_the_version_of_facts_changes_with_the_file(tmp_path):
     first = facts_version(write_facts(tmp_path))
     assert first != facts_version(write_facts(tmp_path, count=5))
-    assert facts_version(None) == facts_version(str(SHIPPED))
+    assert facts_version(None) == facts_version(str(facts_module.SHIPPED))
     assert facts_version(str(tmp_path / "none.csv")) == "missing"
 
 
+ONCE = "must have {subject} and {object} once each and end with the latter, got"
 MISTAKES = {
-    "slot missing": (
-        {"forward": "{subject} is"},
-        "fact 1: forward: '{subject} is' must have the slots",
-    ),
-    "slot twice": (
-        {"reverse": "{object} {object} {subject}"},
-        "must have the slots {subject} and {object} once each",
-    ),
-    "forward answer first": (
-        {"forward": "{object} was made by {subject}"},
-        "forward: '{object} was made by {subject}' must have the slots {subject} and {object} once "
-        "each, and end with {object}",
-    ),
-    "reverse answer first": ({"reverse": "{subject} of {object}"}, "end with {subject}"),
+    "slot missing": ({"forward": "{subject} is"}, f"fact 1: forward {ONCE} '{{subject}} is'"),
+    "slot twice": ({"reverse": "{object} {object} {subject}"}, "{subject} once each and end"),
+    "forward answer first": ({"forward": "{object} was made by {subject}"}, f"forward {ONCE}"),
+    "reverse answer first": ({"reverse": "{subject} of {object}"}, "{object} and {subject} once"),
+    "word after the answer": ({"forward": "{subject} is {object} now"}, f"forward {ONCE}"),
     "empty entity": ({"subject": ""}, "fact 1: subject is empty"),
     "spaces around": ({"object": " x"}, "object is empty or has spaces around it"),
-    "same question": ({"subject": "x"}, "fact 2: 'x' is asked for in fact 1 too"),
+    "same question": ({"subject": "x"}, "fact 2: asks the same of 'x' as fact 1"),
+    "one fact": ({"count": 1}, "must have at least two facts, got 1"),
 }
 
 
 @pytest.mark.parametrize("case", MISTAKES)
-def test_a_mistake_in_the_table_is_one_line(tmp_path, case):
+def test_a_mistake_in_the_table_is_refused_with_its_path(tmp_path, case):
     changed, message = MISTAKES[case]
     path = write_facts(tmp_path, **changed)
     with pytest.raises(UserError) as error:
@@ -89,53 +69,52 @@ def test_a_mistake_in_the_table_is_one_line(tmp_path, case):
     assert str(error.value).startswith(path)
 
 
-def test_a_file_that_is_no_table_of_facts_is_one_line(tmp_path):
-    with pytest.raises(UserError, match=r"none.csv: facts cannot be read: .*No such file"):
-        read_facts(str(tmp_path / "none.csv"))
-    with pytest.raises(UserError, match=r"must be a .csv or .parquet"):
-        read_facts(str(tmp_path / "facts.txt"))
-    (tmp_path / "bad.parquet").write_text("no parquet")
-    with pytest.raises(UserError, match=r"bad.parquet: facts cannot be read"):
-        read_facts(str(tmp_path / "bad.parquet"))
-    (tmp_path / "short.csv").write_text("subject,object,forward\na,b,c\n")
-    with pytest.raises(UserError, match=r"column reverse is missing; facts have subject, object"):
-        read_facts(str(tmp_path / "short.csv"))
-    with pytest.raises(UserError, match=r"1 facts; at least two"):
-        read_facts(write_facts(tmp_path, count=1))
+FILES = {
+    "none.csv": (None, "facts cannot be read: .*No such file"),
+    "facts.txt": ("", "facts must be a .csv or .parquet"),
+    "bad.parquet": ("not a table", "facts cannot be read"),
+    "short.csv": ("subject,object,forward\na,b,c\n", "column reverse is missing; facts have subj"),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_that_is_not_a_table_of_facts_is_refused(tmp_path, name):
+    content, message = FILES[name]
+    if content is not None:
+        (tmp_path / name).write_text(content)
+    with pytest.raises(UserError, match=f"{name}: {message}"):
+        read_facts(str(tmp_path / name))
+
+
+METASPACE = [pre_tokenizers.Metaspace(prepend_scheme="first"), pre_tokenizers.Punctuation()]
+SUBWORDS = {
+    "wordpiece": (models.WordPiece, trainers.WordPieceTrainer, pre_tokenizers.BertPreTokenizer()),
+    "bytes": (models.BPE, trainers.BpeTrainer, pre_tokenizers.ByteLevel(add_prefix_space=False)),
+    "metaspace": (models.BPE, trainers.BpeTrainer, pre_tokenizers.Sequence(METASPACE)),
+}
 
 
 def trained_tokenizer(kind: str) -> transformers.PreTrainedTokenizerFast:
-    """A small subword tokenizer, trained on the shipped facts."""
-    facts = read_facts(None)
-    sentences = [fact.sentence(direction)[0] for fact in facts for direction in ANSWERS]
-    special = ["[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    if kind == "wordpiece":
-        made = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-        made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-        trainer = trainers.WordPieceTrainer(vocab_size=500, special_tokens=special)
-    else:
-        made = Tokenizer(models.BPE(unk_token="[UNK]"))
-        made.pre_tokenizer = {
-            "bytes": pre_tokenizers.ByteLevel(add_prefix_space=False),
-            "metaspace": pre_tokenizers.Sequence(
-                [pre_tokenizers.Metaspace(prepend_scheme="first"), pre_tokenizers.Punctuation()]
-            ),
-        }[kind]
-        trainer = trainers.BpeTrainer(vocab_size=500, special_tokens=special)
-    made.train_from_iterator(sentences, trainer)
+    """Train a small subword tokenizer on the shipped facts."""
+    model, trainer, splitter = SUBWORDS[kind]
+    sentences = [fact.sentence(way)[0] for fact in read_facts(None) for way in ENTITIES]
+    made = Tokenizer(model(unk_token="[UNK]"))
+    made.pre_tokenizer = splitter
+    special = ["[UNK]", "[CLS]", "[SEP]"]
+    made.train_from_iterator(sentences, trainer(vocab_size=500, special_tokens=special))
     if kind != "bytes":
-        ends = [(token, made.token_to_id(token)) for token in ("[CLS]", "[SEP]")]
+        ends = [(token, made.token_to_id(token)) for token in special[1:]]
         made.post_processor = processors.TemplateProcessing("[CLS] $A [SEP]", special_tokens=ends)
     return transformers.PreTrainedTokenizerFast(
         tokenizer_object=made, unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]"
     )
 
 
-@pytest.mark.parametrize("kind", ["wordpiece", "bytes", "metaspace"])
+@pytest.mark.parametrize("kind", SUBWORDS)
 def test_spans_are_the_tokens_of_the_entities(kind):
     tokenizer, facts = trained_tokenizer(kind), read_facts(None)
     lengths = set()
-    for direction in ANSWERS:
+    for direction in ENTITIES:
         for index, fact in enumerate(facts):
             layout = lay_out(index, fact, tokenizer, direction)
             text, _ = fact.sentence(direction)
@@ -151,13 +130,29 @@ def test_spans_are_the_tokens_of_the_entities(kind):
     assert len(lengths) > 3  # of one token to several
 
 
-def test_an_entity_that_the_tokenizer_merges_with_its_surroundings_is_one_line():
-    made = Tokenizer(models.WordLevel({"a": 0, "is": 1, "b": 2, "b!": 3, "?": 4}, unk_token="?"))
+def word_tokenizer(*words: str) -> transformers.PreTrainedTokenizerFast:
+    made = Tokenizer(models.WordLevel({w: i for i, w in enumerate(("?", *words))}, unk_token="?"))
     made.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=made, unk_token="?")
-    glued = Fact("a", "b", "{subject} is {object}!", "{object} is {subject}", 0)
-    with pytest.raises(UserError, match=r"fact 1 \('b' in 'a is b!'\): the tokenizer's token 'b!'"):
-        lay_out(0, glued, tokenizer, "forward")
-    unknown = Fact("a", "zzz", "{subject} is {object}", "{object} is {subject}", 0)
-    with pytest.raises(UserError, match=r"'zzz' in 'a is zzz'\): the tokenizer does not know"):
-        lay_out(0, unknown, tokenizer, "forward")
+    return transformers.PreTrainedTokenizerFast(tokenizer_object=made, unk_token="?")
+
+
+ENTITY = {
+    "merged": ("b", "!", r"^fact 1 \('b' in 'a is b!'\): the tokenizer's token 'b!' crosses"),
+    "unknown": ("zzz", "", r"^fact 1 \('zzz' in 'a is zzz'\): the tokenizer does not know all"),
+}
+
+
+@pytest.mark.parametrize("case", ENTITY)
+def test_an_entity_that_is_not_made_of_known_tokens_is_refused(case):
+    answer, end, message = ENTITY[case]
+    fact = Fact("a", answer, f"{{subject}} is {{object}}{end}", TEMPLATES["reverse"], 0)
+    with pytest.raises(UserError, match=message):
+        lay_out(0, fact, word_tokenizer("a", "is", "b", "b!"), "forward")
+
+
+def test_a_tokenizer_whose_special_tokens_change_the_others_is_refused():
+    def tokenizer(text: str, add_special_tokens: bool = True) -> dict:
+        return {"input_ids": [0, 9] if add_special_tokens else [1]}
+
+    with pytest.raises(UserError, match="special tokens change the others"):
+        lay_out(0, Fact("a", "b", **TEMPLATES, relation=0), tokenizer, "forward")

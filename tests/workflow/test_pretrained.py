@@ -16,10 +16,15 @@ from tiny_models import save_causal, save_masked, save_own_code, write_facts
 
 
 @pytest.fixture
-def models(workflow) -> list[dict]:
-    """Entries of a masked and a causal model; the config that is written has them."""
+def folder(workflow):
     folder = workflow.directory / "checkpoints_of_others"
     folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def models(workflow, folder) -> list[dict]:
+    """Entries of a masked and a causal model; the config that is written has them."""
     common = {"facts": write_facts(folder), "steps": 2, "seeds": 1}
     entries = [
         {"name": "masked", "kind": "masked_lm", "path": str(save_masked(folder / "m")), **common},
@@ -29,60 +34,32 @@ def models(workflow) -> list[dict]:
     return entries
 
 
-@pytest.fixture
-def four(workflow) -> None:
-    """Four models: learning in any order, the last entity only, left to right, and not at all."""
-    folder = workflow.directory / "checkpoints_of_others"
-    folder.mkdir()
+def test_an_effect_is_seen_where_there_is_one_and_nowhere_else(workflow, folder):
+    """Of three models: learning in any order, left to right, and not at all."""
     common = {"facts": write_facts(folder), "seeds": 2, "batch_size": 64, "learning_rate": 0.003}
-    own = save_own_code(folder / "own")
+    diffusion, own = {"kind": "masked_diffusion"}, save_own_code(folder / "own")
+    causal = {"kind": "causal", "steps": 50, "learning_rate": 0.01}
+    trust = {"trust_remote_code": True, "revision": code_digest(own)}
     entries = [
-        {"name": "any_order", "kind": "masked_diffusion", "steps": 800}
-        | {"path": str(save_masked(folder / "a"))},
-        {"name": "last_only", "kind": "masked_lm", "steps": 300, "masking": "object"}
-        | {"path": str(save_masked(folder / "b"))},
-        {"name": "causal", "kind": "causal", "steps": 300, "path": str(save_causal(folder / "c"))},
-        {"name": "untrained", "kind": "masked_diffusion", "steps": 0, "path": str(own)}
-        | {"trust_remote_code": True, "revision": code_digest(own)},
+        {"name": "any_order", "steps": 500, "path": str(save_masked(folder / "a")), **diffusion},
+        {"name": "causal", "path": str(save_causal(folder / "c")), **causal},
+        {"name": "untrained", "steps": 0, "path": str(own), **diffusion, **trust},
     ]
-    workflow.write_config(pretrained=[entry | common for entry in entries])
-
-
-def test_an_effect_is_seen_where_there_is_one_and_nowhere_else(workflow, four):
+    workflow.write_config(pretrained=[common | entry for entry in entries])
     figures = [f"results/figures/{name}.png" for name in PRETRAINED_FIGURES]
     workflow.snakemake(*figures, "results/claims.md")
-    results = workflow.directory / "results"
     for figure in figures:
         assert (workflow.directory / figure).stat().st_size > 1000
     assert workflow.jobs(*figures) == {}
-    last = pl.col("stage") == pl.when(pl.col("model") == "untrained").then(
-        pl.lit("before")
-    ).otherwise(pl.lit("after"))
-    answers = pl.read_parquet(results / "pretrained/answers.parquet").filter(last)
-    found = {
-        (row["model"], row["direction"]): row
-        for row in answers.group_by("model", "direction")
-        .agg(pl.col("nll", "nll_shuffled", "exact", "chance").mean())
-        .to_dicts()
-    }
-    for model in ("any_order", "last_only", "causal"):
-        assert found[model, "forward"]["exact"] == 1
-    assert found["any_order", "reverse"]["exact"] == 1
-    for model in ("last_only", "causal", "untrained"):
-        row = found[model, "reverse"]
-        assert row["exact"] < 0.2
-        assert row["nll_shuffled"] == pytest.approx(row["nll"], abs=0.5)
-    for direction in ("forward", "reverse"):
-        row = found["untrained", direction]
-        assert row["nll"] == pytest.approx(row["chance"], abs=0.25)
-    claims = pl.read_parquet(results / "claims.parquet")
-    verdicts = dict(claims.select("id", "verdict").iter_rows())
-    for claim in ("diffusion_reverses", "causal_does_not", "diffusion_ahead", "gradients_aligned"):
-        assert verdicts[f"pretrained_{claim}"] == "supported"
-    for claim in ("gradients_not_causal", "first_order"):
+    results = workflow.directory / "results"
+    verdicts = dict(pl.read_parquet(results / "claims.parquet").select("id", "verdict").iter_rows())
+    for claim in (
+        *("diffusion_reverses", "causal_does_not", "diffusion_ahead"),
+        *("gradients_aligned", "gradients_not_causal", "first_order"),
+    ):
         assert verdicts[f"pretrained_{claim}"] == "supported"
     scores = pl.read_parquet(results / "pretrained/scores.parquet")
-    assert set(scores["model"]) == {"any_order", "last_only", "untrained"}
+    assert set(scores["model"]) == {"any_order", "untrained"}
     compared = head_correlations(scores).filter(model="any_order", stage="after")
     assert compared["correlation"].is_between(-1, 1).all()
     assert compared.height == 2  # one head, two seeds
@@ -98,9 +75,8 @@ def test_the_ledger_asks_for_pretrained_models_only_where_there_are_some(workflo
     assert "probe_pretrained" not in workflow.jobs(target)
 
 
-def test_changed_facts_or_weights_probe_again_and_others_do_not(workflow, models):
+def test_changed_facts_or_weights_probe_again_and_others_do_not(workflow, folder, models):
     target = "results/pretrained/model=causal/answers.parquet"
-    folder = workflow.directory / "checkpoints_of_others"
     workflow.snakemake(target)
     assert workflow.jobs(target) == {}
     write_facts(folder, count=5)

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from reversal_curse.config.errors import UserError
+from reversal_curse.config.errors import UserError, first_line
 from reversal_curse.config.settings import MAX_COUNT, Name, left_out
 from reversal_curse.tasks.masking_arms import MASKINGS
 
@@ -14,7 +14,7 @@ MEASURED = ("answers", "scores", "gradients")
 
 _Text = Annotated[str, Field(min_length=1)]
 _Count = Annotated[int, Field(ge=1, le=MAX_COUNT)]
-_CountFrom0 = Annotated[int, Field(ge=0, le=MAX_COUNT)]
+_Natural = Annotated[int, Field(ge=0, le=MAX_COUNT)]
 
 
 class PretrainedModel(BaseModel):
@@ -48,7 +48,7 @@ class PretrainedModel(BaseModel):
         "gradient probe, and `actual_change` is null",
     )
     facts: _Text = left_out("CSV or Parquet with the facts; default: ours")
-    mask_token_id: _CountFrom0 = left_out(
+    mask_token_id: _Natural = left_out(
         "id of the mask token, where the tokenizer does not say (LLaDA: 126336)"
     )
     shifted: bool = Field(
@@ -64,50 +64,44 @@ class PretrainedModel(BaseModel):
         "any_order",
         description="tokens masked in fine-tuning, for the masked kinds; as the setting `masking`",
     )
-    steps: _CountFrom0 = Field(
-        1000, description="of fine-tuning on the forward statements; 0: none"
-    )
+    steps: _Natural = Field(1000, description="of fine-tuning on the forward statements; 0: none")
     batch_size: _Count = Field(32, description="facts per step, and per pass of the measures")
     learning_rate: Annotated[float, Field(gt=0)] = Field(1e-4, description="of AdamW, constant")
 
     def mistakes(self) -> Iterator[tuple[str, str]]:
-        """Yield keys that do not go together, each with what would be right."""
+        """Yield keys that do not go together, each with what is allowed."""
         if (self.path is None) == (self.hub is None):
             yield "", "needs a place to load from; allowed: either `path` or `hub`"
-        if self.hub and self.revision is None:
-            yield "revision", "is missing; allowed: the full commit of the model on the hub"
+        if self.revision is None and (self.hub or self.trust_remote_code):
+            pin = "full commit of the model on the hub" if self.hub else "SHA-1 of its .py files"
+            yield "revision", f"is missing; allowed: the {pin}"
         if self.hub and self.billion_parameters is None:
             yield "billion_parameters", "is missing; allowed: the size of the model on the hub"
-        if self.trust_remote_code and self.revision is None and not self.hub:
-            text = "code that comes with a checkpoint is run only where it is pinned; allowed: the "
-            yield "revision", f"{text}SHA-1 of its .py files"
         if self.dtype == "float16" and self.trained == "full":
-            text = "AdamW's smallest number is 0 in float16: weights without a gradient become NaN;"
-            yield "dtype", f"{text} allowed: float32, bfloat16, or method: lora"
+            yield "dtype", "AdamW divides by 0 in float16; allowed: float32, bfloat16, method: lora"
         for extra in ("mask_token_id", "masking", "shifted"):
             if self.causal and extra in self.model_fields_set:
-                yield extra, "is nothing that a causal model has; allowed: without it"
+                yield extra, "means nothing for a causal model; allowed: leaving it out"
 
     @property
     def trained(self) -> str | None:
-        """Which weights are fine-tuned: `full`, `lora`, or None where there are no steps."""
+        """Which weights are fine-tuned: `full`, `lora`, or None without steps."""
         return self.method if self.steps else None
 
     @property
     def causal(self) -> bool:
         return self.kind == "causal"
 
-    def error(self, text: str) -> UserError:
-        """Make the error that says what is wrong with this model."""
-        return UserError(f"{self.name}: {text}")
+    def error(self, text: str, cause: Exception | None = None) -> UserError:
+        """Make an error about this model; what a library says (`cause`) is added in one line."""
+        return UserError(f"{self.name}: {text}" + (f": {first_line(cause)}" if cause else ""))
 
 
 def check_entries(entries: list[PretrainedModel]) -> Iterator[tuple[tuple, str]]:
-    """Yield what is wrong with the entries of a config: where, and what would be right."""
+    """Yield what is wrong with the entries of a config: where, and what is allowed."""
     names = [entry.name for entry in entries]
     for index, entry in enumerate(entries):
         if entry.name in names[:index]:
-            text = f'"{entry.name}" is used twice; allowed: a name of its own'
-            yield ("pretrained", index, "name"), text
+            yield ("pretrained", index, "name"), f'"{entry.name}" is used twice; allowed: another'
         for key, text in entry.mistakes():
             yield ("pretrained", index, *filter(None, [key])), text

@@ -1,9 +1,8 @@
-"""How well facts are known: loss and exact match of whole answers, in both directions.
+"""Loss and exact match of whole answers, in both directions.
 
-A causal model answers from left to right. For a masked one all tokens of the answer are masked (it
-is told their number), then filled in one by one, where the model is surest of a token. The exact
-match fills in the model's own tokens. The loss fills in the true ones and adds up -ln p of each: a
-proper probability, since the order depends on nothing but what is filled in so far.
+Causal models answer from left to right. Masked models fill in the tokens of the answer one by one,
+each time where they are surest: for the exact match their own tokens, for the loss the true ones.
+Their -ln p add up to that of a proper probability: the order depends only on what is filled in.
 """
 
 import math
@@ -12,12 +11,13 @@ from collections.abc import Iterator
 import polars as pl
 import torch
 
+from reversal_curse.models.likelihood import answer_nll
 from reversal_curse.pretrained.facts import Layout, Questions
 from reversal_curse.pretrained.loading import Loaded
 
 
 def measure_answers(loaded: Loaded, questions: Questions) -> pl.DataFrame:
-    """Make the `answers` table of a model, without the columns that say which."""
+    """Make the `answers` table of a model, without the columns that name its state."""
     rows = []
     for direction, layouts in questions.right.items():
         wrong = answer(loaded, questions.wrong[direction], truth=True)
@@ -39,24 +39,24 @@ def measure_answers(loaded: Loaded, questions: Questions) -> pl.DataFrame:
 
 
 def batches(layouts: list[Layout], size: int) -> Iterator[list[Layout]]:
-    """Yield at most `size` sentences of one length at a time: nothing is ever padded."""
+    """Yield at most `size` sentences of one length at a time, so that nothing is padded."""
     for length in sorted({len(layout.tokens) for layout in layouts}):
         alike = [layout for layout in layouts if len(layout.tokens) == length]
         for start in range(0, len(alike), size):
             yield alike[start : start + size]
 
 
-def stacked(layouts: list[Layout], asked: str = "answer") -> tuple[torch.Tensor, torch.Tensor]:
-    """Stack tokens (B, T) of sentences of one length, and where an entity stands (B, T), bool."""
+def stacked(layouts: list[Layout], entity: str = "answer") -> tuple[torch.Tensor, torch.Tensor]:
+    """Stack sentences of one length: their tokens (B, T), and where an entity is (B, T), bool."""
     tokens = torch.tensor([layout.tokens for layout in layouts])
+    start, end = torch.tensor([getattr(layout, entity) for layout in layouts]).T[..., None]
     position = torch.arange(tokens.shape[1])
-    spans = torch.tensor([getattr(layout, asked) for layout in layouts])
-    return tokens, (position >= spans[:, :1]) & (position < spans[:, 1:])
+    return tokens, (start <= position) & (position < end)
 
 
 @torch.no_grad()
 def answer(loaded: Loaded, layouts: list[Layout], truth: bool) -> dict[int, float | bool]:
-    """Compute -ln p of answers per token, by fact; without `truth`, whether greedy ones match."""
+    """Compute -ln p per answer token by fact; without `truth`, whether greedy answers are right."""
     found = {}
     for batch in batches(layouts, loaded.entry.batch_size):
         tokens, asked = stacked(batch)
@@ -64,7 +64,7 @@ def answer(loaded: Loaded, layouts: list[Layout], truth: bool) -> dict[int, floa
             nll, given = _fill_in(loaded, tokens, asked, truth)
         elif truth:
             nll = (token_nll(loaded, tokens, tokens) * asked).sum(1)
-        else:  # right in every token after the right ones before it: then they are what it writes
+        else:  # the model is shown the true tokens: up to its first mistake they are its own
             given = loaded.logits(tokens).argmax(-1).cpu()
         values = nll.double() / asked.sum(1) if truth else ((given == tokens) | ~asked).all(1)
         found |= zip([layout.fact for layout in batch], values.tolist(), strict=True)
@@ -72,16 +72,15 @@ def answer(loaded: Loaded, layouts: list[Layout], truth: bool) -> dict[int, floa
 
 
 def token_nll(loaded: Loaded, shown: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
-    """Compute -ln p (B, T) of each of `tokens` (B, T) with `shown` (B, T) in their place."""
+    """Compute -ln p (B, T) of each of `tokens` (B, T) if the model sees `shown` (B, T)."""
     logits = loaded.logits(shown)
-    target = tokens.to(logits.device).unsqueeze(-1)
-    return -logits.log_softmax(-1).gather(-1, target).squeeze(-1).cpu()
+    return answer_nll(logits, tokens.to(logits.device)).cpu()
 
 
 def _fill_in(
     loaded: Loaded, tokens: torch.Tensor, asked: torch.Tensor, truth: bool
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Fill in the asked tokens (B, T), true or the model's; -ln p of all (B,) and the sentences."""
+    """Fill in the asked tokens (B, T), the true or the model's; return -ln p (B,) and sentences."""
     hidden = asked.clone()
     shown = tokens.masked_fill(hidden, loaded.mask)
     nll = torch.zeros(len(tokens))

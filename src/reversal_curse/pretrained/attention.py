@@ -1,12 +1,13 @@
 """Attention scores of the masked subject for the known object, in both layouts: Jeon et al. 2026.
 
-Queries and keys are caught where the model hands them to torch's attention, so rotary positions are
-in them, whoever wrote the model's code (LLaDA's and Dream's come with their checkpoints). First
-tokens stand for entities of several; the score is before the softmax, scaled as the model does.
+Queries and keys are caught where the model calls torch's attention, so they include rotary
+positions in any model's code. The first token stands for an entity of several. Scores are before
+the softmax, scaled as in the model.
 """
 
 from typing import Any
 
+import numpy as np
 import polars as pl
 import torch
 from torch.overrides import TorchFunctionMode
@@ -18,57 +19,52 @@ from reversal_curse.tables.schemas import PRETRAINED_TABLES
 
 
 def measure_scores(loaded: Loaded, questions: Questions) -> pl.DataFrame:
-    """Make the `scores` table of a model, without the columns that say which.
-
-    It has no rows for causal models, whose subject cannot look at what comes after it.
-    """
-    none = PRETRAINED_TABLES["scores"].empty().drop("model", "kind", "seed", "stage")
-    if loaded.entry.causal:
-        return none
-    forward, reverse = (_scores(loaded, layouts) for layouts in questions.right.values())
-    if not forward:
+    """Make the `scores` table of a model, without the columns that name its state."""
+    schema = PRETRAINED_TABLES["scores"].empty().drop("model", "kind", "seed", "stage").schema
+    # The subject of a causal model cannot see what follows it: its table has no rows.
+    causal, layouts = loaded.entry.causal, questions.right.values()
+    forward, reverse = ({} if causal else _scores(loaded, sentences) for sentences in layouts)
+    if not forward and not causal:
         print(f"{loaded.entry.name}: attention scores cannot be read from this architecture")
-        return none
-    frames = []
-    for asked, answered in zip(*questions.right.values(), strict=True):
-        layers, heads = forward[asked.fact].shape
-        columns = {
-            "layer": torch.arange(layers).repeat_interleave(heads).numpy(),
-            "head": torch.arange(heads).repeat(layers).numpy(),
-            "fact": asked.fact,
-            "relation": questions.facts[asked.fact].relation,
-            "tokens": asked.subject[1] - asked.subject[0],
-            "displacement_forward": asked.object[0] - asked.subject[0],
-            "displacement_reverse": answered.object[0] - answered.subject[0],
-            "score_forward": forward[asked.fact].flatten().numpy(),
-            "score_reverse": reverse[asked.fact].flatten().numpy(),
+    rows = [
+        {
+            "layer": layer,
+            "head": head,
+            "fact": shown.fact,
+            "relation": questions.facts[shown.fact].relation,
+            "tokens": shown.subject[1] - shown.subject[0],
+            "displacement_forward": shown.object[0] - shown.subject[0],
+            "displacement_reverse": asked.object[0] - asked.subject[0],
+            "score_forward": forward[shown.fact][layer, head],
+            "score_reverse": reverse[shown.fact][layer, head],
         }
-        frames.append(pl.DataFrame(columns, schema_overrides=none.schema))
-    return pl.concat(frames)
+        for shown, asked in zip(*layouts, strict=True)
+        if forward
+        for layer, head in np.ndindex(forward[shown.fact].shape)
+    ]
+    return pl.DataFrame(rows, schema)
 
 
 @torch.no_grad()
-def _scores(loaded: Loaded, layouts: list[Layout]) -> dict[int, torch.Tensor]:
-    """Note scores (layers, heads) of the masked subject's first token, by fact."""
+def _scores(loaded: Loaded, layouts: list[Layout]) -> dict[int, np.ndarray]:
+    """Read scores (layers, heads) of the masked subject's first token, by fact."""
     found = {}
     for batch in batches(layouts, loaded.entry.batch_size):
-        tokens, asked = stacked(batch, "subject")
-        queries = torch.tensor([layout.subject[0] for layout in batch])
-        keys = torch.tensor([layout.object[0] for layout in batch])
-        with _Caught(queries, keys) as caught:
-            loaded.logits(tokens.masked_fill(asked, loaded.mask))
+        tokens, subject = stacked(batch, "subject")
+        with _Caught(batch) as caught:
+            loaded.logits(tokens.masked_fill(subject, loaded.mask))
         if caught.scores:
-            scores = torch.stack(caught.scores, 1)  # (B, layers, heads)
+            scores = torch.stack(caught.scores, 1).numpy()  # (B, layers, heads)
             found |= zip([layout.fact for layout in batch], scores, strict=True)
     return found
 
 
 class _Caught(TorchFunctionMode):
-    """Notes, per call of torch's attention, the score of one query for one key per sentence."""
+    """Notes the score of one query for one key per sentence in each call of torch's attention."""
 
-    def __init__(self, queries: torch.Tensor, keys: torch.Tensor):
+    def __init__(self, layouts: list[Layout]):
         super().__init__()
-        self.queries, self.keys = queries, keys
+        self.layouts = layouts
         self.scores: list[torch.Tensor] = []
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -76,14 +72,16 @@ class _Caught(TorchFunctionMode):
             self._note(*args, **(kwargs or {}))
         return func(*args, **(kwargs or {}))
 
-    def _note(self, query: torch.Tensor, key: torch.Tensor, *rest: Any, **named: Any) -> None:
-        """Query (B, heads, T, d), key (B, heads or fewer, T, d): fewer are shared by neighbours."""
-        mask = rest[1] if len(rest) > 1 else named.get("attn_mask")
-        rows = torch.arange(len(query))
-        q, k = query[rows, :, self.queries].float(), key[rows, :, self.keys].float()
+    def _note(
+        self, query: Any, key: Any, value: Any, attn_mask: Any = None, *_: Any, **named: Any
+    ) -> None:
+        """Query (B, heads, T, d), key (B, heads or fewer, T, d): neighbours share a key head."""
+        starts = [(row, one.subject[0], one.object[0]) for row, one in enumerate(self.layouts)]
+        rows, queries, keys = torch.tensor(starts).T
+        q, k = query[rows, :, queries].float(), key[rows, :, keys].float()
         k = k.repeat_interleave(q.shape[1] // k.shape[1], dim=1)
         score = (q * k).sum(-1) * (named.get("scale") or query.shape[-1] ** -0.5)
-        if mask is not None and mask.is_floating_point():  # ALiBi comes as a mask
-            bias = mask.expand(len(query), query.shape[1], -1, -1)
-            score = score + bias[rows, :, self.queries, self.keys].float()
+        if attn_mask is not None and attn_mask.is_floating_point():  # ALiBi comes as a mask
+            bias = attn_mask.expand(len(query), query.shape[1], -1, -1)
+            score = score + bias[rows, :, queries, keys].float()
         self.scores.append(score.cpu())

@@ -1,10 +1,10 @@
-"""The facts that a pretrained model is fine-tuned on and asked for, as sentences and as tokens.
+"""The facts that a pretrained model is asked and fine-tuned on, as sentences and as tokens.
 
 A table with the columns `subject`, `object`, `forward` and `reverse`. The last two are sentences
-with the slots `{subject}` and `{object}`: in the forward sentence the object comes last, in the
-reverse sentence the subject, so that models that read from left to right can be asked for both.
-Ours (`facts.csv`) is made up throughout, so that no model knows a fact before. A word stands before
-every entity in it: tokenizers write a name at the start of a sentence in other tokens.
+with the slots `{subject}` and `{object}`; the forward sentence ends with the object, the reverse
+one with the subject, so that causal models can answer both. Ours (`facts.csv`) are made up: no
+model knows them. In them a word precedes every entity: a name that starts a sentence has other
+tokens.
 """
 
 from __future__ import annotations
@@ -21,13 +21,14 @@ from reversal_curse.config.errors import UserError, first_line
 
 SHIPPED = Path(__file__).with_name("facts.csv")
 COLUMNS = ("subject", "object", "forward", "reverse")
-ANSWERS = {"forward": "object", "reverse": "subject"}
-"""Which entity a direction asks for: the one at the end."""
+ENTITIES = {"forward": ["subject", "object"], "reverse": ["object", "subject"]}
+"""The entities in the order of each direction's sentence: the known one, then the answer."""
+_SLOT = r"\{(subject|object)\}"
 
 
 @dataclass(frozen=True)
 class Fact:
-    """One fact; `relation` counts the pairs of templates in the order of the table."""
+    """One fact; `relation` numbers the pairs of templates in the order of the table."""
 
     subject: str
     object: str
@@ -36,21 +37,19 @@ class Fact:
     relation: int
 
     def sentence(self, direction: str) -> tuple[str, dict[str, tuple[int, int]]]:
-        """Write a direction's sentence; say where subject and object stand in it (characters)."""
-        text, places = "", {}
-        for index, part in enumerate(re.split(r"\{(subject|object)\}", getattr(self, direction))):
-            if index % 2:  # the name of a slot
-                entity = getattr(self, part)
-                places[part] = (len(text), len(text) + len(entity))
-                text += entity
-            else:
-                text += part
-        return text, places
+        """Write a direction's sentence; return it and the entities' spans in it (characters)."""
+        text, spans = "", {}
+        for index, part in enumerate(re.split(_SLOT, getattr(self, direction))):
+            added = getattr(self, part) if index % 2 else part  # every second part names a slot
+            if index % 2:
+                spans[part] = (len(text), len(text) + len(added))
+            text += added
+        return text, spans
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The tokens of one sentence of a fact (its index), and spans (start, end) of entities."""
+    """The tokens of one sentence of a fact (its index), and the spans (start, end) of entities."""
 
     tokens: tuple[int, ...]
     subject: tuple[int, int]
@@ -61,9 +60,9 @@ class Layout:
 
 @dataclass(frozen=True)
 class Questions:
-    """The facts as tokens, in both directions, and the same with wrong answers.
+    """The facts as tokens, by direction, with right answers and with wrong ones.
 
-    Those are of the next fact of the relation; there are none for facts that are alone in it.
+    The wrong answer is that of the next fact of the relation; a fact alone in one has none.
     """
 
     facts: list[Fact]
@@ -72,54 +71,48 @@ class Questions:
 
     @classmethod
     def of(cls, facts: list[Fact], tokenizer: Any, shifted: bool = False) -> Questions:
-        """Lay out facts; raises UserError where tokenizer or model (`shifted`) cannot have one."""
-        questions = cls(facts, {name: [] for name in ANSWERS}, {name: [] for name in ANSWERS})
+        """Lay out facts; raises UserError if tokenizer or model (`shifted`) cannot take one."""
+        right, wrong = ({direction: [] for direction in ENTITIES} for _ in range(2))
         for index, fact in enumerate(facts):
             alike = [other for other in facts if other.relation == fact.relation]
             other = alike[(alike.index(fact) + 1) % len(alike)]
-            for direction, answer in ANSWERS.items():
-                layout = lay_out(index, fact, tokenizer, direction)
-                if shifted and 0 in (layout.subject[0], layout.object[0]):
-                    wrong = "a model that is shifted says nothing of the first token: put a word "
-                    raise UserError(f"fact {index + 1}: {wrong}before the entity in its templates")
-                questions.right[direction].append(layout)
+            for direction, (_, answer) in ENTITIES.items():
+                right[direction].append(lay_out(index, fact, tokenizer, direction, shifted))
                 if other is not fact:
                     swapped = replace(fact, **{answer: getattr(other, answer)})
-                    wrong = lay_out(index, swapped, tokenizer, direction)
-                    questions.wrong[direction].append(wrong)
-        return questions
+                    wrong[direction].append(lay_out(index, swapped, tokenizer, direction, shifted))
+        return cls(facts, right, wrong)
 
 
 def facts_version(given: str | None) -> str:
-    """Digest the facts, for Snakemake; a file that is missing is answered by the job."""
+    """Digest the facts for Snakemake; "missing" without a file, which the job reports."""
     path = Path(given or SHIPPED)
     return hashlib.sha256(path.read_bytes()).hexdigest()[:12] if path.is_file() else "missing"
 
 
 def read_facts(given: str | None) -> list[Fact]:
-    """Read and check a table of facts, ours by default; raises UserError, which names the row."""
+    """Read and check a table of facts, by default ours; raises UserError that names the row."""
     path = Path(given or SHIPPED)
     rows = _read(path).rows(named=True)
     if len(rows) < 2:
-        raise UserError(f"{path}: {len(rows)} facts; at least two are needed, each other's control")
-    relations: dict[tuple[str, str], int] = {}
-    asked: dict[tuple[str, str], int] = {}
+        raise UserError(f"{path}: must have at least two facts, got {len(rows)}")
     facts: list[Fact] = []
+    relations: dict[tuple[str, str], int] = {}
+    questions: dict[tuple[str, str], int] = {}
     for number, row in enumerate(rows, start=1):
         where = f"{path}, fact {number}"
         for name in COLUMNS:
             if not row[name] or row[name] != row[name].strip():
                 raise UserError(f"{where}: {name} is empty or has spaces around it")
-        for direction, known in (("forward", "subject"), ("reverse", "object")):
-            template, last = row[direction], f"{{{ANSWERS[direction]}}}"
-            once = all(template.count(slot) == 1 for slot in ("{subject}", "{object}"))
-            if not once or re.search(r"\w", template.partition(last)[2]):
-                text = "must have the slots {subject} and {object} once each, and end with"
-                raise UserError(f"{where}: {direction}: {template!r} {text} {last}, the answer")
-            earlier = asked.setdefault((template, row[known]), number)
+        for direction, (known, answer) in ENTITIES.items():
+            template = row[direction]
+            parts = re.split(_SLOT, template)
+            if parts[1::2] != [known, answer] or re.search(r"\w", parts[-1]):
+                must = f"must have {{{known}}} and {{{answer}}} once each and end with the latter"
+                raise UserError(f"{where}: {direction} {must}, got {template!r}")
+            earlier = questions.setdefault((template, row[known]), number)
             if earlier != number:
-                text = f"{row[known]!r} is asked for in fact {earlier} too"
-                raise UserError(f"{where}: {text}: a question must have one answer")
+                raise UserError(f"{where}: asks the same of {row[known]!r} as fact {earlier}")
         relation = relations.setdefault((row["forward"], row["reverse"]), len(relations))
         facts.append(Fact(**row, relation=relation))
     return facts
@@ -140,38 +133,34 @@ def _read(path: Path) -> pl.DataFrame:
     return frame.select(COLUMNS)
 
 
-def lay_out(index: int, fact: Fact, tokenizer: Any, direction: str) -> Layout:
-    """Tokenise one sentence; raises UserError where an entity is no run of tokens.
+def lay_out(
+    index: int, fact: Fact, tokenizer: Any, direction: str, shifted: bool = False
+) -> Layout:
+    """Tokenise one sentence; raises UserError if an entity is not made of whole tokens."""
 
-    Spans are found by tokenising beginnings of the sentence; else as the sentence begins, a token
-    runs over an edge. The space before an entity belongs to it, as in most tokenizers.
-    """
+    def ids(part: str) -> list[int]:
+        return tokenizer(part, add_special_tokens=False)["input_ids"] if part else []
+
     text, places = fact.sentence(direction)
-    around = tokenizer(text)["input_ids"]  # with [CLS] and [SEP], or the like
-    whole = tokenizer(text, add_special_tokens=False)["input_ids"]
+    around, whole = tokenizer(text)["input_ids"], ids(text)  # with [CLS] and [SEP], and without
     lead = next((i for i in range(len(around)) if around[i : i + len(whole)] == whole), None)
     if lead is None:
-        problem = "the tokenizer writes it in other tokens where it adds its special ones"
-        raise UserError(f"{text!r}: {problem}; such a tokenizer cannot be used")
+        raise UserError(f"{text!r}: special tokens change the others; use another tokenizer")
     spans = {}
     for name, (start, end) in places.items():
         where = f"fact {index + 1} ({text[start:end]!r} in {text!r})"
-        edges = []
-        for beginning in (text[:start].rstrip(), text[:end]):
-            ids = tokenizer(beginning, add_special_tokens=False)["input_ids"] if beginning else []
-            equal = [a == b for a, b in zip(ids, [*whole, None], strict=False)]
-            if not all(equal):
-                cut = tokenizer.convert_ids_to_tokens(
-                    whole[min(equal.index(False), len(whole) - 1)]
-                )
+        before, upto = ids(text[:start].rstrip()), ids(text[:end])  # its space belongs to it
+        for beginning in (before, upto):
+            if beginning != whole[: len(beginning)]:  # a token crosses its end
+                others = (own for own, one in zip(whole, beginning, strict=False) if own != one)
+                token = tokenizer.convert_ids_to_tokens(next(others, whole[-1]))
                 raise UserError(
-                    f"{where}: the tokenizer's token {cut!r} runs over the edge of the entity; put "
+                    f"{where}: the tokenizer's token {token!r} crosses the edge of the entity; put "
                     "a space before it and a space or a full stop after it, or leave the fact out"
                 )
-            edges.append(len(ids))
-        first, last = edges
-        if first == last or tokenizer.unk_token_id in whole[first:last]:
-            text = "the tokenizer does not know all of it: use names in letters that it knows"
-            raise UserError(f"{where}: {text}")
-        spans[name] = (lead + first, lead + last)
-    return Layout(tuple(around), **spans, answer=spans[ANSWERS[direction]], fact=index)
+        spans[name] = (lead + len(before), lead + len(upto))
+        if len(before) == len(upto) or tokenizer.unk_token_id in upto[len(before) :]:
+            raise UserError(f"{where}: the tokenizer does not know all of it; use letters it knows")
+        if shifted and spans[name][0] == 0:
+            raise UserError(f"{where}: shifted models predict no first token; put a word before it")
+    return Layout(tuple(around), **spans, answer=spans[ENTITIES[direction][1]], fact=index)

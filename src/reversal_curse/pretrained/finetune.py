@@ -1,14 +1,12 @@
 """Fine-tune a model on the forward statements alone, by its own objective.
 
 Causal models learn the next token of the whole sentence. Masked ones fill in what a masking arm
-hides (`tasks/masking_arms.py`, as in our own masked diffusion): in any order, each token with a
-probability t ~ U(0, 1) and its loss weighted by 1 / t; or some of the entities only. AdamW without
-weight decay, constant rate, no dropout. What a tokenizer puts around a sentence is never masked.
+hides (`tasks/masking_arms.py`), as our own masked diffusion does; what a tokenizer puts around a
+sentence is never masked. AdamW without weight decay, constant rate, no dropout.
 """
 
 import torch
 
-from reversal_curse.config.errors import UserError, first_line
 from reversal_curse.models.random_streams import derived_seed
 from reversal_curse.pretrained.answers import batches, stacked, token_nll
 from reversal_curse.pretrained.facts import Layout
@@ -19,7 +17,7 @@ from reversal_curse.training.interruption import Interruption
 
 
 def add_adapters(loaded: Loaded, seed: int = 0) -> None:
-    """Put LoRA adapters on every linear layer but the output; they start as nothing."""
+    """Put LoRA adapters, which start as zero, on every linear layer except the output."""
     from peft import LoraConfig, get_peft_model
 
     rank = loaded.entry.lora_rank
@@ -28,9 +26,7 @@ def add_adapters(loaded: Loaded, seed: int = 0) -> None:
     try:
         loaded.model = get_peft_model(loaded.model, config)
     except ValueError as error:
-        raise UserError(
-            f"{loaded.entry.name}: method lora: {first_line(error)}; say method: full"
-        ) from None
+        raise loaded.entry.error("method lora does not fit, use full", error) from None
 
 
 def finetune(
@@ -42,7 +38,7 @@ def finetune(
 ) -> None:
     """Train the parameters that require gradients, from the newest checkpoint on.
 
-    Raises Interrupted, between two steps, where `interruption` asks to stop.
+    Raises Interrupted, between two steps, if `interruption` asks to stop.
     """
     entry = loaded.entry
     parameters = {n: p for n, p in loaded.model.named_parameters() if p.requires_grad}
@@ -51,25 +47,23 @@ def finetune(
     step, order = 0, []
     if checkpoints and (found := checkpoints.newest(torch.device("cpu"))):
         step, order = found["step"], found["order"]
-        with torch.no_grad():
-            for name, parameter in parameters.items():
-                parameter.copy_(found["parameters"][name])
+        loaded.model.load_state_dict(found["parameters"], strict=False)
         optimizer.load_state_dict(found["optimizer"])
         generator.set_state(found["generator"])
         del found
         print(f"seed {seed}: going on after step {step} of {entry.steps}", flush=True)
     while step < entry.steps:
         chosen = []
-        for _ in range(entry.batch_size):  # a few facts stand in it more than once
+        for _ in range(entry.batch_size):  # if there are fewer facts, some come more than once
             order = order or torch.randperm(len(layouts), generator=generator).tolist()
             chosen.append(layouts[order.pop()])
-        for batch in batches(chosen, entry.batch_size):  # by length: nothing is padded
+        for batch in batches(chosen, entry.batch_size):
             (_loss(loaded, batch, generator).sum() / entry.batch_size).backward()
         optimizer.step()
         optimizer.zero_grad()
         step += 1
         stop = interruption.reason() if interruption else None
-        # After the last step too, so that only measuring is left to be done again.
+        # After the last step too: a run stopped later only measures again.
         if checkpoints and (stop or step == entry.steps or checkpoints.due()):
             state = {
                 "step": step,
@@ -86,9 +80,8 @@ def finetune(
 def _loss(loaded: Loaded, layouts: list[Layout], generator: torch.Generator) -> torch.Tensor:
     """Compute the losses (B,) of sentences of one length, in nats per token."""
     tokens, _ = stacked(layouts)
-    if loaded.entry.causal:
-        known = torch.arange(tokens.shape[1]) > 0  # what comes first is foretold by nothing
-        return (token_nll(loaded, tokens, tokens) * known).sum(1) / known.sum()
+    if loaded.entry.causal:  # nothing predicts the first token
+        return token_nll(loaded, tokens, tokens)[:, 1:].mean(1)
     masked, weights = mask(loaded, layouts, generator)
     nll = token_nll(loaded, tokens.masked_fill(masked, loaded.mask), tokens)
     return torch.where(masked, weights * nll, 0.0).sum(1)
@@ -97,12 +90,12 @@ def _loss(loaded: Loaded, layouts: list[Layout], generator: torch.Generator) -> 
 def mask(
     loaded: Loaded, layouts: list[Layout], generator: torch.Generator
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Choose masked tokens (B, T) as `Masking` of our own does, and the weights of their losses."""
+    """Choose masked tokens (B, T) as our own `Masking` does, and the weights of their losses."""
     tokens, first = stacked(layouts, "subject")
     _, last = stacked(layouts, "object")
     own = ~torch.isin(tokens, torch.tensor(loaded.tokenizer.all_special_ids, dtype=tokens.dtype))
     if loaded.entry.shifted:
-        own[:, 0] = False  # nothing is foretold of what comes first
+        own[:, 0] = False  # nothing predicts the first token
     chooses = MASKINGS[loaded.entry.masking].chooses
     rate = 1 - torch.rand(len(tokens), 1, generator=generator)  # from (0, 1]: 1 / t stays finite
     if chooses is None:

@@ -1,10 +1,9 @@
 """Forward against reverse gradients of a pretrained model: Jeon et al. 2026.
 
-As `probes/gradients.py` for our own models. The forward loss is what training on the forward
-sentences lowers: for masked models -ln p of the subject in `[M] ... object`, for causal ones of the
-object; the reverse loss is -ln p of the subject in the reverse sentence. Adapters take part in the
-model, but gradients are those of its own weights. One gradient is held in memory beside these;
-others are multiplied with it, parameter by parameter, as the backward pass makes them.
+As `probes/gradients.py` for our own models. The forward loss is -ln p of the subject in
+`[M] ... object` for masked models, of the object for causal ones; the reverse loss is that of the
+subject in the reverse sentence. Gradients are those of a model's own weights, with adapters in
+place. Memory holds one: others are multiplied with it as the backward pass makes them.
 """
 
 import re
@@ -21,8 +20,8 @@ from reversal_curse.probes.gradients import FACTS, STEP, Gradient
 
 Sums = dict[str, float]
 PART = 2**24
-"""Numbers that are multiplied at a time."""
-_BY_NAME = {  # the first that is found in a parameter's name
+"""How many numbers are multiplied at a time."""
+_BY_NAME = {  # the first pattern found in a parameter's name counts
     "norms": r"(?i:norm)|\bln_?\w*\b",
     "attention": r"\b(q_proj|k_proj|query|key|q_lin|k_lin|[qk])\b",
     "fused": r"\b(Wqkv|qkv|qkv_proj|c_attn|query_key_value|att_proj)\b",
@@ -37,24 +36,23 @@ GROUPS = ("all", "attention", "values", "fused", "mlp", "embeddings", "head", "n
 
 def parameter_group(name: str) -> str:
     """Tell what part of a transformer a parameter belongs to, by the names in use."""
-    name = name.removesuffix(".base_layer.weight").removesuffix(".base_layer.bias")
     return next((group for group, pattern in _BY_NAME.items() if re.search(pattern, name)), "other")
 
 
 def measure_gradients(loaded: Loaded, questions: Questions) -> pl.DataFrame:
-    """Make the `gradients` table of a model, without the columns that say which."""
+    """Make the `gradients` table of a model, without the columns that name its state."""
     before = {parameter: parameter.requires_grad for parameter in loaded.model.parameters()}
     for name, parameter in loaded.model.named_parameters():
         parameter.requires_grad_("lora_" not in name)
     weights = _Weights(loaded)
     table = _changes(weights, questions).join(_cosines(weights, questions), on="group", how="left")
-    for parameter, asked in before.items():
-        parameter.requires_grad_(asked)
+    for parameter, trained in before.items():
+        parameter.requires_grad_(trained)
     return table
 
 
 class _Weights:
-    """The model's own weights, and what backward passes give them."""
+    """The model's own weights, and their gradients."""
 
     def __init__(self, loaded: Loaded):
         self.loaded = loaded
@@ -62,17 +60,17 @@ class _Weights:
         known = {id(loaded.model.get_input_embeddings().weight): "embeddings"}
         head = loaded.model.get_output_embeddings()
         if head is not None:
-            known.setdefault(id(head.weight), "head")  # tied to the input, it is its embedding
+            known.setdefault(id(head.weight), "head")  # unless it is tied to the input
         self.groups = {n: known.get(id(p), parameter_group(n)) for n, p in self.parameters.items()}
 
-    def losses(self, layouts: list[Layout], asked: str = "subject") -> Iterator[torch.Tensor]:
-        """Yield parts, by batch, of the mean -ln p of an entity, all tokens at once, per token."""
+    def losses(self, layouts: list[Layout], entity: str = "subject") -> Iterator[torch.Tensor]:
+        """Yield the share of each batch in the mean -ln p per token of an entity, masked whole."""
         for batch in batches(layouts, self.loaded.entry.batch_size):
-            tokens, where = stacked(batch, asked)
+            tokens, asked = stacked(batch, entity)
             masked = not self.loaded.entry.causal
-            shown = tokens.masked_fill(where, self.loaded.mask) if masked else tokens
+            shown = tokens.masked_fill(asked, self.loaded.mask) if masked else tokens
             nll = token_nll(self.loaded, shown, tokens).double()
-            yield (torch.where(where, nll, 0.0).sum(1) / where.sum(1)).sum() / len(layouts)
+            yield (torch.where(asked, nll, 0.0).sum(1) / asked.sum(1)).sum() / len(layouts)
 
     def gradient(self, layouts: list[Layout]) -> tuple[float, Gradient]:
         """Compute the mean forward loss of sentences, and its gradient."""
@@ -80,25 +78,21 @@ class _Weights:
         for loss in self.losses(layouts, "object" if self.loaded.entry.causal else "subject"):
             loss.backward()
             total += loss.item()
-        for name, parameter in self.parameters.items():
-            unused = parameter.grad is None
-            gradient[name] = torch.zeros_like(parameter) if unused else parameter.grad
-            parameter.grad = None
+        for name, p in self.parameters.items():
+            gradient[name] = torch.zeros_like(p) if p.grad is None else p.grad
+        self.loaded.model.zero_grad()
         return total, gradient
 
     def against(self, held: Gradient, batch: list[Layout]) -> tuple[Sums, Sums]:
-        """Multiply a gradient with that of a batch's reverse loss, and the latter with itself."""
-        products, squares = {}, {}
+        """Multiply the gradient of a batch's reverse loss with `held` and itself, by group."""
+        products, squares, hooks = {}, {}, []
+        for name, parameter in self.parameters.items():
 
-        def take(parameter: Any, name: str) -> None:
-            products[name] = _dot(held[name], parameter.grad)
-            squares[name] = _dot(parameter.grad, parameter.grad)
-            parameter.grad = None
+            def take(p: Any, name: str = name) -> None:
+                products[name], squares[name] = _dot(held[name], p.grad), _dot(p.grad, p.grad)
+                p.grad = None
 
-        hooks = [
-            parameter.register_post_accumulate_grad_hook(lambda p, name=name: take(p, name))
-            for name, parameter in self.parameters.items()
-        ]
+            hooks.append(parameter.register_post_accumulate_grad_hook(take))
         for loss in self.losses(batch):
             loss.backward()
         for hook in hooks:
@@ -115,7 +109,7 @@ class _Weights:
 
 
 def _dot(a: torch.Tensor, b: torch.Tensor) -> float:
-    """Multiply tensors, part by part: the products of an embedding are as large as itself."""
+    """Multiply tensors part by part: the products of an embedding would fill as much memory."""
     total = torch.zeros((), dtype=torch.float64, device=a.device)
     for x, y in zip(a.reshape(-1).split(PART), b.reshape(-1).split(PART), strict=True):
         total += (x.float() * y.float()).sum(dtype=torch.float64)
@@ -123,7 +117,7 @@ def _dot(a: torch.Tensor, b: torch.Tensor) -> float:
 
 
 def _cosines(weights: _Weights, questions: Questions) -> pl.DataFrame:
-    """Compute mean cosines over a few facts, spread over the table, by group; and the control."""
+    """Average cosines over a few facts from all over the table, by group; and the control."""
     layouts, rows = questions.right["forward"], []
     count = min(FACTS, len(layouts))
     for layout in (layouts[i * len(layouts) // count] for i in range(count)):
@@ -135,16 +129,15 @@ def _cosines(weights: _Weights, questions: Questions) -> pl.DataFrame:
                 for group, product in products.items():
                     norm = (own[group] * squares[group]) ** 0.5
                     rows.append({"group": group, column: product / norm if norm else 0.0})
-        del held  # before there is another
+        del held  # to make room for the next
     schema = {"group": pl.String, "cosine": pl.Float64, "cosine_control": pl.Float64}
     return pl.DataFrame(rows, schema).group_by("group").mean()
 
 
 def _changes(weights: _Weights, questions: Questions) -> pl.DataFrame:
-    """Predict and measure by how much a forward step changes the reverse loss, by group.
+    """Predict and measure how a forward step in each group changes the reverse loss.
 
-    It has the length that lowers the forward loss by one percent where it is taken in all
-    parameters. In sixteen bits weights cannot hold it.
+    In all parameters the step lowers the forward loss by 1 %; sixteen bits cannot hold it.
     """
     parameters, reverse, rows = weights.parameters, questions.right["reverse"], []
     nll_forward, forward = weights.gradient(questions.right["forward"])
@@ -157,16 +150,17 @@ def _changes(weights: _Weights, questions: Questions) -> pl.DataFrame:
     with torch.no_grad():
         nll_reverse = sum(loss.item() for loss in weights.losses(reverse))
         for group in sorted(products, key=GROUPS.index):
-            chosen = [n for n in parameters if group in ("all", weights.groups[n])]
-            changed = None
+            row: dict[str, Any] = {"group": group, "actual_change": None}
+            row |= {"nll_forward": nll_forward, "nll_reverse": nll_reverse}
+            row["predicted_change"] = -length * products[group]
             if all(parameter.dtype == torch.float32 for parameter in parameters.values()):
+                chosen = [n for n in parameters if group in ("all", weights.groups[n])]
                 kept = {name: parameters[name].to("cpu", copy=True) for name in chosen}
                 for name in chosen:
                     parameters[name].sub_(forward[name], alpha=length)
-                changed = sum(loss.item() for loss in weights.losses(reverse)) - nll_reverse
+                nll = sum(loss.item() for loss in weights.losses(reverse))
                 for name in chosen:
                     parameters[name].copy_(kept[name])
-            rows.append((group, -length * products[group], changed))
-    schema = {"group": pl.String, "predicted_change": pl.Float64, "actual_change": pl.Float64}
-    losses = {"nll_forward": pl.lit(nll_forward), "nll_reverse": pl.lit(nll_reverse)}
-    return pl.DataFrame(rows, schema, orient="row").with_columns(**losses)
+                row["actual_change"] = nll - nll_reverse
+            rows.append(row)
+    return pl.DataFrame(rows)

@@ -1,9 +1,8 @@
 """Load a checked checkpoint through transformers, and ask the model for logits.
 
-Code that comes with a checkpoint (LLaDA's, Dream's) is written for version 4. What
-`from_pretrained` of version 5 asks of a class it does not have, and where it makes a model without
-memory first, numbers that a constructor computes (Dream's rotary frequencies) are lost without a
-word. So such a model is made by its constructor, and the weights are put into it.
+Code that comes with a checkpoint (LLaDA's, Dream's) is written for version 4. `from_pretrained` of
+version 5 expects more of a class, and silently loses numbers that its constructor computes (Dream's
+rotary frequencies). So we call the constructor of such a model, and put the weights into it.
 """
 
 from dataclasses import dataclass
@@ -12,7 +11,6 @@ from unittest.mock import patch
 
 import torch
 
-from reversal_curse.config.errors import first_line
 from reversal_curse.config.pretrained import PretrainedModel
 from reversal_curse.pretrained.model_folder import ModelFolder, check_memory, weight_files
 from reversal_curse.training.device import training_devices
@@ -32,24 +30,23 @@ class Loaded:
     def logits(self, tokens: torch.Tensor) -> torch.Tensor:
         """Compute logits (B, T, V), float32, of the token at each position of `tokens` (B, T).
 
-        Of a model that foretells the next token those at the first position mean nothing.
+        If the model predicts the next token, those of the first position mean nothing.
         """
         logits = self.model(input_ids=tokens.to(self.device)).logits.float()
         if self.entry.causal or self.entry.shifted:
             logits = torch.cat([logits[:, :1], logits[:, :-1]], dim=1)
         if self.mask is None:
             return logits
-        no_answer = torch.tensor([self.mask], device=logits.device)
-        return logits.index_fill(-1, no_answer, -torch.inf)
+        return logits.index_fill(-1, torch.tensor(self.mask, device=logits.device), -torch.inf)
 
 
 def check_loadable(checkpoint: ModelFolder, tokenizer: Any) -> dict[torch.device, int]:
-    """Refuse what is known to fail before weights are read; return devices and their free bytes."""
+    """Refuse what would fail, before weights are read; return the devices and their free bytes."""
     entry = checkpoint.entry
     _mask(checkpoint, tokenizer, checkpoint.config.get("vocab_size"))
     devices = training_devices(entry.gpus)
     if devices[0].type == "cuda" and len(devices) < entry.gpus:
-        raise entry.error(f"gpus: {entry.gpus} are asked for and {len(devices)} are there")
+        raise entry.error(f"gpus must be at most {len(devices)} here, got {entry.gpus}")
     free = {device: free_bytes(device) for device in devices}
     check_memory(entry, checkpoint.parameters, sum(free.values()), devices[0].type)
     return free
@@ -60,23 +57,23 @@ def _mask(checkpoint: ModelFolder, tokenizer: Any, size: int | None) -> int | No
     entry = checkpoint.entry
     if entry.causal:
         return None
-    said = (entry.mask_token_id, tokenizer.mask_token_id, checkpoint.config.get("mask_token_id"))
-    mask = next((token for token in said if token is not None), None)
+    ids = (entry.mask_token_id, tokenizer.mask_token_id, checkpoint.config.get("mask_token_id"))
+    mask = next((token for token in ids if token is not None), None)
     if mask is None:
-        raise entry.error("the tokenizer has no mask token; say mask_token_id")
+        raise entry.error("the tokenizer has no mask token; set mask_token_id")
     if size is not None and mask >= size:
-        raise entry.error(f"mask_token_id {mask}: the model has {size} tokens")
+        raise entry.error(f"mask_token_id must be below {size}, the model's tokens, got {mask}")
     return mask
 
 
 def load(checkpoint: ModelFolder, tokenizer: Any) -> Loaded:
-    """Load the model in evaluation mode; raises UserError where it cannot be had."""
+    """Load the model in evaluation mode; raises UserError if it cannot be loaded."""
     free = check_loadable(checkpoint, tokenizer)
     device, options = next(iter(free)), {}
     if len(free) > 1:
-        bytes_by_gpu = {place.index: there for place, there in free.items()}
+        bytes_by_gpu = {gpu.index: size for gpu, size in free.items()}
         options = {"device_map": "auto", "max_memory": bytes_by_gpu}
-    elif device.type == "cuda":  # with the weights going there as they are read
+    elif device.type == "cuda":  # weights go there as they are read
         options = {"device_map": {"": device}}
     dtype = getattr(torch, checkpoint.entry.dtype)
     model = from_folder(checkpoint, checkpoint.auto_class, dtype=dtype, **options)
@@ -99,20 +96,19 @@ def from_folder(checkpoint: ModelFolder, auto_class: str = "AutoTokenizer", **op
             return from_pretrained(folder, **options)
         if checkpoint.own_code:
             return _load_own_code(checkpoint, **options)
-        model, said = from_pretrained(folder, output_loading_info=True, **options)
-        if said["missing_keys"]:  # they would be made up, without a word
-            raise ValueError(f"its weights lack {sorted(said['missing_keys'])[0]}")
+        model, report = from_pretrained(folder, output_loading_info=True, **options)
+        if report["missing_keys"]:  # transformers would fill them with random numbers
+            raise ValueError(f"its weights lack {min(report['missing_keys'])}")
         return model
-    except Exception as error:  # whatever code and files of others raise
-        library = f"transformers {transformers.__version__}"
-        text = f"{folder}: {auto_class} of {library} cannot load it: {first_line(error)}"
-        raise entry.error(text) from None
+    except Exception as error:  # files and code of others can raise anything
+        library = f"{auto_class} of transformers {transformers.__version__}"
+        raise entry.error(f"{folder}: {library} cannot load it", error) from None
 
 
 def _load_own_code(
     checkpoint: ModelFolder, dtype: torch.dtype, device_map: Any = None, **options: Any
 ) -> Any:
-    """Load a model as `from_pretrained` does; raises ValueError where its weights do not fit."""
+    """Load a model as `from_pretrained` does; raises ValueError if its weights do not fit."""
     import transformers
     from safetensors.torch import load_file
     from transformers.dynamic_module_utils import get_class_from_dynamic_module
@@ -121,27 +117,26 @@ def _load_own_code(
 
     max_memory = options.pop("max_memory", None)
     config = transformers.AutoConfig.from_pretrained(checkpoint.folder, **options)
-    if not hasattr(config, "use_cache"):  # every config of version 4 has it
-        config.use_cache = False
+    config.use_cache = False  # in version 4 every config has this key
     name = config.auto_map[checkpoint.auto_class]
-    written = get_class_from_dynamic_module(name, checkpoint.folder)
-    # Plain rotary positions under their old name. Only meanwhile: models that come with
-    # transformers look whether the name is there.
-    old_names = {"default": _default_rope} | ROPE_INIT_FUNCTIONS
-    with local_torch_dtype(dtype), patch.dict(ROPE_INIT_FUNCTIONS, old_names):
-        model = written(config)
-    left = set(model.state_dict())
+    model_class = get_class_from_dynamic_module(name, checkpoint.folder)
+    # Version 5 no longer lists plain rotary positions. They are added for this call only: the
+    # models of transformers look whether they are there.
+    rope = {"default": _default_rope} | ROPE_INIT_FUNCTIONS
+    with local_torch_dtype(dtype), patch.dict(ROPE_INIT_FUNCTIONS, rope):
+        model = model_class(config)
+    missing = set(model.state_dict())
     for path in weight_files(checkpoint.folder):
         part = {name: value.to(dtype) for name, value in load_file(path).items()}
         unknown = model.load_state_dict(part, strict=False, assign=True).unexpected_keys
         if unknown:
             raise ValueError(f"{path.name} has {unknown[0]}, which its code does not define")
-        left -= part.keys()
-    if left and getattr(config, "tie_word_embeddings", False):
+        missing -= part.keys()
+    if missing and getattr(config, "tie_word_embeddings", False):
         model.get_output_embeddings().weight = model.get_input_embeddings().weight
-        left &= {name for name, _ in model.named_parameters()}  # a tied one has one name there
-    if left:
-        raise ValueError(f"its weights lack {sorted(left)[0]}")
+        missing &= {name for name, _ in model.named_parameters()}  # lists a tied weight once
+    if missing:
+        raise ValueError(f"its weights lack {min(missing)}")
     model.requires_grad_()
     if device_map == "auto":
         from accelerate import dispatch_model
@@ -151,14 +146,14 @@ def _load_own_code(
 
 
 def _default_rope(config: Any, device: Any = None, **_: Any) -> tuple[torch.Tensor, float]:
-    """Compute frequencies of plain rotary positions, as transformers 4 had them (`default`)."""
+    """Compute the frequencies of plain rotary positions, as transformers 4 did (`default`)."""
     dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     places = torch.arange(0, dim, 2, dtype=torch.int64, device=device).float()
     return 1.0 / (config.rope_theta ** (places / dim)), 1.0
 
 
 def spread(model: Any, max_memory: dict) -> dict[str, Any]:
-    """Choose the GPU of `max_memory` (bytes) for each part of a model, about the same on each."""
+    """Map each part of a model to a GPU of `max_memory` (bytes), about as much to each."""
     from accelerate import infer_auto_device_map
     from accelerate.utils import get_balanced_memory
 

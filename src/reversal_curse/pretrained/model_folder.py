@@ -1,4 +1,7 @@
-"""Find and check a checkpoint in Hugging Face's format; no code of its own is run here."""
+"""Find and check a checkpoint in Hugging Face's format, without running code that it brings.
+
+The Snakefile imports this module, so torch and transformers are imported only where needed.
+"""
 
 import hashlib
 import json
@@ -10,33 +13,28 @@ from pathlib import Path
 from typing import Any
 
 from reversal_curse.config.digest import digest_of
-from reversal_curse.config.errors import UserError, first_line
+from reversal_curse.config.errors import UserError
 from reversal_curse.config.pretrained import PretrainedModel
 
 INSTALL = "install this package with: pip install -c requirements.lock -e '.[pretrained]'"
 SMALL_FILES = ["*.json", "*.py", "*.txt", "*.model"]
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 OVERHEAD = 8e9
-"""Bytes of memory beside the model: Python, its libraries, activations."""
-AUTO_CLASSES = {
-    "causal": ("AutoModelForCausalLM",),
-    "masked_lm": ("AutoModelForMaskedLM",),
-    # The second with code of the checkpoint's own: there it has the output layer (LLaDA, Dream).
-    "masked_diffusion": ("AutoModelForMaskedLM", "AutoModel"),
+"""Bytes of memory besides the model: Python, its libraries, activations."""
+KINDS = {
+    # how the names of architectures end, and the classes of transformers that load them
+    "causal": (("ForCausalLM", "LMHeadModel"), ["AutoModelForCausalLM"]),
+    "masked_lm": ("ForMaskedLM", ["AutoModelForMaskedLM"]),
+    # In code that comes with a checkpoint (LLaDA, Dream) AutoModel has the output layer.
+    "masked_diffusion": ("ForMaskedLM", ["AutoModelForMaskedLM", "AutoModel"]),
 }
-ARCHITECTURES = {
-    "ForMaskedLM": "masked_lm or masked_diffusion",
-    "ForCausalLM": "causal",
-    "LMHeadModel": "causal",
-}
-"""How the names of architectures end, and their kinds."""
 
 
 @dataclass(frozen=True)
 class ModelFolder:
-    """A folder that can be loaded, and how; `own_code`: the model's code comes with it.
+    """A folder that can be loaded, and how; with `own_code`, the model's code comes with it.
 
-    `parameters` are the numbers in the weights; before they are here, what the entry says.
+    `parameters` counts the weights; until they are downloaded it is the entry's number.
     """
 
     entry: PretrainedModel
@@ -48,13 +46,12 @@ class ModelFolder:
 
 
 def find_model(entry: PretrainedModel, weights: bool = True) -> ModelFolder:
-    """Find and check an entry's checkpoint; raises UserError where it cannot be loaded as said.
+    """Find and check an entry's checkpoint; raises UserError if it cannot be loaded so.
 
-    One on the hub is downloaded, without `weights` only its small files, so that a mistake is found
-    before the weights come; nothing else touches the network.
+    One on the hub is downloaded, at first without `weights`; nothing else uses the network.
     """
-    for library in ("transformers", *(["peft"] if entry.trained == "lora" else [])):
-        if find_spec(library) is None:
+    for library in ("transformers", "peft"):
+        if find_spec(library) is None and (library != "peft" or entry.trained == "lora"):
             raise entry.error(f"it needs {library}: {INSTALL}")
     folder = _download(entry, weights) if entry.hub else Path(entry.path)
     if not folder.is_dir():
@@ -67,11 +64,10 @@ def find_model(entry: PretrainedModel, weights: bool = True) -> ModelFolder:
         if not (folder / "config.json").is_file():
             raise FileNotFoundError("no config.json")
         config, _ = PretrainedConfig.get_config_dict(folder, local_files_only=True)
-        both = (config, get_tokenizer_config(folder))  # Dream's tokenizer has code of its own, too
-        code = [said["auto_map"] for said in both if said.get("auto_map")]
-    except Exception as error:  # whatever the library says of files of others
-        text = f"{folder}: not a checkpoint in Hugging Face's format: {first_line(error)}"
-        raise entry.error(text) from None
+        files = (config, get_tokenizer_config(folder))  # Dream's tokenizer also brings its code
+        code = [file["auto_map"] for file in files if file.get("auto_map")]
+    except Exception as error:  # files of others can make the library raise anything
+        raise entry.error(f"{folder}: not a checkpoint in Hugging Face's format", error) from None
     auto_class, own_code = _auto_class(entry, config)
     _check_trust(entry, folder, code)
     here = weights or entry.hub is None
@@ -86,44 +82,42 @@ def _download(entry: PretrainedModel, weights: bool) -> Path:
     try:
         return Path(snapshot_download(entry.hub, revision=entry.revision, allow_patterns=files))
     except Exception as error:  # the library's own errors, and those of the network below it
-        where = f"hub {entry.hub} at {entry.revision}"
-        raise entry.error(f"{where}: not downloaded: {first_line(error)}") from None
+        raise entry.error(f"hub {entry.hub} at {entry.revision}: not downloaded", error) from None
 
 
 def _auto_class(entry: PretrainedModel, config: dict[str, Any]) -> tuple[str, bool]:
-    """Choose the class of transformers that loads it; say whether its code comes with it."""
-    own = config.get("auto_map") or {}
-    unfit = f"kind {entry.kind} does not fit: its config.json"
+    """Choose the class of transformers that loads it; tell whether its code comes with it."""
+    own, classes = config.get("auto_map") or {}, KINDS[entry.kind][1]
+    unfit = f"kind {entry.kind} does not fit: its config.json names"
     if "AutoConfig" in own:
-        found = [name for name in AUTO_CLASSES[entry.kind] if name in own]
+        found = [name for name in classes if name in own]
         if not found or (entry.causal and config.get("mask_token_id") is not None):
             also = ", a mask_token_id" if entry.causal else ""
-            raise entry.error(f"{unfit} names {', '.join(sorted(own))}{also}")
+            raise entry.error(f"{unfit} {', '.join(sorted(own))}{also}")
         return found[0], True
     architecture = str((config.get("architectures") or ["nothing"])[0])
-    ends = (kind for end, kind in ARCHITECTURES.items() if architecture.endswith(end))
-    allowed = next(ends, "no kind")
-    if entry.kind not in allowed:
-        raise entry.error(f"{unfit} says {architecture}; allowed for that: {allowed}")
-    return AUTO_CLASSES[entry.kind][0], False
+    fitting = [kind for kind, (ends, _) in KINDS.items() if architecture.endswith(ends)]
+    if entry.kind not in fitting:
+        raise entry.error(f"{unfit} {architecture}; allowed: {' or '.join(fitting) or 'no kind'}")
+    return classes[0], False
 
 
 def _check_trust(entry: PretrainedModel, folder: Path, code: list[Any]) -> None:
     if "--" in str(code):
-        wrong = f"its code ({code}) is in another repository, which no revision pins; use a "
-        raise entry.error(f"{wrong}checkpoint that comes with its code")
+        wrong = f"its code ({code}) is in another repository, which no revision pins"
+        raise entry.error(f"{wrong}; use a checkpoint that comes with its code")
     if code and not entry.trust_remote_code:
-        wrong = f"its code comes with the checkpoint ({folder}/*.py); read it, then say "
-        raise entry.error(f"{wrong}trust_remote_code: true and pin the revision")
+        wrong = f"its code comes with the checkpoint; read {folder}/*.py"
+        raise entry.error(f"{wrong}, then set trust_remote_code: true and pin the revision")
     if entry.trust_remote_code and not code:
         raise entry.error("trust_remote_code: the checkpoint has no code of its own; leave it out")
-    if code and entry.hub is None and entry.revision != code_digest(folder):
-        wrong = f"revision: the code in {folder} is not the one that was pinned; read it, then say "
-        raise entry.error(f"{wrong}revision: {code_digest(folder)}")
+    if code and entry.hub is None and entry.revision != (digest := code_digest(folder)):
+        wrong = f"the code in {folder} is not the code that was pinned"
+        raise entry.error(f"{wrong}; read it, then set revision: {digest}")
 
 
 def code_digest(folder: Path) -> str:
-    """Compute the SHA-1 of the names and contents of the .py files of a folder."""
+    """Compute the SHA-1 of the names and contents of a folder's .py files."""
     digest = hashlib.sha1()
     for path in sorted(folder.rglob("*.py")):
         digest.update(str(path.relative_to(folder)).encode() + b"\0" + path.read_bytes() + b"\0")
@@ -131,7 +125,7 @@ def code_digest(folder: Path) -> str:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """List the files that hold the weights: those of the index, where the folder has one."""
+    """List the files that hold the weights: those of the index, if the folder has one."""
     try:
         index = json.loads((folder / "model.safetensors.index.json").read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -140,7 +134,7 @@ def weight_files(folder: Path) -> list[Path]:
 
 
 def weights_version(entry: PretrainedModel) -> str:
-    """Stand for the weights that an entry names: their files on disk, or the commit on the hub."""
+    """Identify an entry's weights: by size and time of their files, or by the hub's commit."""
     if entry.hub is not None:
         return entry.revision
     files = sorted(Path(entry.path).glob("*.safetensors"))
@@ -148,30 +142,29 @@ def weights_version(entry: PretrainedModel) -> str:
 
 
 def count_parameters(entry: PretrainedModel, folder: Path) -> int:
-    """Count the numbers in the weights of a folder by the headers of their files."""
+    """Count the weights in a folder by the headers of their files; raises UserError."""
     from safetensors import SafetensorError, safe_open
 
-    parameters, path, said = 0, folder, entry.billion_parameters
+    parameters, path, given = 0, folder, entry.billion_parameters
     try:
         for path in weight_files(folder):
             with safe_open(path, "numpy") as file:
                 shapes = [file.get_slice(tensor).get_shape() for tensor in file.keys()]  # noqa: SIM118
             parameters += sum(map(math.prod, shapes))
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-        raise entry.error(f"{path}: damaged weights: {first_line(error)}") from None
+        raise entry.error(f"{path}: damaged weights", error) from None
     if path == folder:
         raise entry.error(f"{folder}: no *.safetensors; weights in other formats are refused")
-    if said and not 0.9 < 1e9 * said / parameters < 1.1:
-        raise entry.error(f"billion_parameters {said:g}: the checkpoint has {parameters / 1e9:.3g}")
+    if given and not 0.9 < 1e9 * given / parameters < 1.1:
+        raise entry.error(f"billion_parameters must be {parameters / 1e9:.3g}, got {given:g}")
     return parameters
 
 
 def needed_bytes(entry: PretrainedModel, parameters: float, device: str) -> float:
-    """Compute the memory of a `device` (`cpu` or `cuda`) that probing takes, without activations.
+    """Compute the bytes that probing takes on a `device` (`cpu` or `cuda`), without activations.
 
-    The gradient probe holds the weights and one gradient; in 32 bits it takes a step, and puts the
-    weights before it aside in the machine's memory. Fine-tuning all weights holds AdamW's two
-    moments as well; adapters and theirs are small.
+    The gradient probe holds the weights and one gradient, and in 32 bits a copy of the weights in
+    the machine's memory. Fine-tuning them all adds AdamW's two moments; adapters are small.
     """
     copies = 3 if device == "cpu" and entry.dtype == "float32" else 2
     return (4 if entry.trained == "full" else copies) * BYTES[entry.dtype] * parameters
@@ -180,29 +173,27 @@ def needed_bytes(entry: PretrainedModel, parameters: float, device: str) -> floa
 def memory_to_ask_for(entry: PretrainedModel, device: str) -> int:
     """Compute the megabytes of machine memory that a job needs, before anything is downloaded.
 
-    Of it `training.memory.free_bytes` gives four fifths. Beside a GPU it is as much as on the GPU:
-    weights are read into it first, and put aside there. Files that are missing count as nothing:
-    the job will say so.
+    `training.memory.free_bytes` gives four fifths of it. A job on a GPU needs as much as the GPU,
+    to read and copy weights. Missing files count as nothing: the job will report them.
     """
-    parameters = 1e9 * (entry.billion_parameters or 0)
-    if not parameters:
-        try:
-            parameters = count_parameters(entry, Path(entry.path))
-        except UserError:
-            parameters = 0
-        except ImportError:  # only the job has the library; a number has two bytes at least
-            parameters = sum(f.stat().st_size for f in Path(entry.path).glob("*.safetensors")) / 2
+    billions, folder = entry.billion_parameters, Path(entry.path or "")
+    try:
+        parameters = 1e9 * billions if billions else count_parameters(entry, folder)
+    except UserError:
+        parameters = 0
+    except ImportError:  # only the job has the library; a number takes at least two bytes
+        parameters = sum(file.stat().st_size for file in folder.glob("*.safetensors")) / 2
     return math.ceil((needed_bytes(entry, parameters, device) * 5 / 4 + OVERHEAD) / 1e6)
 
 
 def check_memory(entry: PretrainedModel, parameters: int, free: int, device: str) -> None:
-    """Refuse a model that does not fit; `free` bytes are there for it."""
+    """Raise UserError if a model does not fit into `free` bytes."""
     needed = needed_bytes(entry, parameters, device)
     if needed > free:
         ways = ["method: lora"] if entry.trained == "full" else []
         ways += ["dtype: bfloat16"] if entry.dtype == "float32" else []
         raise entry.error(
             f"{parameters / 1e9:.3g} billion parameters in {entry.dtype}, method {entry.method}, "
-            f"need about {needed / 1e9:.3g} GB of memory and {free / 1e9:.3g} GB are there for it: "
-            f"say {', or '.join([*ways, f'gpus: {entry.gpus + 1} or more'])}"
+            f"need about {needed / 1e9:.3g} GB of memory, and {free / 1e9:.3g} GB are available: "
+            f"use {', or '.join([*ways, f'gpus: {entry.gpus + 1} or more'])}"
         )

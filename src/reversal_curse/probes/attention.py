@@ -1,7 +1,7 @@
 """Attention scores in both layouts of a fact: Jeon et al. 2026.
 
-The masked entity asks and the known entity B answers. In `[M] is B`, the layout of the
-training set, B stands D positions after the mask; in `B is [M]` it stands D before. With
+The masked entity has the query, the known entity B the key. In `[M] is B`, the layout of the
+training set, B stands D positions after the mask; in `B is [M]`, D positions before it. With
 rotary positions the scores are
 
     S_fwd = q_M^T R(-D) k_B,   S_rev = q_M^T R(+D) k_B,
@@ -19,9 +19,9 @@ WHEN = "sparse"
 
 
 def probe(learner: Learner) -> pl.DataFrame:
-    """Scores of every held-out fact in every head; no rows for a task without a reverse layout.
+    """Read every held-out fact's scores in every head; no rows for a task without reverse layout.
 
-    For entities of several tokens the first tokens stand for them.
+    The first token stands for an entity of several.
     """
     k = learner.settings.entity_length
     model = learner.model

@@ -1,8 +1,8 @@
-"""Gradients of what is shown of the held-out facts against that of what is held out.
+"""Compare the gradients of forward and reverse losses of the held-out facts: Jeon et al. 2026.
 
-Jeon et al. 2026: where they are aligned, a step that learns the one teaches the other. The forward
-loss is what training on the shown sentences lowers: -ln p of the answer, and for masked diffusion
-of the first entity in `[M] is B`. The reverse loss is -ln p of the answers held out, `B is [M]`.
+If they are aligned, a step that learns one direction teaches the other. The forward loss is what
+training on the shown sentences lowers: -ln p of the answer, or for masked diffusion of the first
+entity in `[M] is B`. The reverse loss is -ln p of the held-out answers, `B is [M]`.
 """
 
 from collections.abc import Callable
@@ -21,9 +21,9 @@ from reversal_curse.tables.schemas import TABLES
 STEP = 0.01
 """Part of the forward loss by which the step lowers it, to first order."""
 FACTS = 5
-"""Facts whose own gradients are compared: the first of each seed."""
+"""How many facts, the first of each seed, have their own gradients compared."""
 HELD_BYTES = 2**28
-"""Memory for gradients that are taken at once; those of one fact always are."""
+"""Memory for the gradients of several facts at once; those of one fact may take more."""
 
 Gradient = dict[str, torch.Tensor]
 
@@ -31,12 +31,12 @@ WHEN = "sparse"
 
 
 def probe(learner: Learner) -> pl.DataFrame:
-    """The `gradients` table; no rows for a task that shows nothing of its held-out facts.
+    """Make the `gradients` table; no rows if the task shows nothing of its held-out facts.
 
-    Cosines are means over those of the first five facts: in the gradient of a mean loss, what all
-    facts share (which tokens are answers at all) hides what is each one's own. The control asks the
-    reverse question for the answer of the next fact. The changes are those of a step along the mean
-    forward gradient in one group, of the length that, in all, lowers the forward loss by 1 %.
+    Cosines are means over the first five facts: in the gradient of a mean loss, what all facts
+    share (which tokens are answers at all) hides what belongs to each. The control takes the next
+    fact's answer to the reverse question. The changes are those of a step along the mean forward
+    gradient in one group; in all parameters that step lowers the forward loss by 1 %.
     """
     shown, unseen = learner.sentences(SHOWN), learner.sentences(UNSEEN)
     if not shown.shape[1]:
@@ -76,7 +76,7 @@ def probe(learner: Learner) -> pl.DataFrame:
 def _fact_cosines(
     learner: Learner, shown: torch.Tensor, unseen: torch.Tensor, groups: dict[str, list[Part]]
 ) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
-    """Mean cosines (S,) over single facts by group, and those with a wrong reverse answer."""
+    """Average cosines (S,) over facts, by group: with right and with wrong reverse answers."""
     answers = unseen[:, :, -learner.answer_length :]
     per_fact = shown.shape[1] // unseen.shape[1]  # sentences that show one fact
     facts = min(FACTS, unseen.shape[1])
@@ -102,7 +102,7 @@ def _fact_cosines(
 
 
 class _Total(nn.Module):
-    """The losses (N,), as a module that has the model's parameters."""
+    """A module that returns losses (N,) and has the model's parameters."""
 
     def __init__(self, model: nn.Module, loss: Callable[..., torch.Tensor]):
         super().__init__()
@@ -116,10 +116,10 @@ class _Total(nn.Module):
 def _gradients(
     learner: Learner, loss: Callable[..., torch.Tensor], *inputs: torch.Tensor
 ) -> tuple[torch.Tensor, Gradient]:
-    """Mean losses (S * facts,) of facts, or of sets of them, and their gradients by parameter.
+    """Compute mean losses (S * facts,) of facts or sets of facts, and gradients by parameter.
 
     `loss` maps inputs (S, B, ...) of one fact to (S, B); `inputs` are (S, facts, B, ...). Each fact
-    gets replicas of the models of its own, as seeds have them.
+    gets its own replicas of the models.
     """
     facts = inputs[0].shape[1]
     replicas = {
@@ -136,16 +136,15 @@ def _gradients(
 
 
 def _mean(nll: torch.Tensor) -> torch.Tensor:
-    """Mean over sentences (S,), in double precision: small steps change its last digits."""
+    """Average over sentences (S,), in double precision: small steps change the last digits."""
     return nll.double().mean(1)
 
 
 def _forward_nll(learner: Learner, shown: torch.Tensor) -> torch.Tensor:
-    """-ln p (S, B) of what training on the shown sentences teaches of their facts."""
+    """Compute -ln p (S, B) of what training on the shown sentences teaches."""
     if learner.mask is None:
         return learner.nll(shown)
-    k = learner.settings.entity_length
-    query = shown.clone()
+    query, k = shown.clone(), learner.settings.entity_length
     query[:, :, :k] = learner.mask
     asked = torch.arange(k, device=shown.device).expand(*shown.shape[:2], -1)
     logits = learner.model(query, asked)[..., : learner.mask]
@@ -153,7 +152,7 @@ def _forward_nll(learner: Learner, shown: torch.Tensor) -> torch.Tensor:
 
 
 def _dots(a: Gradient, b: Gradient, groups: dict[str, list[Part]]) -> dict[str, torch.Tensor]:
-    """Inner products (S,) of two gradients by group, in double precision; `all` is their sum."""
+    """Multiply two gradients: inner products (S,) by group, as doubles; `all` is their sum."""
     dots = {}
     for group, parts in groups.items():
         if group != "all":

@@ -1,20 +1,20 @@
-"""What figures and claims both read off the tables of pretrained models."""
+"""Summaries of the tables of pretrained models, for figures and claims."""
 
 import numpy as np
 import polars as pl
 
 STATE = ["model", "kind", "seed", "stage"]
-"""Columns that tell the states of models apart."""
+"""The columns that identify a state of a model."""
 PERMUTATIONS = 400
 AFTER = pl.col("stage") == "after"
 LEARNED = 0.9
-"""Part of the forward questions that are answered, from which on the reverse says something."""
+"""Share of forward questions that a model must answer before its reverse answers count."""
 
 
 def answer_means(answers: pl.DataFrame) -> pl.DataFrame:
     """Average losses (nats per token) and exact matches over facts, per state and direction.
 
-    `margin` is how much less the right answer costs than another fact's.
+    `margin` is how much lower the loss of the right answer is than that of another fact's.
     """
     margin = (pl.col("nll_shuffled") - pl.col("nll")).mean().alias("margin")
     means = pl.col("nll", "nll_shuffled", "exact", "chance").mean()
@@ -22,9 +22,9 @@ def answer_means(answers: pl.DataFrame) -> pl.DataFrame:
 
 
 def learned(answers: pl.DataFrame) -> pl.DataFrame:
-    """Pick the states after fine-tuning whose forward facts were learned, one row each.
+    """Pick the states after fine-tuning that learned the forward facts, one row each.
 
-    `nll_forward`, `nll_reverse` and so on are the columns of `answer_means`.
+    Columns are those of `answer_means` by direction: `nll_forward`, `nll_reverse` and so on.
     """
     means = answer_means(answers).filter(AFTER)
     both = means.pivot("direction", ["forward", "reverse"], index=STATE)
@@ -34,10 +34,9 @@ def learned(answers: pl.DataFrame) -> pl.DataFrame:
 def head_correlations(scores: pl.DataFrame) -> pl.DataFrame:
     """Correlate forward and reverse scores over facts, per state, layer and head.
 
-    Relations have templates, and so scores, of their own, and how many tokens of a subject are
-    masked is the same in both layouts. So the means over facts of one relation and length are taken
-    off, and in the null distribution facts are shuffled among those. `null_low` and `null_high`
-    hold 95 % of it.
+    The relation (its templates) and the number of masked tokens shift the scores of both layouts.
+    So means over facts alike in both are subtracted, and the null distribution shuffles facts
+    within these groups. `null_low` and `null_high` hold 95 % of it.
     """
     both, alike = pl.col("score_forward", "score_reverse").cast(pl.Float64), ["relation", "tokens"]
     columns = ("correlation", "null_low", "null_high")
