@@ -156,14 +156,13 @@ class Config(Strict):
     """per figure a sweep, or its plot, sweep and title"""
     pretrained: list[PretrainedModel] = Field([])
     """pretrained models to probe (see below); none are downloaded by default"""
-    job_minutes: float = left_out(
-        "small grid points share a training job until it takes this long by estimate; "
-        "0: each has its own; by default 1, and 30 where jobs are submitted to a cluster",
-        ge=0,
+    job_minutes: Annotated[float, Field(ge=0)] = left_out(
+        "estimated length of a training job, which small grid points share; 0: a job for each; by "
+        "default 1, and 30 if jobs are submitted to a cluster"
     )
     hardware: Literal[tuple(HARDWARE)] = left_out(
-        "what training runs on, for estimates: `cpu` (one core) or `gpu`; by default "
-        "`cpu`, and `gpu` where jobs are submitted to a cluster",
+        "what estimates are for: `cpu` (one core) or `gpu`; by default `cpu`, and `gpu` if jobs "
+        "are submitted to a cluster"
     )
 
     @classmethod

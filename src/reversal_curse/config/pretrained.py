@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from reversal_curse.config.errors import UserError, first_line
-from reversal_curse.config.settings import MAX_COUNT, Name, left_out
+from reversal_curse.config.settings import MAX_COUNT, Name, Strict, left_out
 from reversal_curse.tasks.masking_arms import MASKINGS
 
 MEASURED = ("answers", "scores", "gradients")
@@ -17,56 +17,49 @@ _Count = Annotated[int, Field(ge=1, le=MAX_COUNT)]
 _Natural = Annotated[int, Field(ge=0, le=MAX_COUNT)]
 
 
-class PretrainedModel(BaseModel):
+class PretrainedModel(Strict):
     """A pretrained model to probe, before and after fine-tuning on the forward statements."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-    name: Name = Field(description="what paths, tables and figures call it")
-    kind: Literal["masked_diffusion", "masked_lm", "causal"] = Field(
-        description="`masked_diffusion` (tokens filled in in any order, as LLaDA and Dream), "
-        "`masked_lm` (as BERT), or `causal` (left to right)"
-    )
+    name: Name
+    """what paths, tables and figures call it"""
+    kind: Literal["masked_diffusion", "masked_lm", "causal"]
+    """`masked_diffusion` (as LLaDA and Dream), `masked_lm` (as BERT) or `causal` (as GPT-2)"""
     path: _Text = left_out("folder of the checkpoint in Hugging Face's format")
     hub: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")] = left_out(
-        "in place of `path`: its id on Hugging Face's hub; nothing else downloads"
+        "in place of `path`: its id on Hugging Face's hub; nothing else is downloaded"
     )
     revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] = left_out(
-        "`hub`: the commit, in full. `path` with code of its own: the SHA-1 of that "
-        "code, which the error says",
+        "`hub`: the full commit; `path` with its own code: its SHA-1, which the error names"
     )
     billion_parameters: Annotated[float, Field(gt=0, lt=1e6)] = left_out(
-        "its size, by which memory is asked for; needed with `hub`, whose files are "
-        "not there yet; `path`: read from the files",
+        "its size, which decides the memory to ask for; needed with `hub`, else read from the files"
     )
-    trust_remote_code: bool = Field(
-        False, description="run the code that comes with the checkpoint (LLaDA, Dream); pin it"
-    )
-    dtype: Literal["float32", "bfloat16", "float16"] = Field(
-        "float32",
-        description="of the weights; in sixteen bits they cannot hold the small step of the "
-        "gradient probe, and `actual_change` is null",
-    )
+    trust_remote_code: bool = False
+    """whether to run the code that comes with the checkpoint (LLaDA, Dream); pin it"""
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    """of the weights; 16 bits are too coarse for the gradient step: `actual_change` is null"""
     facts: _Text = left_out("CSV or Parquet with the facts; default: ours")
     mask_token_id: _Natural = left_out(
-        "id of the mask token, where the tokenizer does not say (LLaDA: 126336)"
+        "id of the mask token, if the tokenizer has none (LLaDA: 126336)"
     )
-    shifted: bool = Field(
-        False,
-        description="masked models whose output at a token is about the next one (Dream); causal "
-        "ones always do",
-    )
-    gpus: _Count = Field(1, description="GPUs of one machine that it is spread over")
-    seeds: _Count = Field(3, description="runs of the fine-tuning")
-    method: Literal["full", "lora"] = Field("full", description="which weights are fine-tuned")
-    lora_rank: _Count = Field(16, description="rank of the adapters, on every linear layer")
-    masking: Literal[tuple(MASKINGS)] = Field(
-        "any_order",
-        description="tokens masked in fine-tuning, for the masked kinds; as the setting `masking`",
-    )
-    steps: _Natural = Field(1000, description="of fine-tuning on the forward statements; 0: none")
-    batch_size: _Count = Field(32, description="facts per step, and per pass of the measures")
-    learning_rate: Annotated[float, Field(gt=0)] = Field(1e-4, description="of AdamW, constant")
+    shifted: bool = False
+    """masked models whose output at a token predicts the next one (Dream)"""
+    gpus: _Count = 1
+    """GPUs of one machine that it is spread over"""
+    seeds: _Count = 3
+    """runs of the fine-tuning"""
+    method: Literal["full", "lora"] = "full"
+    """which weights are fine-tuned"""
+    lora_rank: _Count = 16
+    """rank of the adapters, on every linear layer"""
+    masking: Literal[tuple(MASKINGS)] = "any_order"
+    """tokens masked in fine-tuning, for the masked kinds; as the setting `masking`"""
+    steps: _Natural = 1000
+    """of fine-tuning on the forward statements; 0: none"""
+    batch_size: _Count = 32
+    """facts per step, and per pass of the measures"""
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-4
+    """of AdamW, constant"""
 
     def mistakes(self) -> Iterator[tuple[str, str]]:
         """Yield keys that do not go together, each with what is allowed."""

@@ -58,9 +58,9 @@ class Strict(BaseModel):
     )
 
 
-def left_out(meaning: str, **limits: Any) -> Any:
+def left_out(meaning: str) -> Any:
     """Declare an optional key: None if it is left out, while an explicit null is an error."""
-    return Field(None, description=meaning, **limits)
+    return Field(None, description=meaning)
 
 
 _TRANSFORMER, _ADAMW = "transformer", "adamw"  # parts of families that many settings belong to
