@@ -63,15 +63,11 @@ PLOTS = {
     "overview": Plot("overview", max_points=1000),
     "logits": Plot("logits", ("logits",), max_points=6),
     "embeddings": Plot("embeddings", ("embeddings",), max_points=24),
-    "separation": Plot("separation", ("separation",), varies=("embed_dim",)),
+    "separation": Plot("theory", ("separation",), "draw_separation", varies=("embed_dim",)),
     "bounds": Plot(
-        "one_layer",
-        ("sentence_nll",),
-        "draw_bounds",
-        varies=("task", "vocab_size"),
-        only=_ONE_TOKEN,
+        "theory", ("sentence_nll",), "draw_bounds", varies=("task", "vocab_size"), only=_ONE_TOKEN
     ),
-    "weights": Plot("one_layer", ("weights",), "draw_weights", max_points=6, only=_ONE_TOKEN),
+    "weights": Plot("theory", ("weights",), "draw_weights", max_points=6, only=_ONE_TOKEN),
     "attention": Plot(
         "attention",
         ("attention",),

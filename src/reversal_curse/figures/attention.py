@@ -20,8 +20,7 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
     correlations = correlations.filter(pl.col("correlation").is_finite())
     arms = [arm for _, arm in grouping.split_points(correlations, ["masking"])]
     columns = 1 + len(arms)
-    size = (1.45 * style.PANEL_WIDTH * columns, 2.6 * style.PANEL_HEIGHT + 0.7)
-    figure, (top, bottom) = style.new_figure(*size, 2, columns)
+    figure, (top, bottom) = style.new_figure(3.77 * columns, 6.68, 2, columns)
     _draw_scores(top[0], attention)
     colours = style.shades(sorted(correlations["head_dim"].unique()), "plasma", low=0.05, high=0.75)
     # Arms start from the same weights; the one with the most distances shows them.

@@ -25,8 +25,8 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
     families = grouping.values_of(last, "family")
     settings = [name for name in grouping.varying_settings(last) if name != "family"]
     columns = grouping.split_points(last, settings)
-    width = max(3.4 * style.PANEL_WIDTH, 0.8 * len(columns) * len(families) + 1.5)
-    figure, [[loss, accuracy]] = style.new_figure(width, 1.35 * style.PANEL_HEIGHT + 0.6, 1, 2)
+    width = max(8.84, 0.8 * len(columns) * len(families) + 1.5)
+    figure, [[loss, accuracy]] = style.new_figure(width, 3.705, 1, 2)
     names = FACTS_NAMES if set(last["task"]) == {"facts"} else style.split_names(last)
     step = 0.38 / len(families)
     dots, handles = [], []

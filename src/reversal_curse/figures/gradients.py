@@ -1,7 +1,4 @@
-"""Alignment of forward and reverse gradients, and what a forward step does in reverse.
-
-Jeon et al. 2026; the autoregressive model beside it.
-"""
+"""Forward and reverse gradients, and what a forward step does in reverse: Jeon et al. 2026."""
 
 import numpy as np
 import polars as pl
@@ -20,8 +17,8 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
     colours = {f: style.family_colour(f) for f in grouping.values_of(gradients, "family")}
     encodings = grouping.values_of(gradients, "pos_encoding")
     size = (4.1 * style.PANEL_WIDTH, 1.3 * style.PANEL_HEIGHT + 0.9)
-    figure, grid = style.new_figure(*size, 1, 3, width_ratios=(1, 1.25, 1))
-    cosine, groups, change = grid[0]
+    figure, [panels] = style.new_figure(*size, 1, 3, width_ratios=(1, 1.25, 1))
+    cosine, groups, change = panels
     whole = gradients.filter(group="all")
     _draw_cosine(cosine, whole, colours)
     # With ALiBi or without positions both layouts of a fact are one to an encoder.
@@ -45,7 +42,7 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
         "c: change of the reverse loss by a step along the forward gradient that lowers the "
         "forward loss by 1 %; every look at every seed; dashed: equal"
     )
-    return style.finish(figure, grid[0], note, handles)
+    return style.finish(figure, panels, note, handles)
 
 
 def _draw_cosine(ax: Axes, whole: pl.DataFrame, colours: dict[str, str]) -> None:

@@ -63,11 +63,6 @@ def seed_phrase(table: pl.DataFrame) -> str:
     return f"{number} seed" if high == 1 else f"{number} seeds"
 
 
-def first_seed(table: pl.DataFrame) -> pl.DataFrame:
-    """Return the rows of the first seed, which maps show."""
-    return table.filter(seed=table["seed"].min())
-
-
 def maps_phrase(table: pl.DataFrame) -> str:
     """Say which seeds maps and the numbers below them show."""
     numbers = f"mean ± standard deviation over {seed_phrase(table)}"

@@ -50,7 +50,7 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
             ax.set_visible(False)
         for ax, (group, title) in zip(row, groups.items(), strict=False):
             part = table.filter(group=group)
-            one = grouping.first_seed(part).sort("query", "candidate")
+            one = part.filter(seed=part["seed"].min()).sort("query", "candidate")
             matrix = one["logit"].to_numpy().reshape(one["query"].n_unique(), -1)
             image = ax.imshow(matrix, cmap="viridis", **limits)
             ax.set(xticks=[], yticks=[])

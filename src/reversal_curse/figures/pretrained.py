@@ -109,8 +109,8 @@ def draw_gradients(tables: dict[str, pl.DataFrame]) -> Figure:
         drawn.append((table, style.KIND_COLOURS[kind], marker))
         handles.append(style.key(name, style.KIND_COLOURS[kind], marker=marker, ls=""))
     size = (4.4 * style.PANEL_WIDTH, 1.4 * style.PANEL_HEIGHT + 0.9)
-    figure, grid = style.new_figure(*size, 1, 3, width_ratios=(1.3, 1.3, 1))
-    *by_stage, change = grid[0]
+    figure, [panels] = style.new_figure(*size, 1, 3, width_ratios=(1.3, 1.3, 1))
+    *by_stage, change = panels
     by_stage[1].sharey(by_stage[0])  # before anything is drawn: later it takes the limits as well
     largest = 1e-3
     for ax, stage in zip(by_stage, STAGES, strict=True):
@@ -127,7 +127,7 @@ def draw_gradients(tables: dict[str, pl.DataFrame]) -> Figure:
         largest = max(largest, whole.select(pl.col("predicted_change").abs().max()).item() or 0)
     marks.frame_change(change, [-largest, largest], "nats per token", zorder=2)
     change.tick_params(axis="x", rotation=30)
-    return style.finish(figure, grid[0], GRADIENTS_NOTE, handles, columns=4)
+    return style.finish(figure, panels, GRADIENTS_NOTE, handles, columns=4)
 
 
 def _draw_heads(ax: Axes, table: pl.DataFrame, colour: str) -> None:

@@ -1,26 +1,51 @@
-"""The one-layer transformer: bounds over training, and weights. Zhu et al. 2024, section 4."""
+"""The theory's bilinear model and one-layer transformer: Zhu et al. 2024, sections 3 and 4."""
 
 from itertools import pairwise
+from typing import Any
 
+import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
+from matplotlib.ticker import NullFormatter, ScalarFormatter
 
+from reversal_curse.config.errors import UserError
 from reversal_curse.config.settings import in_words
-from reversal_curse.figures import grouping, style
-from reversal_curse.tables.summaries import asymmetry, one_layer_bounds, partner_contrasts
+from reversal_curse.figures import grouping, marks, style
+from reversal_curse.tables import summaries
 
+BLUE = "#0072B2"
+EXPECTED: dict[str, Any] = {"color": style.REFERENCE, "lw": 0.8, "ls": (0, (5, 2))}
 TITLES = {
     "reversal": ("seen direction", "direction held out"),
     "chain": ("A → B and B → C", "A ⇝ C held out"),
 }
 
 
+def draw_separation(tables: dict[str, pl.DataFrame]) -> Figure:
+    """Separation in the bilinear model. Left: loss of the held-out direction against that of the
+    trained one along training. Right: the exponent of the bound against the embedding dimension."""
+    separation = tables["separation"]
+    table = summaries.exponents(separation)
+    if table.is_empty():
+        raise UserError("plot separation: the trained direction was learned in no run")
+    size = (2.9 * style.PANEL_WIDTH, 1.3 * style.PANEL_HEIGHT + 0.3)
+    figure, [[left, right]] = style.new_figure(*size, 1, 2)
+    _draw_paths(left, separation)
+    _draw_exponents(right, table)
+    note = (
+        f"{grouping.seed_phrase(separation)}; a: mean over held-out pairs and seeds, band: one "
+        "standard deviation over seeds\n"
+        "b: smallest exponent that holds for all held-out pairs of a seed; dots: seeds, line: mean"
+    )
+    return style.finish(figure, [left, right], note)
+
+
 def draw_bounds(tables: dict[str, pl.DataFrame]) -> Figure:
     """Bounds on the one-layer transformer over training, a row for each task. Left: 1 - p of what
     is trained. Right: M p of what is held out."""
-    bounds = one_layer_bounds(tables["sentence_nll"])
+    bounds = summaries.one_layer_bounds(tables["sentence_nll"])
     rows = grouping.split_points(bounds, ["task"])
     size = (2.7 * style.PANEL_WIDTH, (len(rows) + 0.25) * 1.1 * style.PANEL_HEIGHT)
     figure, grid = style.new_figure(*size, len(rows), 2)
@@ -61,7 +86,7 @@ def draw_weights(tables: dict[str, pl.DataFrame]) -> Figure:
     width = 1.3 * style.PANEL_WIDTH * len(panels) + 0.3
     figure, grid = style.new_figure(width, 4.1, 1, len(panels))
     for ax, (label, table) in zip(grid.flat, panels, strict=True):
-        image = _draw_weights(ax, grouping.first_seed(table))
+        image = _draw_weights(ax, table.filter(seed=table["seed"].min()))
         figure.colorbar(image, ax=ax, shrink=0.75, pad=0.02, label="weight (nats)")
         dim = in_words("embed_dim", table["embed_dim"][0])
         ax.set_title(label if dim in label else ", ".join(filter(None, [label, dim])))
@@ -72,6 +97,37 @@ def draw_weights(tables: dict[str, pl.DataFrame]) -> Figure:
         "contrast: weight to the partner minus that to the others"
     )
     return style.finish(figure, grid.flat, note)
+
+
+def _draw_paths(ax: Axes, separation: pl.DataFrame) -> None:
+    ratios = summaries.loss_ratios(separation)
+    losses = pl.col("forward", "reverse").mean()
+    for dim, colour in style.shades(sorted(ratios["embed_dim"].unique())).items():
+        by_seed = ratios.filter(embed_dim=dim).group_by("epoch", "seed").agg(losses)
+        line: dict[str, Any] = {"color": colour, "label": f"d = {dim}"}
+        marks.draw_mean_and_band(ax, by_seed, "reverse", "forward", **line)
+    diagonal = np.geomspace(max(ratios.select(pl.col("forward").min()).item(), 1e-4), 1)
+    ax.plot(diagonal, diagonal, **EXPECTED, label="no curse: equal")
+    ax.axhline(1, color=style.REFERENCE, lw=0.8, ls=(0, (1, 1.5)))
+    ax.set(xscale="log", xlabel="trained direction, L(t) / L(0)")
+    ax.set(ylim=(0, None), ylabel="held-out direction, L$_{rev}$(t) / L$_{rev}$(0)")
+    ax.invert_xaxis()
+    ax.legend(loc="upper right")
+
+
+def _draw_exponents(ax: Axes, table: pl.DataFrame) -> None:
+    ax.plot(table["embed_dim"], table["exponent"], "o", ms=3, color=BLUE, alpha=0.45, mew=0)
+    mean = table.group_by("embed_dim").agg(pl.col("exponent").mean()).sort("embed_dim")
+    dims, values = mean["embed_dim"].to_numpy(), mean["exponent"].to_numpy()
+    ax.plot(dims, values, color=BLUE, label="measured")
+    expected = values[0] * np.sqrt(dims[0] / dims)
+    ax.plot(dims, expected, **EXPECTED, label="proportional to $d^{-1/2}$")
+    ax.set_xscale("log", base=2)
+    ax.set_xticks(dims)
+    ax.xaxis.set_major_formatter(ScalarFormatter())
+    ax.xaxis.set_minor_formatter(NullFormatter())
+    ax.set(ylim=(0, None), xlabel="embedding dimension d", ylabel="separation exponent ε")
+    ax.legend(loc="upper right")
 
 
 def _draw_seen(ax: Axes, table: pl.DataFrame, colour: object) -> None:
@@ -119,7 +175,7 @@ def _draw_weights(ax: Axes, table: pl.DataFrame) -> AxesImage:
 def _numbers(table: pl.DataFrame) -> str:
     if "C" in table["source_role"]:
         shown = ["contrast of held-out chains"]
-        contrasts = partner_contrasts(table).filter(pair_split="validation")
+        contrasts = summaries.partner_contrasts(table).filter(pair_split="validation")
         for source, target in ("AB", "BC", "AC"):
             part = contrasts.filter(source_role=source, target_role=target)
             by_seed = part.group_by("seed").agg(pl.col("contrast").mean()).sort("seed")["contrast"]
@@ -128,7 +184,7 @@ def _numbers(table: pl.DataFrame) -> str:
         return "\n".join(shown)
     shown = ["asymmetry, 0 (none) to 1"]
     for split, name in (("train", "train pairs"), ("validation", "one direction held out")):
-        index = asymmetry(table).filter(pair_split=split)["asymmetry"]
+        index = summaries.asymmetry(table).filter(pair_split=split)["asymmetry"]
         if len(index):
             shown.append(f"{name}: {grouping.mean_and_spread(index, 2)}")
     return "\n".join(shown)
