@@ -1,5 +1,6 @@
 """Plots of synthetic tables, and what they and the claims read off the tables."""
 
+from collections import Counter
 from functools import cache
 from itertools import product
 
@@ -16,7 +17,6 @@ from reversal_curse.config.plots import PLOTS
 from reversal_curse.families import FAMILIES
 from reversal_curse.figures import grouping, style
 from reversal_curse.figures.logits import LAYOUTS
-from reversal_curse.figures.overview import reversal_gap
 from reversal_curse.figures.render import draw, draw_figure, save
 from reversal_curse.tables import summaries
 from reversal_curse.tables.pretrained_summaries import answer_means, head_correlations, learned
@@ -99,8 +99,6 @@ SWEEPS = {
 }
 OWN = [name for name, plot in PLOTS.items() if not plot.pretrained]
 REVERSES = {"masked_diffusion": True, "causal": False}
-
-
 # Every plot with every sweep that a config may give it.
 DRAWABLE = [
     (plot, sweep)
@@ -140,9 +138,11 @@ def test_a_plot_draws_every_sweep_that_a_config_may_give_it(plot, sweep):
 
 
 def test_every_plot_has_a_sweep_here_and_those_of_metrics_draw_all():
-    assert {plot for plot, _ in DRAWABLE} == set(OWN)
-    for plot in ("curves", "word_curves", "final", "overview"):
-        assert {sweep for name, sweep in DRAWABLE if name == plot} == set(SWEEPS)
+    sweeps = Counter(plot for plot, _ in DRAWABLE)
+    assert set(sweeps) == set(OWN)
+    assert {sweeps[plot] for plot in ("curves", "word_curves", "final", "overview")} == {
+        len(SWEEPS)
+    }
 
 
 @pytest.mark.parametrize(("plot", "sweep"), dict(reversed(DRAWABLE)).items())
@@ -158,8 +158,7 @@ def test_one_seed_is_enough_and_an_empty_table_is_refused(plot, sweep):
 def test_curves_title_their_panels_with_what_varies_in_the_order_of_values():
     assert titles(drawn("curves", "truths")) == ["untied head", "tied head"]
     assert titles(drawn("curves", "words")) == ["loss on answer", "loss on sequence"]
-    rates = [f"learning rate {rate}" for rate in ("0.001", "0.01", "0.1")]
-    assert titles(drawn("curves", "rates")) == rates
+    assert titles(drawn("curves", "rates")) == [f"learning rate {x}" for x in (0.001, 0.01, 0.1)]
     table = metrics([point(layers=n, pos_encoding=e) for n in (12, 2) for e in ("rotary", "none")])
     words = product(("2 layers", "12 layers"), ("no positions", "rotary positions"))
     assert [label for label, _ in grouping.split_points(table)] == list(map(", ".join, words))
@@ -172,9 +171,8 @@ def test_an_unknown_family_is_drawn_in_grey_and_not_left_out():
     assert "mamba" in texts(draw("overview", {"metrics": table}))
     figure = draw("final", {"metrics": table})
     assert "mamba, train" in texts(figure)
-    colours = [line.get_color() for line in figure.axes[1].lines]
-    for expected in (style.REFERENCE, FAMILIES["gpt"].colour):
-        assert any(matplotlib.colors.same_color(colour, expected) for colour in colours)
+    colours = {line.get_color() for line in figure.axes[1].lines}
+    assert colours == {style.REFERENCE, FAMILIES["gpt"].colour}
 
 
 @pytest.mark.parametrize(
@@ -183,7 +181,7 @@ def test_an_unknown_family_is_drawn_in_grey_and_not_left_out():
         ("curves", "one gpt", ["ln 81", "ln 20", "mean of 3 seeds;"]),
         ("logits", "one gpt", ["validation, unseen direction", "right − other: 8.0 ± 1.0"]),
         ("weights", "one layer", ["held out: 1.00 ± 0.00", "A to B: 10.0 ± 0.0", "C: 0.0 ± 0.0"]),
-        ("attention", "facts", ["rotary positions, D = 2, d$_h$ = 64"]),
+        ("attention", "facts", ["rotary positions, D = 2, d$_h$ = 64", "training, d$_h$ = 64"]),
         ("bounds", "one layer", ["M = 82", "c = 1.00"]),
     ],
 )
@@ -217,8 +215,8 @@ def test_curves_have_a_band_of_one_standard_deviation_and_are_not_cut_off():
 
 def test_a_map_with_one_candidate_has_no_contrast():
     lonely = (pl.col("group") == "unseen") & ((pl.col("query") > 0) | (pl.col("candidate") > 0))
-    table = logits([point()]).filter(~lonely)
-    assert "one candidate only" in texts(draw("logits", {"logits": table}))
+    tables = {"logits": logits([point()]).filter(~lonely)}
+    assert "one candidate only" in texts(draw("logits", tables))
 
 
 def test_chain_logits_have_a_row_for_train_and_one_for_validation_triples():
@@ -231,18 +229,17 @@ def test_columns_come_in_order_with_a_dot_per_seed():
     table = metrics([point(**FACTS, masking=arm) for arm in ("relation", "any_order", "object")])
     (ax,) = draw("masking", {"metrics": table}).axes
     assert [t.get_text() for t in ax.get_xticklabels()] == ["any\norder", "B", "relation"]
-    assert [len(line.get_xdata()) for line in ax.lines if line.get_marker() in ("o", "^")] == [
-        3
-    ] * 6
+    dots = [len(line.get_xdata()) for line in ax.lines if line.get_marker() in ("o", "^")]
+    assert dots == [3] * 6
     loss, accuracy = drawn("final", "both").axes
     ticks = [t.get_text().replace("\n", " ") for t in loss.get_xticklabels()]
     assert ticks == ["no positions", "rotary positions"]
-    assert [line.get_marker() for line in accuracy.lines].count("o") == 4
+    markers = Counter(line.get_marker() for line in accuracy.lines)
+    assert markers["o"] == markers["^"] == 4
 
 
 def test_the_overview_writes_the_gap_after_the_last_epoch_into_its_cells():
     table = metrics([point(layers=n, pos_encoding=e) for n in (1, 2) for e in ("none", "rotary")])
-    assert reversal_gap(table)["gap"].to_list() == pytest.approx([6.0] * 12, abs=1e-5)
     assert texts(draw("overview", {"metrics": table})).count("6.0 ± 0.0") == 4
     assert texts(drawn("overview", "much at once")).count("6.0 ± 0.0") == 8
 
@@ -278,7 +275,6 @@ def test_score_correlations_are_those_of_the_table():
     table = synthetic.attention([point(**FACTS, embed_dim=64, heads=1)], before=0.3, after=-0.6)
     found = summaries.score_correlations(table).sort("epoch", "seed")
     assert found["correlation"].to_list() == pytest.approx([0.3, 0.3, -0.6, -0.6], abs=1e-6)
-    assert found["head_dim"].unique().to_list() == [64]
 
 
 def test_figures_say_how_many_seeds_each_point_has():
@@ -289,13 +285,11 @@ def test_figures_say_how_many_seeds_each_point_has():
 
 
 def test_the_cosine_of_random_directions():
-    rng = np.random.default_rng(0)
-    vectors = rng.normal(size=(2, 20_000, 20))
+    vectors = np.random.default_rng(0).normal(size=(2, 100_000, 20))
     vectors /= np.linalg.norm(vectors, axis=2, keepdims=True)
-    measured = np.abs((vectors[0] * vectors[1]).sum(1)).mean()
-    random = summaries.random_absolute_cosine
-    assert random(20) == pytest.approx(measured, rel=0.02)
-    assert random(768) == pytest.approx(np.sqrt(2 / (np.pi * 768)), rel=0.01)
+    measured = np.abs(vectors.prod(0).sum(1)).mean()
+    found = [summaries.random_absolute_cosine(d) for d in (20, 768)]
+    assert found == pytest.approx([measured, np.sqrt(2 / (np.pi * 768))], rel=0.01)
 
 
 def test_a_figure_of_a_config_is_drawn_from_its_runs_with_the_labels_of_its_points(tmp_path):
@@ -359,8 +353,7 @@ def test_correlations_are_those_within_relations_and_lengths_of_the_subject():
     none = head_correlations(table)
     # The means of the relations alone would correlate with nearly 1, as those of the lengths do.
     assert none["correlation"].abs().max() < 0.7
-    inside = none["correlation"].is_between(none["null_low"], none["null_high"])
-    assert inside.mean() > 0.7
+    assert none["correlation"].is_between(none["null_low"], none["null_high"]).mean() > 0.7
     both, longer = pl.col("score_forward", "score_reverse"), pl.col("fact") % 3
     table = table.with_columns((both + 9 * longer).cast(pl.Float32))
     assert head_correlations(table)["correlation"].min() > 0.9
@@ -374,8 +367,7 @@ def test_the_correlation_is_pearsons_and_the_null_is_centred():
     first = table.filter(stage="before", layer=0, head=0)
     direct = np.corrcoef(first["score_forward"], first["score_reverse"])[0, 1]
     assert found["correlation"][0] == pytest.approx(direct)
-    middle = (found["null_low"] + found["null_high"]).mean() / 2
-    assert middle == pytest.approx(0, abs=0.05)
+    assert (found["null_low"] + found["null_high"]).mean() == pytest.approx(0, abs=0.1)
     # 95 % of the correlations of 12 shuffled facts
     assert found["null_high"].mean() == pytest.approx(0.576, abs=0.06)
 

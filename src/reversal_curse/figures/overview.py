@@ -11,17 +11,12 @@ ROWS = ("layers", "heads", "embed_dim")
 COLUMNS = ("vocab_size", "entity_length", "pos_encoding")
 
 
-def reversal_gap(metrics: pl.DataFrame) -> pl.DataFrame:
-    """Add `gap`, the last unseen minus train loss (nats), and `learned` to `final_by_seed`."""
-    gap = pl.col("unseen_nll_token") - pl.col("train_nll_token")
-    return final_by_seed(metrics).with_columns(gap=gap, learned=LEARNED)
-
-
 def draw(tables: dict[str, pl.DataFrame]) -> Figure:
     """The reversal gap, loss of the unseen sentences minus training loss after the last epoch, at
     every grid point; 0 would be no curse. A heat map for each family, and for each value of what
     has no place in rows and columns; numbers are mean and standard deviation over seeds."""
-    gaps = reversal_gap(tables["metrics"])
+    gap = pl.col("unseen_nll_token") - pl.col("train_nll_token")  # after the last epoch, in nats
+    gaps = final_by_seed(tables["metrics"]).with_columns(gap=gap, learned=LEARNED)
     varied = grouping.varying_settings(gaps)
     down = [name for name in ROWS if name in varied]
     across = [name for name in COLUMNS if name in varied]
