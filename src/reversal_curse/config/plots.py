@@ -1,6 +1,6 @@
 """The plots: functions from tables to a matplotlib Figure, for any sweep with what they need.
 
-A new plot is a module in `reversal_curse/figures/` and an entry here.
+A new plot is a function in `reversal_curse/figures/` and an entry here.
 """
 
 import ast
@@ -14,8 +14,8 @@ from pathlib import Path
 class Plot:
     """What a plot reads, and which sweeps it can draw.
 
-    `draw(tables)` of its module in `reversal_curse.figures` maps the tables to a Figure; the first
-    paragraph of its docstring is the caption.
+    The function `draw` of its module in `reversal_curse.figures` maps the tables to a Figure; the
+    docstring of the function is the caption.
     """
 
     module: str
@@ -51,7 +51,8 @@ class Plot:
         """Read the docstring of its function, without importing matplotlib."""
         body = ast.parse(self.path.read_text(encoding="utf-8")).body
         functions = {node.name: node for node in body if isinstance(node, ast.FunctionDef)}
-        return " ".join((ast.get_docstring(functions[self.draw]) or "").split())
+        docstring = ast.get_docstring(functions[self.draw])
+        return " ".join(docstring.split())  # ty: ignore[missing-union-attribute]
 
 
 _ONE_TOKEN = {"entity_length": (1, None)}
