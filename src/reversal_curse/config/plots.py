@@ -55,7 +55,7 @@ class Plot:
         return " ".join(docstring.split())  # ty: ignore[missing-union-attribute]
 
 
-_ONE_TOKEN = {"entity_length": (1, None)}
+_SINGLE = {"entity_length": (1, None)}  # entities of one token
 PLOTS = {
     "curves": Plot("curves"),
     "word_curves": Plot("curves", draw="draw_with_words"),
@@ -64,11 +64,11 @@ PLOTS = {
     "overview": Plot("overview", max_points=1000),
     "logits": Plot("logits", ("logits",), max_points=6),
     "embeddings": Plot("embeddings", ("embeddings",), max_points=24),
-    "separation": Plot("theory", ("separation",), "draw_separation", varies=("embed_dim",)),
+    "separation": Plot("separation", ("separation",), varies=("embed_dim",)),
     "bounds": Plot(
-        "theory", ("sentence_nll",), "draw_bounds", varies=("task", "vocab_size"), only=_ONE_TOKEN
+        "one_layer", ("sentence_nll",), "draw_bounds", varies=("task", "vocab_size"), only=_SINGLE
     ),
-    "weights": Plot("theory", ("weights",), "draw_weights", max_points=6, only=_ONE_TOKEN),
+    "weights": Plot("one_layer", ("weights",), "draw_weights", max_points=6, only=_SINGLE),
     "attention": Plot(
         "attention",
         ("attention",),

@@ -33,19 +33,18 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
         during.set_title(f"{masking}; during training, d$_h$ = {max(colours)}")
         _draw_distances(after, arm.filter(summaries.LAST), colours)
         after.set_title(f"{masking}; after training")
-    handles = [style.key(f"d$_h$ = {d}", c, marker="o", ls="") for d, c in colours.items()]
+    keys = [style.key(f"d$_h$ = {d}", c, marker="o", ls="") for d, c in colours.items()]
     for encoding in grouping.values_of(correlations, "pos_encoding"):
         look = style.encoding_look(encoding)
-        handles.append(style.key(in_words("pos_encoding", encoding), style.REFERENCE, **look))
-    closed = "ρ(D) for rotary positions, isotropic q and k"
-    handles.append(style.key(closed, style.REFERENCE, lw=2))
+        keys.append(style.key(in_words("pos_encoding", encoding), style.REFERENCE, **look))
+    keys.append(style.key("ρ(D) for rotary positions, isotropic q and k", style.REFERENCE, lw=2))
     note = (
         "scores of the masked token for the known entity, in “[M] is B” (forward) and “B is [M]” "
         "(reverse), before the softmax; correlation over the facts of a seed, mean over layers and "
         f"heads\ndots: {grouping.seed_phrase(attention)}, bars and lines: mean, bands: one "
         "standard deviation; a: every fact and seed, centred and scaled by head"
     )
-    return style.finish(figure, [*top, *bottom], note, handles)
+    return style.finish(figure, [*top, *bottom], note, keys)
 
 
 def _draw_scores(ax: Axes, attention: pl.DataFrame) -> None:

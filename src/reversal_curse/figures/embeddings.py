@@ -17,8 +17,7 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
     figure, axes = style.panel_grid(len(panels), style.PANEL_WIDTH, 2.95, (0.7, 0.2))
     order = pl.Enum([*ROLES, *sorted({*embeddings["role"]} - {*ROLES})])
     for ax, (label, table) in zip(axes, panels, strict=True):
-        first = table.filter(seed=table["seed"].min())
-        first = first.sort(pl.col("role").cast(order), "position")
+        first = table.filter(seed=table["seed"].min()).sort(pl.col("role").cast(order), "position")
         image = ax.imshow(summaries.cosine_matrix(first), cmap="RdBu_r", vmin=-1, vmax=1)
         ax.set(title=label, xticks=[])
         places = _places(first["role"].to_list())

@@ -43,8 +43,7 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
     for ax, value, name in ((loss, "nll_token", LOSS), (accuracy, "accuracy", "accuracy")):
         _draw_columns(ax, columns, value, dots)
         ax.set_xticks(range(len(columns)), labels, **(turned if long else {}))
-        ax.set_ylim(bottom=-0.03 * ax.get_ylim()[1])  # dots at 0 are seen whole
-        ax.set_ylabel(name)
+        ax.set(ylabel=name, ylim=(-0.03 * ax.get_ylim()[1], None))  # dots at 0 are seen whole
     note = f"dots: {grouping.seed_phrase(last)}; bars: mean"
     if last.n_unique(list(style.CHANCES)) == 1:
         marks.draw_chance(loss, last)
