@@ -1,14 +1,13 @@
-"""Plots of synthetic tables: every one draws any sweep it may, and says what its table says."""
+"""Plots of synthetic tables, and what they and the claims read off the tables."""
 
-from __future__ import annotations
-
-import math
+from collections import Counter
+from functools import cache
+from itertools import product
 
 import matplotlib
 import numpy as np
 import polars as pl
 import pytest
-from matplotlib.colors import same_color
 from PIL import Image
 
 from reversal_curse.config.errors import UserError
@@ -16,12 +15,11 @@ from reversal_curse.config.file import Config
 from reversal_curse.config.grid import undrawable
 from reversal_curse.config.plots import PLOTS
 from reversal_curse.families import FAMILIES
-from reversal_curse.figures.grouping import split_points, varying_settings
+from reversal_curse.figures import grouping, style
 from reversal_curse.figures.logits import LAYOUTS
-from reversal_curse.figures.overview import reversal_gap
 from reversal_curse.figures.render import draw, draw_figure, save
-from reversal_curse.figures.style import REFERENCE
-from reversal_curse.tables.summaries import exponents, random_absolute_cosine, score_correlations
+from reversal_curse.tables import summaries
+from reversal_curse.tables.pretrained_summaries import answer_means, head_correlations, learned
 
 from . import synthetic
 from .synthetic import gathered, point, settings_of, write_runs
@@ -31,9 +29,7 @@ def metrics(points, seeds=3) -> pl.DataFrame:
     rows = [
         {**one, "seed": seed, "epoch": epoch, "split": split, "nll_token": loss + 0.1 * seed}
         | {"nll_word": 2 * loss, "accuracy": 0.5, "chance_vocab": 4.4, "chance_class": 3.0}
-        for one in points
-        for seed in range(seeds)
-        for epoch in (0, 10, 20)
+        for one, seed, epoch in product(points, range(seeds), (0, 10, 20))
         for split, loss in (("train", 4 - epoch / 5), ("unseen", 4 + epoch / 10))
     ]
     return gathered("metrics", rows)
@@ -43,13 +39,10 @@ def logits(points, seeds=3) -> pl.DataFrame:
     rows = [
         {**one, "seed": seed, "group": group, "readout": readout}
         | {"query": query, "candidate": candidate, "logit": 9.0 if query == candidate else seed}
-        for one in points
-        for seed in range(seeds)
+        for one, seed in product(points, range(seeds))
         for part in LAYOUTS.get(one["task"], LAYOUTS["reversal"]).values()
-        for group in part
-        for readout in ("entity", "entity_relation")
-        for query in range(4)
-        for candidate in range(4)
+        for group, readout in product(part, ("entity", "entity_relation"))
+        for query, candidate in product(range(4), range(4))
     ]
     return gathered("logits", rows)
 
@@ -60,8 +53,7 @@ def embeddings(points, seeds=2) -> pl.DataFrame:
     rows = [
         {**one, "seed": seed, "token": token, "role": role, "position": position}
         | {"embedding": rng.normal(size=one["embed_dim"]).tolist()}
-        for one in points
-        for seed in range(seeds)
+        for one, seed in product(points, range(seeds))
         for token, (role, position) in enumerate(roles)
     ]
     return gathered("embeddings", rows)
@@ -72,25 +64,15 @@ def separation(points, seeds=2, exponent=0.1) -> pl.DataFrame:
     rows = [
         {**one, "seed": seed, "pair": pair, "epoch": epoch}
         | {"nll_forward": 4 * ratio, "nll_reverse": 5 * ratio**exponent}
-        for one in points
-        for seed in range(seeds)
-        for pair in (0, 1)
+        for one, seed, pair in product(points, range(seeds), (0, 1))
         for epoch, ratio in ((0, 1.0), (10, 0.5), (20, 0.01))
     ]
     return gathered("separation", rows)
 
 
-MAKERS = {
-    "metrics": metrics,
-    "logits": logits,
-    "embeddings": embeddings,
-    "separation": separation,
-    "sentence_nll": synthetic.sentence_nll,
-    "weights": synthetic.weights,
-    "attention": synthetic.attention,
-    "gradients": synthetic.gradients,
-}
-GPT, BILINEAR = {"family": "gpt"}, {"family": "bilinear"}
+MAKERS = {make.__name__: make for make in (metrics, logits, embeddings, separation)}
+MAKERS |= {n: getattr(synthetic, n) for n in ("sentence_nll", "weights", "attention", "gradients")}
+BILINEAR = {"family": "bilinear"}
 FACTS = {"family": "masked_diffusion", "task": "facts", "pos_encoding": "rotary"}
 SWEEPS = {
     "one gpt": [point()],
@@ -101,10 +83,8 @@ SWEEPS = {
     "tasks": [point(task=task) for task in ("reversal", "chain", "in_context", "chain_related")],
     "families": [point(family=family, vocab_size=v) for family in FAMILIES for v in (20, 80)],
     "much at once": [
-        point(dropout=p, tie_head=t, vocab_size=v)
-        for p in (0.0, 0.1)
-        for t in (False, True)
-        for v in (20, 40)
+        point(dropout=p, tie_head=tied, vocab_size=v)
+        for p, tied, v in product((0.0, 0.1), (False, True), (20, 40))
     ],
     "bilinear widths": [point(**BILINEAR, embed_dim=d) for d in (16, 32)],
     "bilinear": [point(**BILINEAR)],
@@ -114,28 +94,34 @@ SWEEPS = {
     "distances": [point(**FACTS, distance=d, heads=h) for d in (1, 3) for h in (1, 4)],
     "both": [
         point(**FACTS | {"family": f, "pos_encoding": e})
-        for f in ("gpt", "masked_diffusion")
-        for e in ("none", "rotary")
+        for f, e in product(("gpt", "masked_diffusion"), ("none", "rotary"))
     ],
 }
 OWN = [name for name, plot in PLOTS.items() if not plot.pretrained]
-
-
-def drawable() -> list[tuple[str, str]]:
-    """Every plot with every sweep that a config may give it."""
-    return [
-        (plot, sweep)
-        for plot in OWN
-        for sweep, points in SWEEPS.items()
-        if undrawable(plot, [settings_of(one) for one in points]) is None
-    ]
+REVERSES = {"masked_diffusion": True, "causal": False}
+# Every plot with every sweep that a config may give it.
+DRAWABLE = [
+    (plot, sweep)
+    for plot, (sweep, points) in product(OWN, SWEEPS.items())
+    if undrawable(plot, [settings_of(one) for one in points]) is None
+]
 
 
 def tables_of(plot: str, points: list[dict], **given) -> dict[str, pl.DataFrame]:
-    return {
-        table: MAKERS[table]([p for p in points if table in FAMILIES[p["family"]].tables], **given)
-        for table in PLOTS[plot].tables
-    }
+    (name,) = PLOTS[plot].tables
+    shown = [point for point in points if name in FAMILIES[point["family"]].tables]
+    return {name: MAKERS[name](shown, **given)}
+
+
+@cache
+def drawn(plot: str, sweep: str):
+    return draw(plot, tables_of(plot, SWEEPS[sweep]))
+
+
+def drawn_pretrained(plot: str, table: pl.DataFrame):
+    figure = draw(f"pretrained_{plot}", {PLOTS[f"pretrained_{plot}"].tables[0]: table})
+    figure.draw_without_rendering()
+    return figure
 
 
 def texts(figure) -> str:
@@ -146,123 +132,121 @@ def titles(figure) -> list[str]:
     return [ax.get_title() for ax in figure.axes if ax.get_title()]
 
 
-@pytest.mark.parametrize(("plot", "sweep"), drawable())
+@pytest.mark.parametrize(("plot", "sweep"), DRAWABLE)
 def test_a_plot_draws_every_sweep_that_a_config_may_give_it(plot, sweep):
-    assert draw(plot, tables_of(plot, SWEEPS[sweep])).axes
+    assert drawn(plot, sweep).axes
 
 
 def test_every_plot_has_a_sweep_here_and_those_of_metrics_draw_all():
-    found = drawable()
-    assert {plot for plot, _ in found} == set(OWN)
-    for plot in ("curves", "word_curves", "final", "overview"):
-        assert {sweep for name, sweep in found if name == plot} == set(SWEEPS)
+    sweeps = Counter(plot for plot, _ in DRAWABLE)
+    assert set(sweeps) == set(OWN)
+    assert {sweeps[plot] for plot in ("curves", "word_curves", "final", "overview")} == {
+        len(SWEEPS)
+    }
 
 
-@pytest.mark.parametrize("plot", OWN)
-def test_one_seed_is_enough_and_an_empty_table_is_refused(plot):
-    sweep = next(sweep for name, sweep in drawable() if name == plot)
+@pytest.mark.parametrize(("plot", "sweep"), dict(reversed(DRAWABLE)).items())
+def test_one_seed_is_enough_and_an_empty_table_is_refused(plot, sweep):
     tables = tables_of(plot, SWEEPS[sweep], seeds=1)
-    draw(plot, tables).draw_without_rendering()
+    figure = draw(plot, tables)
+    figure.draw_without_rendering()
+    assert "±" not in texts(figure).replace("mean ± standard", "")
     with pytest.raises(UserError, match="no rows"):
         draw(plot, {name: table.clear() for name, table in tables.items()})
 
 
+def test_curves_title_their_panels_with_what_varies_in_the_order_of_values():
+    assert titles(drawn("curves", "truths")) == ["untied head", "tied head"]
+    assert titles(drawn("curves", "words")) == ["loss on answer", "loss on sequence"]
+    assert titles(drawn("curves", "rates")) == [f"learning rate {x}" for x in (0.001, 0.01, 0.1)]
+    table = metrics([point(layers=n, pos_encoding=e) for n in (12, 2) for e in ("rotary", "none")])
+    words = product(("2 layers", "12 layers"), ("no positions", "rotary positions"))
+    assert [label for label, _ in grouping.split_points(table)] == list(map(", ".join, words))
+
+
+def test_an_unknown_family_is_drawn_in_grey_and_not_left_out():
+    table = metrics([point(), point(**BILINEAR)])
+    table = table.with_columns(pl.col("family").replace({"bilinear": "mamba"}))
+    assert len(titles(draw("curves", {"metrics": table}))) == 2
+    assert "mamba" in texts(draw("overview", {"metrics": table}))
+    figure = draw("final", {"metrics": table})
+    assert "mamba, train" in texts(figure)
+    colours = {line.get_color() for line in figure.axes[1].lines}
+    assert colours == {style.REFERENCE, FAMILIES["gpt"].colour}
+
+
 @pytest.mark.parametrize(
-    ("sweep", "expected"),
+    ("plot", "sweep", "expected"),
     [
-        ("truths", ["untied head", "tied head"]),
-        ("rates", ["learning rate 0.001", "learning rate 0.01", "learning rate 0.1"]),
-        ("words", ["loss on answer", "loss on sequence"]),
+        ("curves", "one gpt", ["ln 81", "ln 20", "mean of 3 seeds;"]),
+        ("logits", "one gpt", ["validation, unseen direction", "right − other: 8.0 ± 1.0"]),
+        ("weights", "one layer", ["held out: 1.00 ± 0.00", "A to B: 10.0 ± 0.0", "C: 0.0 ± 0.0"]),
+        ("attention", "facts", ["rotary positions, D = 2, d$_h$ = 64", "training, d$_h$ = 64"]),
+        ("bounds", "one layer", ["M = 82", "c = 1.00"]),
     ],
 )
-def test_curves_title_their_panels_with_what_varies_in_the_order_of_values(sweep, expected):
-    assert titles(draw("curves", {"metrics": metrics(SWEEPS[sweep])})) == expected
+def test_plots_say_what_their_table_says(plot, sweep, expected):
+    shown = texts(drawn(plot, sweep))
+    assert [part for part in expected if part not in shown] == []
 
 
-def test_points_come_in_the_order_of_their_values_and_of_the_choices():
-    table = metrics([point(layers=n, pos_encoding=e) for n in (12, 2) for e in ("rotary", "none")])
-    assert varying_settings(table) == ["layers", "pos_encoding"]
-    labels = [label for label, _ in split_points(table)]
-    assert labels == [
-        f"{n} layers, {e}" for n in (2, 12) for e in ("no positions", "rotary positions")
-    ]
+@pytest.mark.parametrize(
+    ("plot", "sweep", "panel", "expected"),
+    [
+        ("curves", "one gpt", 0, {0: 4.1, 10: 2.1, 20: 0.1}),
+        ("bounds", "one layer", 1, {100: 1.0, 1000: 1.0}),
+        ("gradients", "both", 0, {0: 0.8005, 1: 0.8005, 8: 0.8005}),
+    ],
+)
+def test_lines_have_the_means_of_their_table(plot, sweep, panel, expected):
+    line = drawn(plot, sweep).axes[panel].lines[0]
+    shown = dict(zip(line.get_xdata(), line.get_ydata(), strict=True))
+    assert shown == pytest.approx(expected, abs=1e-5)
 
 
-@pytest.mark.parametrize("plot", ["curves", "final", "overview"])
-def test_a_family_nobody_knows_is_drawn_in_grey_and_not_left_out(plot):
-    table = metrics([point(), point(family="bilinear")])
-    other = pl.col("family").replace({"bilinear": "mamba"})
-    figure = draw(plot, {"metrics": table.with_columns(other)})
-    figure.draw_without_rendering()
-    if plot == "final":
-        assert "mamba, train" in texts(figure)
-        colours = [line.get_color() for line in figure.axes[1].lines]
-        assert any(same_color(colour, REFERENCE) for colour in colours)
-        assert any(same_color(colour, FAMILIES["gpt"].colour) for colour in colours)
-
-
-def test_curves_show_mean_and_spread_over_seeds_and_both_chance_levels():
-    figure = draw("curves", {"metrics": metrics([point()])})
-    train = figure.axes[0].lines[0]
-    assert train.get_ydata() == pytest.approx([4.1, 2.1, 0.1], abs=1e-5)
-    band = figure.axes[0].collections[0].get_paths()[0].vertices
-    assert band[:, 1].min() == pytest.approx(0.0, abs=1e-5)  # 0.1 - sd of (0, 0.1, 0.2)
-    shown = texts(figure)
-    assert "ln 81" in shown
-    assert "ln 20" in shown
-
-
-def test_curves_are_not_cut_off():
+def test_curves_have_a_band_of_one_standard_deviation_and_are_not_cut_off():
     high = pl.when(pl.col("vocab_size") == 800).then(3.0).otherwise(1.0) * pl.col("nll_token")
     table = metrics([point(), point(vocab_size=50)]).with_columns(high.alias("nll_token"))
-    figure = draw("curves", {"metrics": table})
-    assert figure.axes[0].get_ylim()[1] > table["nll_token"].max()
+    ax = draw("curves", {"metrics": table}).axes[0]
+    assert ax.get_ylim()[1] > table["nll_token"].max()
+    band = ax.collections[0].get_paths()[0].vertices
+    assert band[:, 1].min() == pytest.approx(0.0, abs=1e-5)  # 0.1 - sd of (0, 0.1, 0.2)
 
 
-def test_logit_contrast_is_that_of_the_table():
-    table = logits([point()])
-    shown = texts(draw("logits", {"logits": table}))
-    assert "right − other: 8.0 ± 1.0" in shown  # 9 - mean of (0, 1, 2)
-    assert "validation, unseen direction" in shown
+def test_a_map_with_one_candidate_has_no_contrast():
     lonely = (pl.col("group") == "unseen") & ((pl.col("query") > 0) | (pl.col("candidate") > 0))
-    assert "one candidate only" in texts(draw("logits", {"logits": table.filter(~lonely)}))
+    tables = {"logits": logits([point()]).filter(~lonely)}
+    assert "one candidate only" in texts(draw("logits", tables))
 
 
 def test_chain_logits_have_a_row_for_train_and_one_for_validation_triples():
-    figure = draw("logits", {"logits": logits([point(task="chain")])})
-    assert titles(figure)[:3] == ["A → B", "B → C", "A ⇝ C"]
-    assert len([ax for ax in figure.axes if ax.images]) == 4 * 3
+    figure = drawn("logits", "tasks")
+    assert titles(figure)[4:7] == ["A → B", "B → C", "A ⇝ C"]
+    assert len([ax for ax in figure.axes if ax.images]) == 2 * (4 + 2 * 3 + 4 + 4)
 
 
-def dots(ax) -> list:
-    return [line for line in ax.lines if line.get_marker() in ("o", "^")]
-
-
-def test_masking_arms_come_in_order_with_a_dot_per_seed():
+def test_columns_come_in_order_with_a_dot_per_seed():
     table = metrics([point(**FACTS, masking=arm) for arm in ("relation", "any_order", "object")])
     (ax,) = draw("masking", {"metrics": table}).axes
     assert [t.get_text() for t in ax.get_xticklabels()] == ["any\norder", "B", "relation"]
-    assert [len(line.get_xdata()) for line in dots(ax)] == [3] * 6
-
-
-def test_families_stand_beside_each_other_for_every_encoding():
-    loss, accuracy = draw("final", {"metrics": metrics(SWEEPS["both"])}).axes
+    dots = [len(line.get_xdata()) for line in ax.lines if line.get_marker() in ("o", "^")]
+    assert dots == [3] * 6
+    loss, accuracy = drawn("final", "both").axes
     ticks = [t.get_text().replace("\n", " ") for t in loss.get_xticklabels()]
     assert ticks == ["no positions", "rotary positions"]
-    assert len(dots(accuracy)) == 8
+    markers = Counter(line.get_marker() for line in accuracy.lines)
+    assert markers["o"] == markers["^"] == 4
 
 
 def test_the_overview_writes_the_gap_after_the_last_epoch_into_its_cells():
     table = metrics([point(layers=n, pos_encoding=e) for n in (1, 2) for e in ("none", "rotary")])
-    assert reversal_gap(table)["gap"].to_list() == pytest.approx([6.0] * 12, abs=1e-5)
     assert texts(draw("overview", {"metrics": table})).count("6.0 ± 0.0") == 4
-    every = draw("overview", {"metrics": metrics(SWEEPS["much at once"])})
-    assert texts(every).count("6.0 ± 0.0") == 8
+    assert texts(drawn("overview", "much at once")).count("6.0 ± 0.0") == 8
 
 
 @pytest.mark.parametrize("exponent", [0.3, 0.0, -0.5])
 def test_the_exponent_of_the_bound_is_found_and_a_reverse_loss_that_grows_needs_none(exponent):
-    found = exponents(separation(SWEEPS["bilinear widths"], exponent=exponent))
+    found = summaries.exponents(separation(SWEEPS["bilinear widths"], exponent=exponent))
     assert found["exponent"].to_list() == pytest.approx([max(exponent, 0)] * 4, abs=1e-5)
 
 
@@ -272,72 +256,40 @@ def test_separation_without_anything_learned_is_refused():
         draw("separation", {"separation": table})
 
 
-def diverged(table: pl.DataFrame, seeds: list[int]) -> pl.DataFrame:
-    late = (pl.col("epoch") > 0) & pl.col("seed").is_in(seeds)
-    nan = pl.when(late).then(float("nan")).otherwise("nll_token").alias("nll_token")
-    return table.with_columns(nan)
-
-
 def test_diverged_seeds_are_counted_and_the_others_drawn():
-    table = diverged(metrics([point()]), [2])
+    diverged = (pl.col("vocab_size") == 20) | (pl.col("seed") == 2)
+    loss = pl.when(diverged, pl.col("epoch") > 0).then(float("nan")).otherwise("nll_token")
+    table = metrics([point(), point(vocab_size=20)]).with_columns(nll_token=loss)
     figure = draw("curves", {"metrics": table})
-    assert "1 of 3 seeds diverged" in figure.axes[0].get_title()
-    assert figure.axes[0].lines[0].get_ydata() == pytest.approx([4.05, 2.05, 0.05], abs=1e-5)
+    figure.draw_without_rendering()
+    every, one = figure.axes
+    assert "3 of 3 seeds diverged" in every.get_title()
+    assert "1 of 3 seeds diverged" in one.get_title()
+    assert one.lines[0].get_ydata() == pytest.approx([4.05, 2.05, 0.05], abs=1e-5)
     shown = texts(draw("overview", {"metrics": table}))
     assert "6.0 ± 0.0*\n1 of 3\ndiverged" in shown  # *: half of the training set learned
-    every = pl.col("vocab_size") == 20
-    both = metrics([point(), point(vocab_size=20)])
-    both = pl.concat([both.filter(~every), diverged(both.filter(every), [0, 1, 2])])
-    assert "3 of 3\ndiverged" in texts(draw("overview", {"metrics": both}))
-    draw("curves", {"metrics": both}).draw_without_rendering()
-
-
-def test_bounds_show_the_exponent_and_one_in_m():
-    table = synthetic.sentence_nll(SWEEPS["one layer"], exponent=0.9)
-    figure = draw("bounds", {"sentence_nll": table})
-    assert "M = 82" in texts(figure)
-    assert "c = 0.90" in texts(figure)
-    assert figure.axes[1].lines[0].get_ydata() == pytest.approx([1.0, 1.0])
-
-
-def test_weights_show_asymmetry_and_intransitivity():
-    shown = texts(draw("weights", {"weights": synthetic.weights(SWEEPS["one layer"], seeds=2)}))
-    for part in ("one direction held out: 1.00 ± 0.00", "A to B: 10.0 ± 0.0", "A to C: 0.0 ± 0.0"):
-        assert part in shown
+    assert "3 of 3\ndiverged" in shown
 
 
 def test_score_correlations_are_those_of_the_table():
     table = synthetic.attention([point(**FACTS, embed_dim=64, heads=1)], before=0.3, after=-0.6)
-    found = score_correlations(table).sort("epoch", "seed")
+    found = summaries.score_correlations(table).sort("epoch", "seed")
     assert found["correlation"].to_list() == pytest.approx([0.3, 0.3, -0.6, -0.6], abs=1e-6)
-    assert found["head_dim"].unique().to_list() == [64]
-    shown = texts(draw("attention", {"attention": table}))
-    assert "rotary positions, D = 2, d$_h$ = 64" in shown
-
-
-def test_gradients_show_every_look():
-    figure = draw("gradients", {"gradients": synthetic.gradients(SWEEPS["both"][:1])})
-    cosine = figure.axes[0].lines[0]
-    assert cosine.get_xdata().tolist() == [0, 1, 8]
-    assert cosine.get_ydata() == pytest.approx([0.8005] * 3)
 
 
 def test_figures_say_how_many_seeds_each_point_has():
     table = metrics([point(), point(vocab_size=20)])
-    few = (pl.col("vocab_size") == 20) | (pl.col("seed") == 0)
-    assert "mean of 1 to 3 seeds" in texts(draw("curves", {"metrics": table.filter(few)}))
-    one = {"metrics": table.filter(pl.col("seed") == 0)}
-    assert "mean of 1 seed;" in texts(draw("curves", one))
-    assert "±" not in texts(draw("overview", one)).replace("mean ± standard", "")
+    one, few = pl.col("seed") == 0, (pl.col("vocab_size") == 20) | (pl.col("seed") == 0)
+    for rows, phrase in ((one, "1 seed"), (few, "1 to 3 seeds"), (True, "3 seeds")):
+        assert grouping.seed_phrase(table.filter(rows)) == phrase
 
 
 def test_the_cosine_of_random_directions():
-    rng = np.random.default_rng(0)
-    vectors = rng.normal(size=(2, 20_000, 20))
+    vectors = np.random.default_rng(0).normal(size=(2, 100_000, 20))
     vectors /= np.linalg.norm(vectors, axis=2, keepdims=True)
-    measured = np.abs((vectors[0] * vectors[1]).sum(1)).mean()
-    assert random_absolute_cosine(20) == pytest.approx(measured, rel=0.02)
-    assert random_absolute_cosine(768) == pytest.approx(math.sqrt(2 / (math.pi * 768)), rel=0.01)
+    measured = np.abs(vectors.prod(0).sum(1)).mean()
+    found = [summaries.random_absolute_cosine(d) for d in (20, 768)]
+    assert found == pytest.approx([measured, np.sqrt(2 / (np.pi * 768))], rel=0.01)
 
 
 def test_a_figure_of_a_config_is_drawn_from_its_runs_with_the_labels_of_its_points(tmp_path):
@@ -350,8 +302,11 @@ def test_a_figure_of_a_config_is_drawn_from_its_runs_with_the_labels_of_its_poin
         draw_figure(config, "mind", tmp_path, tmp_path)
 
 
-def test_files_are_written_whole_and_are_the_same_each_time(tmp_path):
+def test_files_are_written_whole_and_the_same_each_time_unless_a_suffix_is_unknown(tmp_path):
     outputs = [tmp_path / "figures" / f"curve.{suffix}" for suffix in ("pdf", "png", "svg")]
+    with pytest.raises(UserError, match=r"unknown suffix; allowed: \.pdf, \.png"):
+        save(drawn("curves", "one gpt"), [*outputs, tmp_path / "figure.gif"])
+    assert not list(tmp_path.iterdir())
     written = []
     for _ in range(2):
         save(draw("curves", {"metrics": metrics([point()])}), outputs)
@@ -364,7 +319,62 @@ def test_files_are_written_whole_and_are_the_same_each_time(tmp_path):
         assert len(image.convert("RGB").getcolors(maxcolors=10**6)) > 10
 
 
-def test_an_unknown_suffix_is_refused(tmp_path):
-    with pytest.raises(UserError, match=r"unknown suffix; allowed: \.pdf, \.png"):
-        save(draw("curves", {"metrics": metrics([point()])}), [tmp_path / "figure.gif"])
-    assert not list(tmp_path.iterdir())
+@pytest.mark.parametrize("seeds", [0, 1, 3])
+def test_every_plot_of_pretrained_models_draws_also_without_fine_tuning_or_steps(seeds):
+    gradients = synthetic.pretrained_gradients(REVERSES, seeds=seeds)
+    unmeasured = gradients.with_columns(actual_change=pl.lit(None, pl.Float64))
+    assert drawn_pretrained("reversal", synthetic.answers(REVERSES, seeds=seeds)).axes
+    assert drawn_pretrained("attention", synthetic.scores(True, seeds=seeds)).axes
+    assert drawn_pretrained("gradients", gradients).axes
+    assert drawn_pretrained("gradients", unmeasured).axes
+
+
+def test_without_rows_only_scores_are_drawn_and_say_why_there_are_none():
+    figure = drawn_pretrained("attention", synthetic.scores(True).clear())
+    assert texts(figure).startswith("None of these models")
+    with pytest.raises(UserError, match="no rows"):
+        drawn_pretrained("reversal", synthetic.answers(REVERSES).clear())
+
+
+def test_the_margin_is_what_another_facts_answer_costs_more():
+    answers = synthetic.answers(REVERSES, seeds=2)
+    means = answer_means(answers).filter(seed=0, stage="after").sort("kind", "direction")
+    # forward and reverse: autoregressive, then masked diffusion
+    assert means["margin"].to_list() == pytest.approx([9.9, 0, 9.9, 9.5], abs=1e-6)
+    assert learned(answers).height == 4
+    assert learned(answers.filter(stage="before")).is_empty()
+
+
+def test_correlations_are_those_within_relations_and_lengths_of_the_subject():
+    found = head_correlations(synthetic.scores(True))
+    assert found.height == 4 * 4  # before, and three runs
+    assert found["correlation"].min() > 0.95
+    table = synthetic.scores(False)
+    none = head_correlations(table)
+    # The means of the relations alone would correlate with nearly 1, as those of the lengths do.
+    assert none["correlation"].abs().max() < 0.7
+    assert none["correlation"].is_between(none["null_low"], none["null_high"]).mean() > 0.7
+    both, longer = pl.col("score_forward", "score_reverse"), pl.col("fact") % 3
+    table = table.with_columns((both + 9 * longer).cast(pl.Float32))
+    assert head_correlations(table)["correlation"].min() > 0.9
+    apart = head_correlations(table.with_columns(tokens=(1 + longer).cast(pl.Int32)))
+    assert apart["correlation"].abs().max() < 0.7
+
+
+def test_the_correlation_is_pearsons_and_the_null_is_centred():
+    table = synthetic.scores(False).filter(relation=0)
+    found = head_correlations(table)
+    first = table.filter(stage="before", layer=0, head=0)
+    direct = np.corrcoef(first["score_forward"], first["score_reverse"])[0, 1]
+    assert found["correlation"][0] == pytest.approx(direct)
+    assert (found["null_low"] + found["null_high"]).mean() == pytest.approx(0, abs=0.1)
+    # 95 % of the correlations of 12 shuffled facts
+    assert found["null_high"].mean() == pytest.approx(0.576, abs=0.06)
+
+
+def test_a_fact_that_is_alone_in_its_relation_does_not_count():
+    last = pl.col("fact") == 8
+    relation = pl.when(last).then(7).otherwise(0).cast(pl.Int32)
+    table = synthetic.scores(True).filter(pl.col("fact") <= 8).with_columns(relation=relation)
+    assert head_correlations(table).equals(head_correlations(table.filter(~last)))
+    assert head_correlations(table.filter(last)).is_empty()

@@ -1,4 +1,4 @@
-"""Figures: a plot applied to a sweep. Those of the papers have their plot and title here."""
+"""Figures apply a plot to a sweep; those of the papers have their plot and title here."""
 
 from dataclasses import dataclass
 
@@ -60,7 +60,7 @@ PAPER_FIGURES: dict[str, Figure] = {
     ),
     **_papers("overview", sweep_overview=("overview", "The reversal gap over the grid")),
 }
-"""Those that a config gives a sweep to by a word: `reversal_vocab: vocab`."""
+"""A config only names their sweep: `reversal_vocab: vocab`."""
 
 PRETRAINED_FIGURES: dict[str, Figure] = _papers(
     "pretrained models",
@@ -68,5 +68,5 @@ PRETRAINED_FIGURES: dict[str, Figure] = _papers(
     pretrained_attention=("pretrained_attention", "Pretrained: forward and reverse scores"),
     pretrained_gradients=("pretrained_gradients", "Pretrained: forward and reverse gradients"),
 )
-"""Those of the config's `pretrained` models, drawn wherever it has some."""
+"""Drawn for every config with `pretrained` models."""
 OWN_GROUP = "of this config"

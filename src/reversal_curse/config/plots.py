@@ -1,27 +1,25 @@
-"""The plots: functions from tables to a matplotlib Figure, for any sweep that has what they need.
+"""The plots: functions from tables to a matplotlib Figure, for any sweep with what they need.
 
-A new plot is a module in `reversal_curse/figures/` and an entry here.
+A new plot is a function in `reversal_curse/figures/` and an entry here.
 """
 
 import ast
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 
 
 @dataclass(frozen=True)
 class Plot:
     """What a plot reads, and which sweeps it can draw.
 
-    `draw(tables)` of its module in `reversal_curse.figures` maps the tables to a Figure; the first
-    paragraph of its docstring is the caption.
+    The function `draw` of its module in `reversal_curse.figures` maps the tables to a Figure; the
+    docstring of the function is the caption.
     """
 
     module: str
     tables: tuple[str, ...] = ("metrics",)
-    """Tables that it reads."""
     draw: str = "draw"
     """The function in the module."""
     max_points: int = 48
@@ -31,61 +29,55 @@ class Plot:
     varies: tuple[str, ...] | None = None
     """The only settings that it can tell apart, or None for any."""
     has: tuple[str, ...] = ()
-    """Settings that must mean something to every grid point."""
+    """Settings that every grid point must have."""
     may_be_empty: bool = False
     """Whether it draws a table without rows, to say why there are none."""
 
     @property
     def pretrained(self) -> bool:
-        """Whether it draws the config's pretrained models in place of a sweep."""
+        """Whether it draws the config's pretrained models instead of a sweep."""
         return self.tables[0].startswith("pretrained_")
 
-    def load(self) -> ModuleType:
-        return import_module(f"reversal_curse.figures.{self.module}")
+    def load(self) -> Callable:
+        """Import its module, and with it matplotlib, and return its function."""
+        return getattr(import_module(f"reversal_curse.figures.{self.module}"), self.draw)
 
     @property
     def path(self) -> Path:
-        """The file of its module, which is not imported."""
+        """The file of its module."""
         return Path(__file__).parent.parent / f"figures/{self.module}.py"
 
     def caption(self) -> str:
-        """What it shows: the docstring of its function, read without importing matplotlib."""
-        tree = ast.parse(self.path.read_text(encoding="utf-8"))
-        (function,) = (
-            node
-            for node in tree.body
-            if isinstance(node, ast.FunctionDef) and node.name == self.draw
-        )
-        return " ".join(ast.get_docstring(function).split())  # ty: ignore[missing-union-attribute]
+        """Read the docstring of its function, without importing matplotlib."""
+        body = ast.parse(self.path.read_text(encoding="utf-8")).body
+        functions = {node.name: node for node in body if isinstance(node, ast.FunctionDef)}
+        docstring = ast.get_docstring(functions[self.draw])
+        return " ".join(docstring.split())  # ty: ignore[missing-union-attribute]
 
 
+_SINGLE = {"entity_length": (1, None)}  # entities of one token
 PLOTS = {
     "curves": Plot("curves"),
     "word_curves": Plot("curves", draw="draw_with_words"),
     "final": Plot("final"),
-    "masking": Plot("masking", has=("masking",)),
+    "masking": Plot("final", draw="draw_masking", has=("masking",)),
     "overview": Plot("overview", max_points=1000),
-    "logits": Plot("logits", tables=("logits",), max_points=6),
-    "embeddings": Plot("embeddings", tables=("embeddings",), max_points=24),
-    "separation": Plot("separation", tables=("separation",), varies=("embed_dim",)),
+    "logits": Plot("logits", ("logits",), max_points=6),
+    "embeddings": Plot("embeddings", ("embeddings",), max_points=24),
+    "separation": Plot("separation", ("separation",), varies=("embed_dim",)),
     "bounds": Plot(
-        "bounds",
-        tables=("sentence_nll",),
-        varies=("task", "vocab_size"),
-        only={"entity_length": (1, None)},
+        "one_layer", ("sentence_nll",), "draw_bounds", varies=("task", "vocab_size"), only=_SINGLE
     ),
-    "weights": Plot(
-        "weights", tables=("weights",), max_points=6, only={"entity_length": (1, None)}
-    ),
+    "weights": Plot("one_layer", ("weights",), "draw_weights", max_points=6, only=_SINGLE),
     "attention": Plot(
         "attention",
-        tables=("attention",),
+        ("attention",),
         varies=("distance", "heads", "embed_dim", "pos_encoding", "masking"),
     ),
-    "gradients": Plot("gradients", tables=("gradients",), varies=("family", "pos_encoding")),
-    "pretrained_reversal": Plot("pretrained_reversal", tables=("pretrained_answers",)),
+    "gradients": Plot("gradients", ("gradients",), varies=("family", "pos_encoding")),
+    "pretrained_reversal": Plot("pretrained", ("pretrained_answers",), "draw_reversal"),
     "pretrained_attention": Plot(
-        "pretrained_attention", tables=("pretrained_scores",), may_be_empty=True
+        "pretrained", ("pretrained_scores",), "draw_attention", may_be_empty=True
     ),
-    "pretrained_gradients": Plot("pretrained_gradients", tables=("pretrained_gradients",)),
+    "pretrained_gradients": Plot("pretrained", ("pretrained_gradients",), "draw_gradients"),
 }

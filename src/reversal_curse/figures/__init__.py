@@ -1,1 +1,1 @@
-"""The figures: each module has `draw(tables)`, from aggregated tables to a matplotlib Figure."""
+"""The figures: functions from aggregated tables to a matplotlib Figure; see `config/plots.py`."""

@@ -1,11 +1,9 @@
 """Logits of the answers, seen and unseen: Zhu et al. 2024, figures 2 and 4."""
 
-import numpy as np
 import polars as pl
 from matplotlib.figure import Figure
 
-from reversal_curse.figures.grouping import first_seed, maps_phrase, mean_and_spread, split_points
-from reversal_curse.figures.style import PANEL_WIDTH, finish, new_figure
+from reversal_curse.figures import grouping, style
 from reversal_curse.tables.summaries import logit_contrast
 
 READOUTS = {"entity": "entity alone", "entity_relation": "entity and relation"}
@@ -20,8 +18,8 @@ LAYOUTS = {
         }
     },
     "chain": {
-        name: {f"{split}_a_to_b": "A → B", f"{split}_b_to_c": "B → C", f"{split}_a_to_c": "A ⇝ C"}
-        for split, name in (("train", "train"), ("validation", "validation"))
+        name: {f"{name}_a_to_b": "A → B", f"{name}_b_to_c": "B → C", f"{name}_a_to_c": "A ⇝ C"}
+        for name in ("train", "validation")
     },
 }
 
@@ -34,50 +32,42 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
     rows = [
         (
             "\n".join(filter(None, [label, part, f"query: {words}"])),
-            table.filter(pl.col("readout") == readout),
+            table.filter(readout=readout),
             groups,
         )
-        for label, table in split_points(logits)
+        for label, table in grouping.split_points(logits)
         for readout, words in READOUTS.items()
         for part, groups in _layout(table).items()
     ]
     columns = max(len(groups) for *_, groups in rows)
-    size = (columns * 0.82 * PANEL_WIDTH + 0.9, len(rows) * 2.45 + 0.3)
-    figure, axes = new_figure(*size, len(rows), columns)
-    for index, (row, (name, table, groups)) in enumerate(zip(axes, rows, strict=True)):
+    size = (columns * 0.82 * style.PANEL_WIDTH + 0.9, len(rows) * 2.45 + 0.3)
+    figure, axes = style.new_figure(*size, len(rows), columns)
+    above: list[str] = []  # titles of the row above
+    for row, (name, table, groups) in zip(axes, rows, strict=True):
+        titles = list(groups.values())
         limits = {"vmin": table["logit"].min(), "vmax": table["logit"].max()}
         for ax in row[len(groups) :]:
             ax.set_visible(False)
         for ax, (group, title) in zip(row, groups.items(), strict=False):
-            part = table.filter(pl.col("group") == group)
-            image = ax.imshow(_matrix(part), cmap="viridis", **limits)
+            part = table.filter(group=group)
+            one = part.filter(seed=part["seed"].min()).sort("query", "candidate")
+            matrix = one["logit"].to_numpy().reshape(one["query"].n_unique(), -1)
+            image = ax.imshow(matrix, cmap="viridis", **limits)
             ax.set(xticks=[], yticks=[])
             ax.spines[:].set_visible(False)
-            ax.set_xlabel(_contrast(part), fontsize=7)
-            if index == 0 or list(groups.values()) != list(rows[index - 1][2].values()):
+            found = logit_contrast(part)["contrast"]
+            contrast = grouping.mean_and_spread(found) if len(found) else "one candidate only"
+            ax.set_xlabel(f"right − other: {contrast}" if len(found) else contrast, fontsize=7)
+            if titles != above:
                 ax.set_title(title)
+        above = titles
         row[0].set_ylabel(name)
         figure.colorbar(image, ax=row, shrink=0.8, pad=0.01, label="logit (nats)")
     order = "columns: candidates in the order of the queries, so right answers lie on the diagonal"
-    finish(figure, axes.flat, f"{order}\n{maps_phrase(logits)}")
-    return figure
+    return style.finish(figure, axes.flat, f"{order}\n{grouping.maps_phrase(logits)}")
 
 
 def _layout(table: pl.DataFrame) -> dict[str, dict[str, str]]:
-    """The rows of maps of a grid point, and the groups in each; all in one row if not listed."""
+    """Return the rows of maps of a grid point; a task without a layout has one row."""
     groups = table["group"].unique(maintain_order=True)
     return LAYOUTS.get(table["task"][0], {"": {g: g.replace("_", " ") for g in groups}})
-
-
-def _matrix(part: pl.DataFrame) -> np.ndarray:
-    """Logits of the first seed, shape (queries, candidates)."""
-    one = first_seed(part).sort("query", "candidate")
-    return one["logit"].to_numpy().reshape(one["query"].n_unique(), -1)
-
-
-def _contrast(part: pl.DataFrame) -> str:
-    """Mean logit of the right answers minus that of the other candidates, over seeds."""
-    by_seed = logit_contrast(part)
-    if by_seed.is_empty():
-        return "one candidate only"
-    return f"right − other: {mean_and_spread(by_seed['contrast'])}"

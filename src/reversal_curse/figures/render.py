@@ -11,7 +11,7 @@ from reversal_curse.config.errors import UserError, suggestion
 from reversal_curse.config.file import Config
 from reversal_curse.config.grid import read_sweeps
 from reversal_curse.config.plots import PLOTS
-from reversal_curse.figures.style import RC
+from reversal_curse.figures import style
 from reversal_curse.tables.atomic_write import replacing
 from reversal_curse.tables.files import read_runs, read_table
 
@@ -24,19 +24,19 @@ _METADATA: dict[str, dict[str, Any]] = {
 
 
 def draw(plot: str, tables: dict[str, pl.DataFrame]) -> Figure:
-    """Draw a plot in the house style; raises UserError where a table is empty."""
+    """Draw a plot in the house style; raises UserError if a table is empty."""
     for table, frame in tables.items():
         if frame.is_empty() and not PLOTS[plot].may_be_empty:
             raise UserError(f"plot {plot}: its table {table} has no rows")
-    with matplotlib.rc_context(RC):
-        return getattr(PLOTS[plot].load(), PLOTS[plot].draw)(tables)
+    with matplotlib.rc_context(style.RC):
+        return PLOTS[plot].load()(tables)
 
 
 def draw_figure(config: Config, name: str, results: Path, root: Path) -> Figure:
     """Draw a figure of a config from the runs below `results`.
 
-    Tables of pretrained models lie below `root`, where the config's own files are. Raises UserError
-    where the config has no such figure, or what it draws is missing.
+    Tables of pretrained models lie below `root`, with the config's own files. Raises UserError if
+    the config has no such figure, or if a table is missing.
     """
     figures = config.drawings()
     if name not in figures:
@@ -44,20 +44,20 @@ def draw_figure(config: Config, name: str, results: Path, root: Path) -> Figure:
             f"no figure {name} in this config{suggestion(name, figures)}; it has "
             f"{', '.join(figures) or 'none'}"
         )
-    plot = PLOTS[figures[name].plot]
+    drawn, plot = figures[name], PLOTS[figures[name].plot]
     if plot.pretrained:
         files = {t: f"pretrained/{t.removeprefix('pretrained_')}.parquet" for t in plot.tables}
-        return draw(figures[name].plot, {t: read_table(root / f, t) for t, f in files.items()})
-    sweep = read_sweeps(config)[figures[name].sweep]
+        return draw(drawn.plot, {t: read_table(root / f, t) for t, f in files.items()})
+    sweep = read_sweeps(config)[drawn.sweep]
     tables = {t: read_runs(sweep.points, t, results / "runs", sweep.labels) for t in plot.tables}
-    return draw(figures[name].plot, tables)
+    return draw(drawn.plot, tables)
 
 
 def save(figure: Figure, outputs: list[Path]) -> None:
-    """Write PDF, PNG or SVG files; raises UserError where a suffix is unknown."""
+    """Write PDF, PNG or SVG files; raises UserError if a suffix is unknown."""
     for output in outputs:
         if output.suffix not in _METADATA:
             raise UserError(f"{output}: unknown suffix; allowed: {', '.join(_METADATA)}")
     for output in outputs:
-        with replacing(output) as partial, matplotlib.rc_context(RC | {"svg.hashsalt": "1"}):
+        with replacing(output) as partial, matplotlib.rc_context(style.RC | {"svg.hashsalt": "1"}):
             figure.savefig(partial, metadata=_METADATA[output.suffix])

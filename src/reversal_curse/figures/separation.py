@@ -1,9 +1,4 @@
-"""Separation of the training dynamics of the bilinear model: Zhu et al. 2024, section 3.
-
-The theorem: `L_rev(t) / L_rev(0) >= (L(t) / L(0))^eps` for all t, where L is the loss of the
-direction of a pair that is trained and L_rev that of the direction held out; eps shrinks
-as the embedding dimension d grows.
-"""
+"""Separation of the training dynamics of the bilinear model: Zhu et al. 2024, section 3."""
 
 from typing import Any
 
@@ -14,9 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, ScalarFormatter
 
 from reversal_curse.config.errors import UserError
-from reversal_curse.figures import style
-from reversal_curse.figures.grouping import seed_phrase
-from reversal_curse.tables.summaries import exponents, loss_ratios
+from reversal_curse.figures import grouping, marks, style
+from reversal_curse.tables import summaries
 
 BLUE = "#0072B2"
 EXPECTED: dict[str, Any] = {"color": style.REFERENCE, "lw": 0.8, "ls": (0, (5, 2))}
@@ -26,7 +20,7 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
     """Separation in the bilinear model. Left: loss of the held-out direction against that of the
     trained one along training. Right: the exponent of the bound against the embedding dimension."""
     separation = tables["separation"]
-    table = exponents(separation)
+    table = summaries.exponents(separation)
     if table.is_empty():
         raise UserError("plot separation: the trained direction was learned in no run")
     size = (2.9 * style.PANEL_WIDTH, 1.3 * style.PANEL_HEIGHT + 0.3)
@@ -34,32 +28,25 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
     _draw_paths(left, separation)
     _draw_exponents(right, table)
     note = (
-        f"{seed_phrase(separation)}; a: mean over held-out pairs and seeds, band: one "
+        f"{grouping.seed_phrase(separation)}; a: mean over held-out pairs and seeds, band: one "
         "standard deviation over seeds\n"
         "b: smallest exponent that holds for all held-out pairs of a seed; dots: seeds, line: mean"
     )
-    style.finish(figure, [left, right], note)
-    return figure
+    return style.finish(figure, [left, right], note)
 
 
 def _draw_paths(ax: Axes, separation: pl.DataFrame) -> None:
-    ratios = loss_ratios(separation)
-    dims = sorted(ratios["embed_dim"].unique())
-    for dim, colour in style.shades(dims).items():
-        of_dim = ratios.filter(pl.col("embed_dim") == dim)
-        means, sd = pl.col("forward", "reverse").mean(), pl.col("reverse").std().fill_null(0.0)
-        by_seed = of_dim.group_by("epoch", "seed").agg(means)
-        path = by_seed.group_by("epoch").agg(means, sd=sd).sort("epoch")
-        x, y, sd = (path[name].to_numpy() for name in ("forward", "reverse", "sd"))
-        ax.plot(x, y, color=colour, label=f"d = {dim}")
-        ax.fill_between(x, y - sd, y + sd, color=colour, alpha=0.2, linewidth=0)
+    ratios = summaries.loss_ratios(separation)
+    losses = pl.col("forward", "reverse").mean()
+    for dim, colour in style.shades(sorted(ratios["embed_dim"].unique())).items():
+        seeds = ratios.filter(embed_dim=dim).group_by("epoch", "seed").agg(losses)
+        marks.draw_mean_and_band(ax, seeds, "reverse", "forward", color=colour, label=f"d = {dim}")
     diagonal = np.geomspace(max(ratios.select(pl.col("forward").min()).item(), 1e-4), 1)
     ax.plot(diagonal, diagonal, **EXPECTED, label="no curse: equal")
     ax.axhline(1, color=style.REFERENCE, lw=0.8, ls=(0, (1, 1.5)))
-    ax.set_xscale("log")
+    ax.set(xscale="log", xlabel="trained direction, L(t) / L(0)")
+    ax.set(ylim=(0, None), ylabel="held-out direction, L$_{rev}$(t) / L$_{rev}$(0)")
     ax.invert_xaxis()
-    ax.set(ylim=(0, None), xlabel="trained direction, L(t) / L(0)")
-    ax.set_ylabel("held-out direction, L$_{rev}$(t) / L$_{rev}$(0)")
     ax.legend(loc="upper right")
 
 

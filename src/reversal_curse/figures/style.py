@@ -1,10 +1,13 @@
 """The house style: sizes, fonts, and colours that the colour-blind can tell apart."""
 
 from collections.abc import Iterable, Sequence
+from itertools import product
+from string import ascii_lowercase
 from typing import Any
 
 import matplotlib
 import numpy as np
+import polars as pl
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -20,8 +23,17 @@ REFERENCE = "#555555"
 BEFORE, AFTER = "#999999", "#0072B2"
 KIND_COLOURS = {"masked_diffusion": "#0072B2", "masked_lm": "#009E73", "causal": "#D55E00"}
 DASHES = (0, (4, 2))
-_LINES = {"rotary": "-", "alibi": (0, (6, 1, 1, 1)), "none": (0, (1, 1)), "absolute": DASHES}
-_MARKERS = {"rotary": "o", "alibi": "^", "none": "v", "absolute": "s"}
+# By column of `metrics`, the name and the line of a chance level.
+CHANCES = {
+    "chance_vocab": ("chance, vocabulary", (0, (5, 2))),
+    "chance_class": ("chance, entity class", (0, (1, 1.5))),
+}
+_ENCODINGS = {
+    "rotary": {"ls": "-", "marker": "o"},
+    "alibi": {"ls": (0, (6, 1, 1, 1)), "marker": "^"},
+    "none": {"ls": (0, (1, 1)), "marker": "v"},
+    "absolute": {"ls": DASHES, "marker": "s"},
+}
 
 PANEL_WIDTH, PANEL_HEIGHT = 2.6, 2.3  # inches
 MAX_COLUMNS = 4
@@ -30,7 +42,6 @@ RC: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
     "font.size": 8,
     "axes.titlesize": 8.5,
-    "axes.labelsize": 8,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.linewidth": 0.7,
@@ -48,28 +59,24 @@ RC: dict[Any, Any] = {
 
 
 def family_colour(family: str) -> str:
-    """The colour of a family; grey where it has none."""
+    """Return the colour of a family, grey if it is unknown."""
     return FAMILIES[family].colour if family in FAMILIES else REFERENCE
 
 
-def encoding_line(encoding: str | None) -> Any:
-    """The line style of a positional encoding; that of one without a style is dash-dotted."""
-    return _LINES.get(encoding, "-.")
+def encoding_look(encoding: str | None) -> dict[str, Any]:
+    """Return the line and marker of a positional encoding; unknown ones share one look."""
+    return _ENCODINGS.get(encoding, {"ls": "-.", "marker": "D"})
 
 
-def encoding_marker(encoding: str | None) -> str:
-    """The marker of a positional encoding; that of one without a marker is a diamond."""
-    return _MARKERS.get(encoding, "D")
-
-
-def split_names(tasks: list[str]) -> dict[str, str]:
-    """What a plot calls the two splits, given the tasks that it shows."""
-    known = len(tasks) == 1 and tasks[0] in TASKS
-    return {"train": "train", "unseen": TASKS[tasks[0]].unseen if known else "unseen"}
+def split_names(metrics: pl.DataFrame) -> dict[str, str]:
+    """Name the two splits: with the words of the task if the table has only one."""
+    task, *others = metrics["task"].unique()
+    known = task in TASKS and not others
+    return {"train": "train", "unseen": TASKS[task].unseen if known else "unseen"}
 
 
 def shades(values: Iterable, colormap: str = "viridis", low: float = 0.0, high: float = 0.85):
-    """A colour for every value, from dark to light in their order."""
+    """Give every value a colour, from dark to light in their order."""
     values = list(values)
     colours = matplotlib.colormaps[colormap](np.linspace(low, high, len(values)))
     return dict(zip(values, colours, strict=True))
@@ -78,7 +85,7 @@ def shades(values: Iterable, colormap: str = "viridis", low: float = 0.0, high: 
 def new_figure(
     width: float, height: float, rows: int = 1, columns: int = 1, **given: Any
 ) -> tuple[Figure, np.ndarray]:
-    """A figure of a width and height (inches), and its panels by row and column."""
+    """Make a figure of a width and height (inches), and its panels by row and column."""
     figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.subplots(rows, columns, squeeze=False, **given)
 
@@ -86,7 +93,7 @@ def new_figure(
 def panel_grid(
     count: int, width: float, height: float, extra: tuple[float, float], **shared: Any
 ) -> tuple[Figure, list[Axes]]:
-    """A figure of `count` panels of a width and height (inches), and the panels, row by row."""
+    """Make a figure of `count` panels of a width and height (inches), listed row by row."""
     columns = min(count, MAX_COLUMNS)
     rows = -(-count // columns)
     size = (columns * width + extra[0], rows * height + extra[1])
@@ -97,29 +104,20 @@ def panel_grid(
 
 
 def key(label: str, colour: Any = "black", **line: Any) -> Line2D:
-    """An entry of a legend."""
+    """Make an entry of a legend."""
     return Line2D([], [], color=colour, label=label, **line)
 
 
 def finish(
-    figure: Figure,
-    axes: Iterable[Axes],
-    note: str,
-    handles: Sequence[Artist] = (),
-    columns: int | None = None,
-) -> None:
-    """Letter the panels where there are several; the legend above, and below what marks mean."""
+    figure: Figure, axes: Iterable[Axes], note: str, keys: Sequence[Artist] = (), columns: int = 0
+) -> Figure:
+    """Letter the panels if there are several; add the legend above and the note below."""
     axes = list(axes)
-    for index, ax in enumerate(axes if len(axes) > 1 else []):
-        font: dict[str, Any] = {"fontweight": "bold", "fontsize": 9, "ha": "right", "va": "bottom"}
-        ax.text(-0.02, 1.04, _letter(index), transform=ax.transAxes, **font)
-    if handles:
-        columns = columns or len(handles)
-        figure.legend(handles=handles, loc="outside upper center", ncols=columns)
+    letters = [*ascii_lowercase, *map("".join, product(ascii_lowercase, repeat=2))]
+    look: dict[str, Any] = {"fontweight": "bold", "fontsize": 9, "ha": "right", "va": "bottom"}
+    for ax, letter in zip(axes if len(axes) > 1 else [], letters, strict=False):
+        ax.text(-0.02, 1.04, letter, transform=ax.transAxes, **look)
+    if keys:
+        figure.legend(handles=keys, loc="outside upper center", ncols=columns or len(keys))
     figure.supxlabel(note, fontsize=7, color=REFERENCE)
-
-
-def _letter(index: int) -> str:
-    """a, b, ..., z, aa, ab, ..."""
-    prefix = _letter(index // 26 - 1) if index >= 26 else ""
-    return prefix + chr(ord("a") + index % 26)
+    return figure
