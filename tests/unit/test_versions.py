@@ -4,8 +4,6 @@ When a test here fails on purpose, results have moved: raise the version in
 `reversal_curse/tables/provenance.py`, so that users' runs are trained again, and renew the numbers.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os
@@ -15,7 +13,6 @@ import sys
 
 import polars as pl
 import pytest
-import torch
 
 from reversal_curse.config.plots import PLOTS
 from reversal_curse.config.pretrained import PretrainedModel
@@ -25,7 +22,7 @@ from reversal_curse.jobs.versions import PACKAGE
 from reversal_curse.pretrained.probe import probe_pretrained
 from reversal_curse.tables.dataset import generate_dataset
 from reversal_curse.tables.provenance import DATA_VERSION, PRETRAINED_VERSION, TRAINING_VERSION
-from reversal_curse.training.loop import train
+from small_runs import small_settings, trained
 from tiny_models import save_causal, save_masked, write_facts
 
 DATA = {1: "32169b9e0bbd0c1b"}
@@ -49,10 +46,9 @@ def test_data_of_this_version_are_these():
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_training_of_this_version_ends_here(small_settings, make_dataset, family):
-    settings = small_settings(family=family, learning_rate=0.01)
-    metrics = train(settings, make_dataset(settings), torch.device("cpu"))["metrics"]
-    last = metrics.filter(pl.col("epoch") == 20).sort("seed", "split")["nll_token"]
+def test_training_of_this_version_ends_here(family):
+    metrics = trained(small_settings(family=family, learning_rate=0.01))["metrics"]
+    last = metrics.filter(epoch=20).sort("seed", "split")["nll_token"]
     assert TRAINING.get((family, TRAINING_VERSION)) == pytest.approx(last.to_list(), abs=2e-3)
 
 
@@ -63,7 +59,7 @@ def test_a_pretrained_model_is_measured_by_this_version_so(tmp_path, kind):
     entry = PretrainedModel(name="tiny", kind=kind, path=str(folder), **given)
     probe_pretrained(entry, tmp_path / "out", threads=1)
     answers, scores, gradients = (
-        pl.read_parquet(tmp_path / f"out/{name}.parquet").filter(pl.col("stage") == "after")
+        pl.read_parquet(tmp_path / f"out/{name}.parquet").filter(stage="after")
         for name in ("answers", "scores", "gradients")
     )
     found = answers.group_by("direction", maintain_order=True).agg(pl.col("nll").mean())
