@@ -10,6 +10,7 @@ from reversal_curse.training.gpus import claim, count_gpus
 
 CLAIM_AND_WAIT = """
 import sys
+from pathlib import Path
 from reversal_curse.training.gpus import claim
 index, file = claim(["first", "second"], Path(sys.argv[1]))
 print(index, file is not None, flush=True)
