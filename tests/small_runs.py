@@ -8,21 +8,13 @@ from reversal_curse.tables.dataset import Dataset, generate_dataset
 from reversal_curse.training.loop import train
 
 CPU = torch.device("cpu")
-SMALL = {
-    "layers": 2,
-    "heads": 2,
-    "embed_dim": 16,
-    "vocab_size": 20,
-    "seeds": 3,
-    "epochs": 20,
-    "eval_every": 5,
-    "learning_rate": 0.003,
-}
+SIZE = {"layers": 2, "heads": 2, "embed_dim": 16, "vocab_size": 20, "seeds": 3}
+PACE = {"epochs": 20, "eval_every": 5, "learning_rate": 0.003}
 
 
 def small_settings(**overrides) -> Settings:
     """Make the settings of a small model; keywords override them."""
-    return settle(DEFAULTS | SMALL | overrides)
+    return settle(DEFAULTS | SIZE | PACE | overrides)
 
 
 def dataset_of(settings: Settings, seeds: list[int] | None = None) -> Dataset:

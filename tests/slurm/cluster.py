@@ -7,12 +7,14 @@ import re
 import shutil
 import socket
 import subprocess
-import time
 from pathlib import Path
+
+from processes import wait_for
 
 # Snakemake's job step forgets SLURM_CONF, so the configuration stands where SLURM looks.
 ETC = Path("/etc/slurm")
 NEEDED = ("munged", "slurmctld", "slurmd", "slurmdbd", "mariadbd", "sbatch", "squeue", "sacct")
+PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
 GPUS = 2
 
 SLURM_CONF = """
@@ -83,8 +85,7 @@ CONFIGS = ("slurm.conf", "gres.conf", "slurmdbd.conf")
 
 def missing() -> list[str]:
     """Programs that are not installed."""
-    path = f"{os.environ['PATH']}:/usr/sbin:/sbin"
-    return [name for name in NEEDED if not shutil.which(name, path=path)]
+    return [name for name in NEEDED if not shutil.which(name, path=PATH)]
 
 
 class Cluster:
@@ -95,10 +96,7 @@ class Cluster:
         self.accounting = accounting
         self.host = socket.gethostname().split(".")[0]
         self.daemons: dict[str, subprocess.Popen] = {}
-        self.environment = {
-            **os.environ,
-            "PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin",
-        }
+        self.environment = {**os.environ, "PATH": PATH}
 
     def __enter__(self) -> Cluster:
         try:
@@ -146,14 +144,14 @@ class Cluster:
             *(f"--socket={munge}/socket", f"--pid-file={munge}/pid"),
             *(f"--log-file={munge}/log", f"--seed-file={munge}/seed"),
         )
-        _wait_for(lambda: (munge / "socket").exists(), "munged")
+        wait_for(lambda: (munge / "socket").exists())
         if self.accounting:
             self._start_database(database_port)
             self._start("slurmdbd", "-D")
-            _wait_for(lambda: self.call("sacctmgr", "-i", "add", "cluster", "test"), "slurmdbd")
+            wait_for(lambda: self.call("sacctmgr", "-i", "add", "cluster", "test"))
         self._start("slurmctld", "-D")
         self.start_node()
-        _wait_for(lambda: "idle" in self.call("sinfo", "-h", "-o", "%T"), "an idle node")
+        wait_for(lambda: "idle" in self.call("sinfo", "-h", "-o", "%T"))
 
     def __exit__(self, *error: object) -> None:
         for daemon in reversed(self.daemons.values()):
@@ -181,9 +179,7 @@ class Cluster:
         )
         grant = "CREATE USER slurm@'%' IDENTIFIED BY 'slurm'; GRANT ALL ON slurm.* TO slurm@'%';"
         client = ["mariadb", "--no-defaults", f"--socket={socket_file}", "--execute"]
-        _wait_for(
-            lambda: not subprocess.run([*client, grant], capture_output=True).returncode, "database"
-        )
+        wait_for(lambda: not subprocess.run([*client, grant], capture_output=True).returncode)
 
     def start_node(self) -> None:
         """Start slurmd."""
@@ -201,9 +197,8 @@ class Cluster:
         )
 
     def call(self, *command: str) -> str:
-        """The output of a SLURM command; empty where it fails."""
-        done = subprocess.run(command, env=self.environment, capture_output=True, text=True)
-        return done.stdout
+        """The output of a SLURM command; empty if it fails."""
+        return subprocess.run(command, env=self.environment, capture_output=True, text=True).stdout
 
     def jobs(self) -> list[dict[str, str]]:
         """Every job that the controller knows, finished or not, as `scontrol show job` says."""
@@ -216,20 +211,8 @@ class Cluster:
         lines = self.call("sacct", "-X", "-P", "-n", "-o", ",".join(fields)).splitlines()
         return [dict(zip(fields, line.split("|"), strict=True)) for line in lines]
 
-    def jobs_of(self, rule: str) -> list[dict[str, str]]:
-        """The jobs of one Snakemake rule."""
-        return [job for job in self.jobs() if job.get("Comment", "").startswith(f"rule_{rule}")]
-
 
 def _free_port() -> int:
     with socket.socket() as trial:
         trial.bind(("127.0.0.1", 0))
         return trial.getsockname()[1]
-
-
-def _wait_for(condition, what: str, seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"no {what} after {seconds} s")
-        time.sleep(0.1)

@@ -11,7 +11,6 @@ from reversal_curse.config.grid import read_sweeps
 # The file (;; ends a line, OK is a sweep) => the key in the answer | what it says of it | allowed
 MISTAKES = """\
 sweep: {} ;; OK => config.yaml, line 1: | did you mean sweeps | figures
-defaults: {layer: 2} ;; OK => defaults | mean layers | heads
 sweeps: {a: {lr: 2}} => sweeps.a.lr | unknown key | preset
 sweeps: {a: {points: [{laye: 2}]}} => sweeps.a.points[0] | mean layers | label
 presets: {x: {layer: 2}} ;; OK => presets.x | layers | heads
@@ -36,7 +35,6 @@ defaults: {dropout: .nan} ;; OK => defaults.dropout | NaN | finite
 defaults: {learning_rate: .inf} ;; OK => defaults.learning_rate | finite
 defaults: {epochs: null} ;; OK => defaults.epochs | null | whole number
 sweeps: {a: {layers: 0}} => sweeps.a.layers | 0 | equal to 1
-sweeps: {a: {layers: [4, -4]}} => sweeps.a.layers[1] | -4 | equal to 1
 sweeps: {a: {layers: 10000000}} => sweeps.a.layers | 10000000 | or equal to 1000000
 defaults: {learning_rate: 0} ;; OK => defaults | 0 | greater than 0
 defaults: {dropout: 1.0} ;; OK => defaults.dropout | 1.0 | less than 1
@@ -84,7 +82,6 @@ sweeps: {a: {family: bilinear, vocab_size: [20, 40]}} ;; figures: {bilinear_sepa
 name: runs ;; OK => name | "runs" is a folder of results | another
 sweeps: {"a; rm -rf /": } => sweeps | rm -rf | letters
 sweeps: {"../a": } => sweeps | ../a | letters
-sweeps: {"a\\nb": } => sweeps | letters
 sweeps: {"É": } => sweeps | É | letters
 name: A ;; OK => name | "A" | letters
 name: "`id`" ;; OK => name | `id` | letters

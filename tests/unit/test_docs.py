@@ -24,11 +24,10 @@ from reversal_curse.config.file import Config
 from reversal_curse.config.grid import read_sweeps
 from reversal_curse.config.settings import DEFAULTS, NAMES, Settings, setting
 from reversal_curse.models.random_streams import seed_generators
+from reversal_curse.tables import schemas
 from reversal_curse.tables.aggregate import aggregate
-from reversal_curse.tables.schemas import EPOCH, SEED, TABLES
-from reversal_curse.tables.table import Column, Table
-from reversal_curse.tasks import TASKS
-from reversal_curse.tasks.masking_arms import MASKINGS, MaskingArm
+from reversal_curse.tables.schemas import TABLES
+from reversal_curse.tasks import TASKS, masking_arms
 from reversal_curse.training import masked_diffusion
 from small_runs import small_settings, trained
 
@@ -118,13 +117,13 @@ def test_the_example_config_of_a_readme_is_a_config(tmp_path, page, sizes):
 
 def two_seeds(point: dict) -> pl.DataFrame:
     """Losses that are learned after 10 epochs, and then differ by dropout."""
-    losses = {0: (3.0, 3.0), 10: (0.05, 6.0), 20: (0.01 + point["dropout"], 7.0)}
+    splits = {"train": (3.0, 0.05, 0.01 + point["dropout"]), "unseen": (3.0, 6.0, 7.0)}
     rows = [
         {"seed": seed, "epoch": epoch, "split": split, "nll_token": loss, "nll_word": loss}
         | {"accuracy": 0.25, "chance_vocab": 3.0, "chance_class": 2.0}
         for seed in (0, 1)
-        for epoch, pair in losses.items()
-        for split, loss in zip(("train", "unseen"), pair, strict=True)
+        for split, losses in splits.items()
+        for epoch, loss in zip((0, 10, 20), losses, strict=True)
     ]
     return pl.DataFrame(rows)
 
@@ -204,6 +203,13 @@ def recipe(heading: str, number: int = 0) -> str:
     return re.findall(r"```python\n(.*?)```", section, re.DOTALL)[number]
 
 
+def entry(heading: str, known: dict, name: str, number: int = 1) -> dict:
+    """Run the code of a recipe that adds to a dictionary; return a copy with the addition."""
+    scope = {**known, name: dict(known[name])}
+    exec(recipe(heading, number), scope)
+    return scope[name]
+
+
 @pytest.fixture
 def install(monkeypatch):
     """Make a module of the first code of a recipe, importable for as long as a test runs."""
@@ -225,9 +231,7 @@ def train_as(monkeypatch, family: families.Family, **given) -> dict[str, pl.Data
 
 def test_the_family_of_the_recipe_trains(install, monkeypatch):
     install("Adding a family", "training.guess")
-    scope = {"FAMILIES": {}, "TASKS": TASKS, "Family": families.Family, "Work": families.Work}
-    exec(recipe("Adding a family", 1), scope)
-    guess = scope["FAMILIES"]["guess"]
+    guess = entry("Adding a family", vars(families), "FAMILIES")["guess"]
     metrics = train_as(monkeypatch, guess, epochs=2, eval_every=1)["metrics"]
     assert metrics.height == 3 * 2 * 3
     assert metrics["nll_token"].unique().to_list() == pytest.approx([math.log(22)])
@@ -235,9 +239,8 @@ def test_the_family_of_the_recipe_trains(install, monkeypatch):
 
 def test_the_objective_of_the_recipe_is_learned(install, monkeypatch):
     install("Adding a training objective", "training.brier")
-    scope = {"FAMILIES": dict(families.FAMILIES), "replace": dataclasses.replace}
-    exec(recipe("Adding a training objective", 1), scope)
-    brier = scope["FAMILIES"]["brier"]
+    known = {**vars(families), "replace": dataclasses.replace}
+    brier = entry("Adding a training objective", known, "FAMILIES")["brier"]
     tables = train_as(monkeypatch, brier, epochs=40, learning_rate=0.01)
     losses = tables["metrics"].filter(split="train").sort("epoch")["nll_token"]
     assert losses.tail(3).max() < losses.head(3).min() / 2
@@ -253,8 +256,8 @@ def test_the_task_of_the_recipe_can_be_learned(install, monkeypatch):
 
 def test_the_probe_of_the_recipe_measures(install, monkeypatch):
     install("Adding a probe", "probes.head_norm")
-    known = {"Table": Table, "Column": Column, "SEED": SEED, "EPOCH": EPOCH, "pl": pl}
-    monkeypatch.setitem(TABLES, "head_norm", eval(recipe("Adding a probe", 1), known))
+    table = eval(recipe("Adding a probe", 1), vars(schemas).copy())
+    monkeypatch.setitem(TABLES, "head_norm", table)
     gpt = families.FAMILIES["gpt"]
     measured = dataclasses.replace(gpt, probes=(*gpt.probes, "head_norm"))
     table = train_as(monkeypatch, measured)["head_norm"]
@@ -263,9 +266,8 @@ def test_the_probe_of_the_recipe_measures(install, monkeypatch):
 
 
 def test_the_masking_arm_of_the_recipe_masks(monkeypatch):
-    arms = dict(MASKINGS)
-    exec(recipe("Adding a masking arm"), {"MaskingArm": MaskingArm, "MASKINGS": arms})
-    monkeypatch.setitem(MASKINGS, "not_subject", arms["not_subject"])
+    arms = entry("Adding a masking arm", vars(masking_arms), "MASKINGS", 0)
+    monkeypatch.setitem(masking_arms.MASKINGS, "not_subject", arms["not_subject"])
     masking = masked_diffusion.Masking("not_subject", 1, seed_generators([0], "masking"))
     masked, *_ = masking(torch.zeros(1, 4, 5, dtype=torch.long))
     assert masked[0, 0].tolist() == [False, True, True, True, True]

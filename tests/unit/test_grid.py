@@ -212,9 +212,3 @@ def test_results_of_the_first_version_are_refused_in_one_line(tmp_path, old):
     (tmp_path / old).mkdir(parents=True)
     with pytest.raises(UserError, match=r"holds runs of version 0\.1"):
         grid.refuse_old_layout(tmp_path)
-
-
-def test_a_config_with_a_name_has_its_own_folder(tmp_path):
-    raw = {"sweeps": {"a": {}}}
-    assert grid.own_folder(Config.parse(raw), tmp_path) == tmp_path
-    assert grid.own_folder(Config.parse(raw | {"name": "mine"}), tmp_path) == tmp_path / "mine"

@@ -10,11 +10,11 @@ import pytest
 from reversal_curse.config.errors import UserError
 from reversal_curse.config.file import Config
 from reversal_curse.config.grid import CARD, NOTHING, read_sweeps
-from reversal_curse.config.settings import DEFAULTS, NAMES, settle
+from reversal_curse.config.settings import NAMES
 from reversal_curse.tables.aggregate import aggregate
-from reversal_curse.tables.files import read_runs, read_table, settings_frame, write_table
+from reversal_curse.tables.files import read_runs, read_table, write_table
 from reversal_curse.tables.run_files import is_trained
-from reversal_curse.tables.schemas import TABLES, setting_column
+from reversal_curse.tables.schemas import TABLES
 
 from .synthetic import write_runs
 
@@ -138,9 +138,6 @@ def test_runs_are_read_with_labels_and_only_where_the_family_writes_the_table(re
     assert set(table.columns) == {"run", "label", *NAMES, *metrics().columns}
     assert set(table["label"]) == {"", *labels.values()}
     assert read_runs(points, "logits", results / "runs", labels).is_empty()
-    (results / "runs" / next(iter(sweeps["b"].points)) / "separation.parquet").unlink()
-    with pytest.raises(UserError, match="no finished run of these settings"):
-        read_runs(points, "metrics", results / "runs", labels)
 
 
 @pytest.mark.parametrize("gone", ["metrics.parquet", "run.json", "logits.parquet"])
@@ -173,11 +170,3 @@ def test_a_run_counts_as_trained_if_settings_and_code_are_todays(results, change
     change(record)
     path.write_text(json.dumps(record))
     assert is_trained(path.parent, settings) == trained
-
-
-def test_a_setting_has_a_column_of_its_type_with_unit_and_meaning():
-    frame = settings_frame({"x": settle(DEFAULTS)}, {})
-    types = {"tie_head": pl.Boolean, "layers": pl.Int64, "dropout": pl.Float64, "task": pl.String}
-    assert {name: frame.schema[name] for name in types} == types
-    assert setting_column("embed_dim").unit == "features"
-    assert setting_column("task").description
