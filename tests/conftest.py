@@ -25,3 +25,23 @@ def nvidia_smi(tmp_path) -> Path:
     program.write_text("#!/bin/sh\necho 'GPU 0: NVIDIA H200'\necho 'GPU 1: NVIDIA H200'\n")
     program.chmod(0o755)
     return program.parent
+
+
+def pytest_collection_modifyitems(items):
+    """Put long tests first in both halves, one for each of the two processes of `make test`."""
+    parts: dict[str, list] = {"workflow": [], "others": [], "short": []}
+    for item in items:
+        folder = item.path.parent.name
+        long = folder == "faults" or item.get_closest_marker("slow")
+        parts[folder if folder in parts else "others" if long else "short"].append(item)
+    short = parts["short"]
+    half = len(short) // 2
+    items[:] = [*parts["workflow"], *short[:half], *parts["others"], *short[half:]]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Let the process that is done take over tests of the other one, so that both end together."""
+    from xdist.scheduler import WorkStealingScheduling
+
+    return WorkStealingScheduling(config, log)

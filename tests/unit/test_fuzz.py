@@ -155,30 +155,15 @@ def table_file(folder, name: str):
     return folder / "x.parquet"
 
 
-changes = st.lists(
-    st.tuples(st.floats(0, 1), st.sampled_from(["flip", "cut", "insert"]), st.integers(1, 255)),
-    min_size=1,
-    max_size=3,
-)
-
-
-def damaged(content: bytes, edits) -> bytes:
-    for where, what, byte in edits:
-        at = int(where * len(content))
-        before, after = content[:at], content[at:]
-        if what == "flip":
-            after = bytes(one ^ byte for one in after[:1]) + after[1:]
-        elif what == "insert":
-            after = bytes([byte]) * 3 + after
-        content = before if what == "cut" else before + after
-    return content
-
-
 @FUZZ
-@given(st.sampled_from(["metrics", "dataset"]), changes)
-def test_a_damaged_table_is_read_or_refused(tmp_path, name, edits):
+@given(st.sampled_from(["metrics", "dataset"]), st.floats(0, 1), st.integers(0, 255))
+def test_a_damaged_table_is_read_or_refused(tmp_path, name, where, byte):
+    """One byte of it is changed, or (with 0) it ends there."""
     path = table_file(tmp_path, name)
-    path.write_bytes(damaged(path.read_bytes(), edits))
+    content = bytearray(path.read_bytes())
+    at = int(where * (len(content) - 1))
+    content[at] ^= byte
+    path.write_bytes(content if byte else content[:at])
     frame = or_refused(read_table, path, name)
     assert frame is None or frame.schema == TABLES[name].schema
     if name == "dataset":

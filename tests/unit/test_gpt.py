@@ -68,14 +68,6 @@ def test_initialisation_has_gpt2s_distribution():
 
 
 @pytest.mark.parametrize("pos_encoding", choices("pos_encoding"))
-def test_a_seed_is_initialised_the_same_with_any_other_seeds(pos_encoding):
-    settings = small_settings(pos_encoding=pos_encoding)
-    together, alone = build(settings, [0, 1, 2]), build(settings, [2])
-    for ours, solo in zip(together.parameters(), alone.parameters(), strict=True):
-        assert torch.equal(ours[2:], solo)
-
-
-@pytest.mark.parametrize("pos_encoding", choices("pos_encoding"))
 def test_logits_do_not_depend_on_later_tokens(pos_encoding):
     model = build(small_settings(pos_encoding=pos_encoding))
     tokens = random_tokens()
@@ -120,21 +112,10 @@ def test_alibi_biases_are_the_published_ones():
     assert torch.equal(bias, bias.transpose(1, 2))
 
 
-def test_frozen_embeddings_take_no_gradient():
-    model = build(small_settings(freeze_embeddings=True))
-    model(random_tokens(), 1).sum().backward()
-    assert model.wte.grad is None
-    assert model.wpe.grad is None
-    assert model.head.grad is not None
-
-
-def test_dropout_of_a_seed_is_the_same_with_any_other_seeds_and_keeps_the_mean():
-    together = dropout_factors(seed_generators([0, 1, 2], "dropout"), 200_000, 0.1)
-    alone = dropout_factors(seed_generators([2], "dropout"), 200_000, 0.1)
-    assert torch.equal(together[2:], alone)
-    assert not torch.equal(together[0], together[1])
-    assert (alone == 0).float().mean().item() == pytest.approx(0.1, abs=0.005)
-    assert alone.mean().item() == pytest.approx(1.0, abs=0.005)
+def test_dropout_keeps_the_mean_and_drops_at_its_rate():
+    factors = dropout_factors(seed_generators([0], "dropout"), 200_000, 0.1)
+    assert (factors == 0).float().mean().item() == pytest.approx(0.1, abs=0.005)
+    assert factors.mean().item() == pytest.approx(1.0, abs=0.005)
 
 
 def test_every_place_of_the_model_has_dropout_factors_of_its_own():

@@ -60,13 +60,8 @@ def test_visible_devices_are_counted(monkeypatch, visible, count):
     assert count_gpus() == count
 
 
-def test_all_that_nvidia_lists_are_counted(monkeypatch, nvidia_smi):
+def test_all_that_nvidia_lists_are_counted_and_without_it_there_are_none(monkeypatch, nvidia_smi):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    monkeypatch.setenv("PATH", f"{nvidia_smi}{os.pathsep}{os.environ['PATH']}")
-    assert count_gpus() == 2
-
-
-def test_without_nvidia_there_are_none(monkeypatch, tmp_path):
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert count_gpus() == 0
+    for path, count in ((f"{nvidia_smi}:{os.environ['PATH']}", 2), (str(nvidia_smi / "none"), 0)):
+        monkeypatch.setenv("PATH", path)
+        assert count_gpus() == count

@@ -77,15 +77,6 @@ def test_an_arm_masks_what_its_name_says(arm):
         assert object_.all() if arm in ("object", "both") else not object_.any()
 
 
-@pytest.mark.parametrize("arm", ["any_order", "either"])
-def test_the_masks_of_a_seed_do_not_depend_on_the_seeds_beside_it(arm):
-    sentences = torch.zeros(3, 50, 3, dtype=torch.long)
-    together = Masking(arm, 1, seed_generators([0, 1, 2], "masking"))(sentences)
-    alone = Masking(arm, 1, seed_generators([2], "masking"))(sentences[:1])
-    for ours, solo in zip(together, alone, strict=True):
-        assert ours == solo if isinstance(ours, int) else torch.equal(ours[2:], solo)
-
-
 def test_the_encoder_sees_both_sides():
     settings = small_settings(**DRAWN)
     model = masked_diffusion.build_model(settings, dataset_of(settings), CPU)

@@ -14,15 +14,15 @@ from stopping import StopAfter
 
 GPU_80 = 80 * 10**9 // 5 * 4
 """What is used of a GPU of 80 GB."""
+FOUR = 4 * FAMILIES["gpt"].memory(Settings())
+"""What four seeds of the papers' default need."""
 
 
-def test_ten_seeds_of_the_papers_default_fit_a_gpu_of_80_gb():
-    assert seed_groups(Settings(), list(range(10)), GPU_80) == [list(range(10))]
-
-
-def test_seeds_are_divided_evenly_and_each_group_fits():
-    free = 4 * FAMILIES["gpt"].memory(Settings())
-    groups = [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
+@pytest.mark.parametrize(
+    ("free", "groups"),
+    [(GPU_80, [[*range(10)]]), (FOUR, [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]])],
+)
+def test_seeds_are_divided_evenly_and_each_group_fits(free, groups):
     assert seed_groups(Settings(), list(range(10)), free) == groups
 
 

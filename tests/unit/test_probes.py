@@ -97,15 +97,6 @@ def test_the_closed_form_is_the_correlation_of_isotropic_queries_and_keys(displa
     assert measured == pytest.approx(rotary_correlation(displacement, features), abs=0.02)
 
 
-def test_the_closed_form_has_the_values_of_head_dimension_128():
-    values = [rotary_correlation(displacement, 128) for displacement in (1, 2, 10)]
-    assert values == pytest.approx([0.90, 0.76, 0.61], abs=0.005)
-
-
-def test_a_task_whose_unseen_sentences_are_no_reversal_has_no_attention_rows():
-    assert attention.probe(learner_of(facts(task="chain", distance=1))).is_empty()
-
-
 @pytest.mark.parametrize("family", ["gpt", "masked_diffusion"])
 def test_the_step_is_undone_and_its_first_order_is_right(family):
     learner = learner_of(facts(family=family, pos_encoding="rotary"))
@@ -187,14 +178,17 @@ def test_an_answer_of_several_tokens_is_asked_for_after_its_own_first_tokens():
     assert not torch.equal(learner.nll(unseen, wrong), learner.nll(unseen))
 
 
-def test_partial_rotation_raises_the_correlation():
+def test_the_closed_form_has_known_values_and_partial_rotation_raises_it():
+    values = [rotary_correlation(displacement, 128) for displacement in (1, 2, 10)]
+    assert values == pytest.approx([0.90, 0.76, 0.61], abs=0.005)
     assert rotary_correlation(3, 16, 16) == rotary_correlation(3, 16)
     assert rotary_correlation(3, 16, 0) == 1.0
     halves = (rotary_correlation(3, 8, 8) + 1) / 2
     assert rotary_correlation(3, 16, 8) == pytest.approx(halves)
 
 
-def test_a_task_that_shows_nothing_of_what_is_held_out_has_no_gradient_rows():
+def test_a_task_without_the_pairs_that_a_probe_compares_has_no_rows():
+    assert attention.probe(learner_of(facts(task="chain", distance=1))).is_empty()
     assert gradients_of(learner_of(small_settings(task="in_context"))).is_empty()
 
 

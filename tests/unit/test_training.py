@@ -128,16 +128,6 @@ def test_frozen_embeddings_stay_as_drawn_and_others_move():
     assert not torch.equal(learned(small_settings()), drawn)
 
 
-def test_the_loss_on_the_sequence_trains_positions_that_the_answer_does_not():
-    """The loss on the answer never asks for the relation after the entity."""
-    losses = {}
-    for loss_on in ("answer", "sequence"):
-        logits = trained(small_settings(loss_on=loss_on, epochs=60))["logits"]
-        logits = logits.filter(pl.col("query") == pl.col("candidate"), readout="entity")
-        losses[loss_on] = logits.filter(group="train_forward")["logit"].mean()
-    assert losses["answer"] > losses["sequence"] + 1
-
-
 def test_the_table_of_logits_holds_both_readouts_of_all_groups():
     logits = trained(small_settings(vocab_size=80))["logits"]
     sizes = logits.group_by("group", "readout").agg(

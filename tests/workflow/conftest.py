@@ -119,7 +119,7 @@ def finished(root, tmp_path_factory) -> tuple[Workflow, str]:
         fcntl.flock(lock, fcntl.LOCK_EX)
         printed = folder / "finished.txt"
         if not printed.exists():
-            made.directory.mkdir()
+            made.directory.mkdir(exist_ok=True)
             made.write_config(**TINY)
             printed.write_text(made.snakemake())
     return made, printed.read_text()

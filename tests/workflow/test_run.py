@@ -19,11 +19,10 @@ from reversal_curse.tables.schemas import TABLES
 from .conftest import TINY_POINTS, job_counts
 
 
-def test_every_figure_and_table_is_made(finished, tiny):
+def test_every_figure_and_table_is_made_and_progress_is_shown(finished, tiny):
     workflow, output = finished
-    assert {path.name for path in workflow.find("figures/*")} == {
-        f"{name}.{suffix}" for name in tiny["figures"] for suffix in ("pdf", "png", "svg")
-    }
+    figures = {f"{name}.{end}" for name in tiny["figures"] for end in ("pdf", "png", "svg")}
+    assert {path.name for path in workflow.find("figures/*")} == figures
     results = workflow.directory / "results"
     claims = {row["id"]: row for row in pl.read_parquet(results / "claims.parquet").to_dicts()}
     assert claims["chain_learned"]["verdict"] == "not tested"
@@ -34,16 +33,12 @@ def test_every_figure_and_table_is_made(finished, tiny):
     assert metrics.select("family", "embed_dim", "vocab_size").unique().height == TINY_POINTS
     assert pl.read_parquet(results / "points.parquet").height == TINY_POINTS
     assert job_counts(output).items() >= {"dataset": 2, "train_gpt": 2, "train_bilinear": 1}.items()
-
-
-def test_progress_is_shown(finished):
-    _, output = finished
     assert "train 1 grid point of gpt (base, vocab)" in output
     assert ": sentences of task=reversal/vocab_size=20/settings=seeds-2" in output
     assert "(100%) done" in output
 
 
-def test_a_run_holds_its_tables_its_record_and_its_log_and_costs_few_inodes(finished):
+def test_a_run_holds_its_tables_record_and_log_nothing_partial_and_few_inodes(finished):
     workflow, _ = finished
     (record,) = workflow.find("runs/*/family=gpt/**/vocab_size=24/**/run.json")
     run = record.parent
@@ -54,10 +49,6 @@ def test_a_run_holds_its_tables_its_record_and_its_log_and_costs_few_inodes(fini
     assert "epoch 6 of 6" in (run / "train.log").read_text()
     levels = run.relative_to(workflow.directory / "results/runs").parts
     assert len(levels) + len(files) <= 14
-
-
-def test_no_partial_file_and_no_checkpoint_is_left(finished):
-    workflow, _ = finished
     assert not [path for path in workflow.find("**/*") if "partial" in path.name]
     assert not workflow.find("checkpoints/*")
 
@@ -71,11 +62,8 @@ def test_plan_says_what_is_trained(copy, nvidia_smi):
     assert 'Provided resources: gpu=Resource("gpu", 1)' in output, "of two GPUs"
 
 
-def test_a_second_call_does_nothing_however_jobs_are_packed(copy):
+def test_jobs_packed_otherwise_train_nothing_and_a_changed_setting_trains_anew(copy):
     assert copy.jobs("--config", "job_minutes=0") == {}
-
-
-def test_a_changed_setting_trains_anew(copy):
     changed = copy.jobs("figures", "--config", "defaults={epochs: 4}")
     assert (changed["train_gpt"], changed["train_bilinear"]) == (2, 1)
 
