@@ -26,3 +26,8 @@ def dataset_of(settings: Settings, seeds: list[int] | None = None) -> Dataset:
 def trained(settings: Settings, *more, seeds: list[int] | None = None) -> dict[str, pl.DataFrame]:
     """Train on the CPU; return the tables. `more`: checkpoints and an interruption."""
     return train(settings, dataset_of(settings, seeds), CPU, *more)
+
+
+def same_tables(some: dict[str, pl.DataFrame], others: dict[str, pl.DataFrame]) -> bool:
+    """Compare the tables of two trainings, to the last bit."""
+    return all(some[name].equals(table) for name, table in others.items())

@@ -2,7 +2,6 @@
 
 import os
 import time
-from pathlib import Path
 
 from processes import kill, output_of, wait_for
 from tiny_models import save_causal, write_facts
@@ -39,33 +38,6 @@ def test_a_sweep_goes_from_the_config_to_figures_with_one_gpu_for_each_training_
     assert {job["State"] for job in accounts} == {"COMPLETED"}
     (report,) = workflow.directory.glob("results/logs/slurm/efficiency_report_*.csv")
     assert "train_gpt" in report.read_text()
-
-
-def test_two_jobs_at_a_time_have_a_gpu_each(workflow):
-    workflow.write_config(**LONG)
-    process = workflow.start("metrics")
-    try:
-        wait_for(lambda: len(workflow.training()) == 2)
-        devices = wait_for(lambda: len(found := devices_of_training()) == 2 and found)
-        assert sorted(devices) == ["0", "1"]
-    finally:
-        kill(process)  # else it would submit them again
-        for job in workflow.training():
-            workflow.cluster.call("scancel", job["JobId"])
-
-
-def devices_of_training() -> list[str]:
-    """CUDA_VISIBLE_DEVICES of every training job on this machine."""
-    devices = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            arguments = (folder / "cmdline").read_bytes().split(b"\0")
-            environment = (folder / "environ").read_bytes().split(b"\0")
-        except OSError:  # it has ended
-            continue
-        if arguments[1:4] == [b"-m", b"reversal_curse", b"train-job"]:
-            devices += [e.split(b"=")[1].decode() for e in environment if b"CUDA_VISIBLE" in e]
-    return devices
 
 
 def test_a_cancelled_job_is_tried_again_with_more_and_goes_on_where_it_was(workflow):

@@ -12,7 +12,6 @@ from reversal_curse.config.errors import ConfigError
 from reversal_curse.config.file import Config
 from reversal_curse.config.grid import read_sweeps, run_directory
 from reversal_curse.config.settings import DEFAULTS, settle
-from reversal_curse.figures.render import draw
 from reversal_curse.tables.files import settings_frame
 from reversal_curse.tables.run_files import is_trained
 
@@ -50,26 +49,10 @@ def test_tables_have_its_column_in_its_type_null_if_it_means_nothing():
     assert [FRAMES["word"][name].null_count() for name in NEW] == [2, 2, 0]
 
 
-@pytest.mark.parametrize(
-    ("name", "titles"),
-    [
-        ("truth", ["no swish", "gated MLP"]),
-        ("number", ["smoothing 0.001", "smoothing 0.01", "smoothing 0.1"]),
-    ],
-)
-def test_plots_have_its_own_words(name, titles):
-    rows = [
-        {"run": run, "seed": 0, "epoch": epoch, "split": split, "nll_token": 1.0, "nll_word": 1.0}
-        | {"accuracy": 0.5, "chance_vocab": 3.0, "chance_class": 2.0}
-        for run in SWEEPS[name].points
-        for epoch in (0, 1)
-        for split in ("train", "unseen")
-    ]
-    figure = draw("curves", {"metrics": pl.DataFrame(rows).join(FRAMES[name], on="run")})
-    assert [ax.get_title() for ax in figure.axes][: len(titles)] == titles
-
-
-def test_without_words_labels_have_its_name():
+def test_labels_have_its_own_words_or_its_name():
+    assert list(SWEEPS["truth"].labels.values()) == ["no swish", "gated MLP"]
+    smoothings = [f"smoothing {p}" for p in (0.001, 0.01, 0.1)]
+    assert list(SWEEPS["number"].labels.values()) == smoothings
     words = ["schedule constant", "schedule cosine"]
     names = ("autoregressive", "bilinear")
     assert {*SWEEPS["word"].labels.values()} == {f"{n}, {word}" for n in names for word in words}

@@ -13,7 +13,7 @@ from reversal_curse.config.settings import Settings
 from reversal_curse.training.checkpoints import Checkpoints
 from reversal_curse.training.execution import Execution, Machine, execution
 from reversal_curse.training.interruption import Interrupted
-from small_runs import CPU, small_settings, trained
+from small_runs import CPU, same_tables, small_settings, trained
 from stopping import StopAfter
 
 ABLE = {device: Machine(device, bfloat16=True, missing="") for device in ("cpu", "cuda")}
@@ -143,8 +143,7 @@ def test_compiled_runs_follow_each_other_and_go_on_where_they_stopped(compiler, 
     checkpoints = Checkpoints(tmp_path / "checkpoints", 1e9)
     with pytest.raises(Interrupted):
         trained(settings, checkpoints, StopAfter(3))
-    pieces = trained(settings, checkpoints)
-    assert all(pieces[name].equals(table) for name, table in whole.items())
+    assert same_tables(trained(settings, checkpoints), whole)
     assert "not compiled" not in capfd.readouterr().out
 
 

@@ -9,7 +9,7 @@ from reversal_curse.families import FAMILIES
 from reversal_curse.training.checkpoints import Checkpoints
 from reversal_curse.training.interruption import Interrupted
 from reversal_curse.training.memory import free_bytes, seed_groups
-from small_runs import CPU, small_settings, trained
+from small_runs import CPU, same_tables, small_settings, trained
 from stopping import StopAfter
 
 GPU_80 = 80 * 10**9 // 5 * 4
@@ -19,8 +19,7 @@ FOUR = 4 * FAMILIES["gpt"].memory(Settings())
 
 
 @pytest.mark.parametrize(
-    ("free", "groups"),
-    [(GPU_80, [[*range(10)]]), (FOUR, [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]])],
+    ("free", "groups"), [(GPU_80, [[*range(10)]]), (FOUR, [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]])]
 )
 def test_seeds_are_divided_evenly_and_each_group_fits(free, groups):
     assert seed_groups(Settings(), list(range(10)), free) == groups
@@ -62,5 +61,4 @@ def test_the_tables_do_not_show_the_groups_nor_where_a_run_was_stopped(
     printed = capsys.readouterr().out
     assert "going on after epoch 6 of 6" in printed
     assert "going on after epoch 3 of 6" in printed
-    for name, table in parts.items():
-        assert found[name].equals(table)
+    assert same_tables(found, parts)
