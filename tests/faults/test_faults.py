@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -85,24 +84,17 @@ def make_job(tmp_path):
     return lambda *points: Job(tmp_path, *points)
 
 
-@dataclass
-class Undisturbed:
-    """The tables of FIRST and SECOND, and how long a job of both takes."""
-
-    first: dict[str, bytes]
-    second: dict[str, bytes]
-    seconds: float
-
-
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory) -> Undisturbed:
+def whole(tmp_path_factory) -> Job:
+    """A job of FIRST and SECOND that nothing disturbed, with the seconds that it took."""
     job = Job(tmp_path_factory.mktemp("undisturbed"), FIRST, SECOND)
     started = time.monotonic()
     job.finish()
+    job.seconds = time.monotonic() - started
     for point, settings in enumerate(job.points):
         assert job.tables(point).keys() == {*run_files(settings)} - {"run.json"}
     assert not list(job.saved.iterdir())
-    return Undisturbed(job.tables(0), job.tables(1), time.monotonic() - started)
+    return job
 
 
 def kill_at(moment: str, job: Job, seconds: float) -> None:
@@ -126,11 +118,13 @@ def test_killed_at_any_moment_the_next_job_ends_as_if_nothing_had_happened(make_
     moments |= {f"any {number}": draw.uniform(0, 0.8 * whole.seconds) for number in range(3)}
     for moment in draw.sample([*moments], len(moments)):
         kill_at(moment, job, moments[moment])
-        assert job.tables(0).items() <= whole.first.items()  # one under its own name is complete
+        assert (
+            job.tables(0).items() <= whole.tables(0).items()
+        )  # one under its own name is complete
         if job.trained() == [True]:
             shutil.rmtree(job.run(0))
     job.finish()
-    assert job.tables(0) == whole.first
+    assert job.tables(0) == whole.tables(0)
     assert not job.checkpoints()
 
 
@@ -152,7 +146,7 @@ def test_stopped_by_its_time_and_by_signals_it_goes_on_where_it_was(make_job, wh
     job.finish()
     assert "going on after epoch 1 of 200" in job.log(0)
     assert job.log(1).count("going on after epoch") == 2
-    assert [job.tables(0), job.tables(1)] == [whole.first, whole.second]
+    assert [job.tables(0), job.tables(1)] == [whole.tables(0), whole.tables(1)]
 
 
 def test_a_second_signal_acts_at_once(make_job):
@@ -174,7 +168,7 @@ def test_two_at_once_leave_what_one_leaves(make_job, whole):
     job = make_job(FIRST, SECOND)
     for process in [job.start(), job.start()]:
         job.finish(process)
-    assert [job.tables(0), job.tables(1)] == [whole.first, whole.second]
+    assert [job.tables(0), job.tables(1)] == [whole.tables(0), whole.tables(1)]
     assert not job.checkpoints()
 
 
@@ -195,7 +189,7 @@ def test_a_process_that_dies_takes_only_the_point_that_it_was_training(make_job,
     assert "failed: its process died (SIGKILL)" in output
     assert "1 of 3 grid points failed; the others are kept" in output.splitlines()[-1]
     assert job.trained() == [True, False, True]
-    assert [job.tables(0), job.tables(2)] == [whole.first, whole.second]
+    assert [job.tables(0), job.tables(2)] == [whole.tables(0), whole.tables(1)]
 
 
 # FIRST fails in an unexpected way in every Python process that finds this.
@@ -243,7 +237,7 @@ def test_after_a_defect_the_others_go_on_in_a_fresh_process_unless_asked_to_stop
     assert all(text in output for text in said.split(" | "))
     assert ("RuntimeError: a context is lost" in job.log(0)) == (how != "silently")
     assert job.trained() == trained
-    assert job.tables(1) == (whole.second if trained[1] else {})
+    assert job.tables(1) == (whole.tables(1) if trained[1] else {})
 
 
 def finish_with_mounted(job: Job, folder: Path, options: str, status: int) -> tuple[str, list[str]]:
@@ -277,7 +271,7 @@ def test_a_folder_without_space_is_one_line_and_the_next_job_goes_on(
     assert reached == (options != "ro")
     job.finish()
     assert ("going on after epoch" in job.log(0)) == reached
-    assert job.tables(0) == whole.first
+    assert job.tables(0) == whole.tables(0)
 
 
 def test_a_full_disk_for_checkpoints_is_a_warning(make_job, whole):
@@ -285,4 +279,4 @@ def test_a_full_disk_for_checkpoints_is_a_warning(make_job, whole):
     finish_with_mounted(job, job.saved, "size=8k", status=0)
     assert "warning: " in job.log(0)
     assert "no checkpoint after epoch 1" in job.log(0)
-    assert job.tables(0) == whole.first
+    assert job.tables(0) == whole.tables(0)

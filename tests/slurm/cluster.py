@@ -23,10 +23,7 @@ SlurmctldHost={host}(127.0.0.1)
 SlurmctldPort={controller_port}
 SlurmdPort={node_port}
 SlurmUser=root
-SlurmdUser=root
-AuthType=auth/munge
 AuthInfo=socket={folder}/munge/socket
-CredType=cred/munge
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/spool
 SlurmctldPidFile={folder}/slurmctld.pid
@@ -34,8 +31,6 @@ SlurmdPidFile={folder}/slurmd.pid
 SlurmctldLogFile={folder}/slurmctld.log
 SlurmdLogFile={folder}/slurmd.log
 ProctrackType=proctrack/linuxproc
-TaskPlugin=task/none
-MpiDefault=none
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core_Memory
 {accounting}
@@ -43,18 +38,13 @@ GresTypes=gpu
 ReturnToService=2
 MinJobAge=3600
 KillWait=5
-InactiveLimit=0
 SlurmdParameters=config_overrides
 SchedulerParameters=bf_interval=2,sched_min_interval=100000
 NodeName={host} NodeAddr=127.0.0.1 CPUs=16 RealMemory=400000 Gres=gpu:{gpus}
 PartitionName=main Default=YES Nodes=ALL MaxTime=INFINITE State=UP
 """
 
-WITHOUT_ACCOUNTING = """
-AccountingStorageType=accounting_storage/none
-JobAcctGatherType=jobacct_gather/none
-"""
-WITH_ACCOUNTING = """
+ACCOUNTING = """
 AccountingStorageType=accounting_storage/slurmdbd
 AccountingStorageHost=127.0.0.1
 AccountingStoragePort={port}
@@ -116,7 +106,7 @@ class Cluster:
         for device in devices:
             subprocess.run(["mknod", device, "c", "1", "3"], check=True)
         port, database_port = _free_port(), _free_port()
-        accounting = WITH_ACCOUNTING if self.accounting else WITHOUT_ACCOUNTING
+        accounting = ACCOUNTING if self.accounting else ""
         (self.folder / "slurm.conf").write_text(
             SLURM_CONF.format(
                 accounting=accounting.format(port=port, folder=self.folder),

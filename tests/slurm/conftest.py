@@ -73,9 +73,6 @@ class OnSlurm:
         logs = self.directory.glob("results/runs/**/train.log")
         return "".join(path.read_text() for path in logs)
 
-    def checkpoints(self) -> list[Path]:
-        return list(self.directory.glob("results/checkpoints/*/[0-9]*.pt"))
-
 
 @pytest.fixture(scope="module")
 def cluster(request, tmp_path_factory) -> Cluster:

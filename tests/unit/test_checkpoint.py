@@ -39,12 +39,11 @@ def saved(tmp_path) -> Checkpoints:
     return checkpoints
 
 
-def files(checkpoints: Checkpoints) -> list:
-    return sorted(checkpoints.folder.iterdir())
-
-
 def test_the_two_newest_are_kept_and_all_are_removed_at_the_end(saved):
-    assert [path.name.split(".")[0] for path in files(saved)] == ["000000005", "000000006"]
+    assert [path.name.split(".")[0] for path in sorted(saved.folder.iterdir())] == [
+        "000000005",
+        "000000006",
+    ]
     saved.clear()
     assert not saved.folder.exists()
 
@@ -58,7 +57,7 @@ DAMAGE = {
 
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_damaged_checkpoints_are_left_out(saved, capfd, damage):
-    for count, path in enumerate(reversed(files(saved)), start=1):
+    for count, path in enumerate(sorted(saved.folder.iterdir(), reverse=True), start=1):
         path.write_bytes(DAMAGE[damage](path.read_bytes()))
         found = saved.newest(CPU)
         assert (found and found["epoch"]) == (5 if count == 1 else None)
@@ -67,7 +66,7 @@ def test_damaged_checkpoints_are_left_out(saved, capfd, damage):
 
 def test_memory_that_runs_out_is_no_damage(saved, capfd, monkeypatch):
     """The states are whole, and the next attempt may have a larger GPU."""
-    kept = files(saved)
+    kept = sorted(saved.folder.iterdir())
 
     def load(*given, **more):
         raise torch.OutOfMemoryError("a GPU that is too small")
@@ -75,7 +74,7 @@ def test_memory_that_runs_out_is_no_damage(saved, capfd, monkeypatch):
     monkeypatch.setattr(torch, "load", load)
     with pytest.raises(torch.OutOfMemoryError):
         saved.newest(CPU)
-    assert files(saved) == kept
+    assert sorted(saved.folder.iterdir()) == kept
     assert "damaged" not in capfd.readouterr().err
 
 

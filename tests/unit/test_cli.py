@@ -101,7 +101,6 @@ STEP = ["--config", "../config.json"]
         (["plan", "../wrong.json"], "wrong.json, line 1: "),
         (["train", "layers", "--output", "y"], "layers: must be SETTING=VALUE"),
         (["train", "vocab_siz=3", "--output", "y"], "vocab_siz: unknown key (did you mean"),
-        (["train", "masking=both", "--output", "y"], "masking: changes nothing"),
         (["draw", "curves", "nowhere", "--output", "y.pdf"], "nowhere: holds no run"),
         (["dataset", *STEP, "--dataset", "x", "--output", "y"], "no dataset x in this config"),
         (["train-job", *STEP, "--job", "x", "--report", "y"], "no training job x in this config"),
@@ -153,9 +152,7 @@ def test_a_short_task_loads_no_slow_package(tmp_path, code, slow):
     assert done.stdout.splitlines()[-1] == "[]"
 
 
-REFUSED = {
-    f"train --output y --threads {n}": f"{n} is refused; allowed: a" for n in ("x", "0", "1.5")
-}
+REFUSED = {f"train --output y --threads {n}": f"{n} is refused; allowed" for n in ("x", "0", "1.5")}
 
 
 @pytest.mark.parametrize(("arguments", "said"), [("bake", "bake"), *REFUSED.items()])

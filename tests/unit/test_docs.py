@@ -3,11 +3,11 @@
 import dataclasses
 import importlib.util
 import math
+import os
 import re
 import shutil
+import subprocess
 import sys
-import textwrap
-import tomllib
 import types
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from reversal_curse import families
 from reversal_curse.config.errors import UserError
 from reversal_curse.config.file import Config
 from reversal_curse.config.grid import read_sweeps
-from reversal_curse.config.settings import DEFAULTS, NAMES, Settings, setting
+from reversal_curse.config.settings import DEFAULTS, NAMES, Settings
 from reversal_curse.models.random_streams import seed_generators
 from reversal_curse.tables import schemas
 from reversal_curse.tables.aggregate import aggregate
@@ -262,10 +262,38 @@ def test_the_masking_arm_of_the_recipe_masks(monkeypatch):
     assert masked[0, 0].tolist() == [False, True, True, True, True]
 
 
-def test_the_setting_of_the_recipe_is_a_field():
-    scope: dict = {"setting": setting}
-    exec(textwrap.dedent(recipe("Adding a setting")), scope)
-    assert list(scope["__annotations__"]) == ["label_smoothing"]
+SWEEP_THE_NEW_SETTING = """
+from reversal_curse.config.file import Config
+from reversal_curse.config.grid import read_sweeps
+from reversal_curse.tables.files import settings_frame
+
+block = {"label_smoothing": {"log": [0.01, 0.1, 2]}, "family": ["gpt", "bilinear"]}
+sweep = read_sweeps(Config.parse({"sweeps": {"a": block}}))["a"]
+print([run.split("settings=")[1] for run in sweep.points])
+print([*sweep.labels.values()])
+print(settings_frame(sweep.points, sweep.labels)["label_smoothing"])
+read_sweeps(Config.parse({"sweeps": {"a": {"family": "bilinear", "label_smoothing": 0.1}}}))
+"""
+
+
+@pytest.mark.slow
+def test_the_setting_of_the_recipe_can_be_swept_and_moves_no_existing_run(tmp_path):
+    """In a copy of the package with that one field."""
+    shutil.copytree(ROOT / "src/reversal_curse", tmp_path / "reversal_curse")
+    path = tmp_path / "reversal_curse/config/settings.py"
+    before, marker, after = path.read_text().partition("    precision: Literal[")
+    path.write_text(before + recipe("Adding a setting") + marker + after)
+    done = subprocess.run(
+        [sys.executable, "-c", SWEEP_THE_NEW_SETTING],
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    runs, labels, *column = done.stdout.splitlines()
+    assert runs == "['label_smoothing-0.01', 'label_smoothing-0.1', 'default']"
+    assert labels.count("autoregressive, label smoothing") == 2
+    assert [line.strip() for line in column[2:]] == ["[", "0.01", "0.1", "null", "]"]
+    assert "sweeps.a.label_smoothing: 0.1 changes nothing" in done.stderr.splitlines()[-1]
 
 
 def test_the_plot_of_the_recipe_draws():
@@ -284,12 +312,3 @@ def test_the_plot_of_the_recipe_draws():
 def test_the_notebook_example_of_the_readme_names_settings():
     call = re.search(r"rc\.train\((.*?)\)", (ROOT / "README.md").read_text()).group(1)
     assert {part.split("=")[0].strip() for part in call.split(",")} < set(NAMES)
-
-
-def test_the_lock_has_every_direct_dependency_at_one_version():
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    wanted = {*project["project"]["dependencies"]}
-    wanted.update(*project["project"]["optional-dependencies"].values())
-    lines = (ROOT / "requirements.lock").read_text().lower().splitlines()
-    assert wanted <= {line.partition("==")[0] for line in lines}
-    assert set(project["build-system"]["requires"]) <= set(lines)

@@ -100,18 +100,13 @@ def or_refused(call, *arguments):
     return None
 
 
-def expanded(raw) -> tuple[Config, dict]:
-    config = Config.parse(raw)
-    config.drawings()
-    return config, read_sweeps(config)
-
-
 def check(raw) -> None:
     """It is a config whose sweeps make sense, or it is refused."""
-    found = or_refused(expanded, raw)
-    if found is None:
+    config = or_refused(Config.parse, raw)
+    sweeps = config and or_refused(read_sweeps, config)
+    if not sweeps:
         return
-    config, sweeps = found
+    or_refused(config.drawings)
     again = Config.parse(json.loads(config.to_json()))
     assert again.model_dump() == config.model_dump()
     assert read_sweeps(again) == sweeps

@@ -188,16 +188,6 @@ def test_grid_points_are_told_apart_in_words(block, labels):
     assert list(sweep.labels) == list(sweep.points)
 
 
-def test_what_follows_from_family_and_task_does_not_vary():
-    rows = [
-        settle({**DEFAULTS, "family": f, "epochs": n}).described()
-        for f, n in (("gpt", 5), ("bilinear", 7))
-    ]
-    assert grid.varying(rows) == ["family"]
-    rows.append(rows[0] | {"epochs": 6})
-    assert grid.varying(rows) == ["family", "epochs"]
-
-
 def test_a_plot_without_conditions_draws_a_sweep_over_any_setting():
     points = [settle(DEFAULTS), another("dropout"), another("tie_head"), another("seeds")]
     for name, plot in PLOTS.items():

@@ -24,6 +24,7 @@ def titles(figure) -> list[str]:
 
 
 def test_a_run_has_tables_with_every_setting_as_a_column(runs):
+    assert runs[0].settings.heads == 4, "they divide a width that is given alone"
     table = runs[0].metrics
     assert set(table.columns) > {*NAMES, "run", "seed", "epoch", "nll_token"}
     assert table.height == 2 * 2 * 2
@@ -43,10 +44,6 @@ def test_every_family_can_be_trained_and_its_tables_have_each_column_once(family
     run = rc.train(family=family, **TINY, **shape)
     assert list(run.tables) == [*FAMILIES[family].tables]
     assert all(set(NAMES) <= set(table.columns) for table in run.tables.values())
-
-
-def test_heads_divide_a_width_that_is_given_alone(runs):
-    assert runs[0].settings.heads == 4
 
 
 def test_a_run_is_drawn_and_several_are_told_apart(runs):

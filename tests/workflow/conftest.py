@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from processes import output_of, start_in_a_group, wait_for
+from processes import output_of, start_in_a_group
 
 SIZE = {"layers": 1, "heads": 1, "embed_dim": 8, "vocab_size": 20, "seeds": 2}
 TINY = {
@@ -75,10 +75,6 @@ class Workflow:
         """Time and bytes of the files that match below `results`."""
         found = [path for path in self.find(pattern) if path.is_file()]
         return {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in found}
-
-    def wait_for(self, pattern: str, text: str) -> None:
-        """Wait until a file below `results` has a text."""
-        wait_for(lambda: any(text in path.read_text() for path in self.find(pattern)))
 
 
 def job_counts(output: str) -> dict[str, int]:
