@@ -29,14 +29,13 @@ def nvidia_smi(tmp_path) -> Path:
 
 def pytest_collection_modifyitems(items):
     """Put long tests first in both halves, one for each of the two processes of `make test`."""
-    parts: dict[str, list] = {"workflow": [], "others": [], "short": []}
+    parts: dict[str, list] = {"workflow": [], "faults": [], "slow": [], "short": []}
     for item in items:
-        folder = item.path.parent.name
-        long = folder == "faults" or item.get_closest_marker("slow")
-        parts[folder if folder in parts else "others" if long else "short"].append(item)
-    short = parts["short"]
-    half = len(short) // 2
-    items[:] = [*parts["workflow"], *short[:half], *parts["others"], *short[half:]]
+        usual = "slow" if item.get_closest_marker("slow") else "short"
+        parts[item.path.parent.name if item.path.parent.name in parts else usual].append(item)
+    workflow, faults, slow, short = parts.values()
+    half = len(items) // 2 - len(workflow)
+    items[:] = [*workflow, *short[:half], *faults, *slow, *short[half:]]
 
 
 @pytest.hookimpl(optionalhook=True)
