@@ -64,7 +64,7 @@ def test_damaged_checkpoints_are_left_out(saved, capfd, damage):
         assert capfd.readouterr().err.count("damaged checkpoint left out") == count
 
 
-def test_memory_that_runs_out_is_no_damage(saved, capfd, monkeypatch):
+def test_running_out_of_memory_is_not_damage(saved, capfd, monkeypatch):
     """The states are whole, and the next attempt may have a larger GPU."""
     kept = sorted(saved.folder.iterdir())
 

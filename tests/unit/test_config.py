@@ -156,7 +156,7 @@ def test_the_configs_that_come_with_the_project_are_right_and_read_back(root, tm
     assert read_sweeps(again) == read_sweeps(config)
 
 
-def test_how_jobs_run_is_no_part_of_what_results_depend_on():
+def test_results_do_not_depend_on_how_jobs_run():
     raw = {"sweeps": {"a": {}}}
     config, hasty = Config.parse(raw), Config.parse(raw | {"job_minutes": 0, "hardware": "gpu"})
     assert config.digest == hasty.digest != Config.parse({"sweeps": {"b": {}}}).digest

@@ -113,7 +113,7 @@ def test_every_grid_point_is_one_row_with_all_settings_and_what_was_measured(res
     assert (row["layers"], row["embed_dim"]) == (None, 16)
 
 
-def test_runs_scan_as_hive_partitions_null_where_a_setting_means_nothing(results):
+def test_runs_scan_as_hive_partitions_with_null_for_settings_that_mean_nothing(results):
     found = pl.scan_parquet(results / "runs/**/metrics.parquet", hive_partitioning=True).collect()
     assert found.height == gather(results)[0].height
     assert set(found.columns) == {*CARD, "settings", *metrics().columns}
@@ -122,7 +122,7 @@ def test_runs_scan_as_hive_partitions_null_where_a_setting_means_nothing(results
     assert NOTHING not in found["pos_encoding"].to_list()
 
 
-def test_runs_are_read_with_labels_and_only_where_the_family_writes_the_table(results):
+def test_runs_are_read_with_labels_and_only_if_their_family_writes_the_table(results):
     sweeps = read_sweeps(CONFIG)
     points = {run: s for sweep in sweeps.values() for run, s in sweep.points.items()}
     labels = sweeps["a"].labels
