@@ -1,6 +1,4 @@
-"""Shared fixtures: the checkout, small settings, a dataset of them."""
-
-from __future__ import annotations
+"""Shared fixtures, and what has to be set before anything is imported."""
 
 import os
 import tempfile
@@ -8,10 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from reversal_curse.config.settings import DEFAULTS, Settings, settle
-from reversal_curse.tables.dataset import Dataset, generate_dataset
-
-ROOT = Path(__file__).parent.parent
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two trainings at a time share the cores
 # Where transformers copies the code of a checkpoint to; it asks when it is imported.
 os.environ["HF_MODULES_CACHE"] = f"{tempfile.gettempdir()}/reversal-curse-tests-{os.getuid()}"
@@ -20,28 +14,7 @@ os.environ["HF_MODULES_CACHE"] = f"{tempfile.gettempdir()}/reversal-curse-tests-
 @pytest.fixture(scope="session")
 def root() -> Path:
     """The root of the checkout."""
-    return ROOT
-
-
-@pytest.fixture(scope="session")
-def small_settings():
-    """Settings of a tiny model; keywords override."""
-
-    def make(**overrides) -> Settings:
-        values = {
-            "layers": 2,
-            "heads": 2,
-            "embed_dim": 16,
-            "vocab_size": 20,
-            "seeds": 3,
-            "epochs": 20,
-            "eval_every": 5,
-            "learning_rate": 0.003,
-            **overrides,
-        }
-        return settle({**DEFAULTS, **values})
-
-    return make
+    return Path(__file__).parent.parent
 
 
 @pytest.fixture
@@ -54,12 +27,20 @@ def nvidia_smi(tmp_path) -> Path:
     return program.parent
 
 
-@pytest.fixture(scope="session")
-def make_dataset():
-    """The dataset of some settings; optionally of some seeds only."""
+def pytest_collection_modifyitems(items):
+    """Put long tests first in both halves, one for each of the two processes of `make test`."""
+    parts: dict[str, list] = {"workflow": [], "faults": [], "slow": [], "short": []}
+    for item in items:
+        usual = "slow" if item.get_closest_marker("slow") else "short"
+        parts[item.path.parent.name if item.path.parent.name in parts else usual].append(item)
+    workflow, faults, slow, short = parts.values()
+    half = len(items) // 2 - len(workflow)
+    items[:] = [*workflow, *short[:half], *faults, *slow, *short[half:]]
 
-    def make(settings: Settings, seeds: list[int] | None = None) -> Dataset:
-        frame = generate_dataset(settings)
-        return Dataset.of(frame if seeds is None else frame.filter(frame["seed"].is_in(seeds)))
 
-    return make
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Let the process that is done take over tests of the other one, so that both end together."""
+    from xdist.scheduler import WorkStealingScheduling
+
+    return WorkStealingScheduling(config, log)

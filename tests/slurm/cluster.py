@@ -7,12 +7,14 @@ import re
 import shutil
 import socket
 import subprocess
-import time
 from pathlib import Path
+
+from processes import wait_for
 
 # Snakemake's job step forgets SLURM_CONF, so the configuration stands where SLURM looks.
 ETC = Path("/etc/slurm")
 NEEDED = ("munged", "slurmctld", "slurmd", "slurmdbd", "mariadbd", "sbatch", "squeue", "sacct")
+PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
 GPUS = 2
 
 SLURM_CONF = """
@@ -21,10 +23,7 @@ SlurmctldHost={host}(127.0.0.1)
 SlurmctldPort={controller_port}
 SlurmdPort={node_port}
 SlurmUser=root
-SlurmdUser=root
-AuthType=auth/munge
 AuthInfo=socket={folder}/munge/socket
-CredType=cred/munge
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/spool
 SlurmctldPidFile={folder}/slurmctld.pid
@@ -32,8 +31,6 @@ SlurmdPidFile={folder}/slurmd.pid
 SlurmctldLogFile={folder}/slurmctld.log
 SlurmdLogFile={folder}/slurmd.log
 ProctrackType=proctrack/linuxproc
-TaskPlugin=task/none
-MpiDefault=none
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core_Memory
 {accounting}
@@ -41,18 +38,13 @@ GresTypes=gpu
 ReturnToService=2
 MinJobAge=3600
 KillWait=5
-InactiveLimit=0
 SlurmdParameters=config_overrides
 SchedulerParameters=bf_interval=2,sched_min_interval=100000
 NodeName={host} NodeAddr=127.0.0.1 CPUs=16 RealMemory=400000 Gres=gpu:{gpus}
 PartitionName=main Default=YES Nodes=ALL MaxTime=INFINITE State=UP
 """
 
-WITHOUT_ACCOUNTING = """
-AccountingStorageType=accounting_storage/none
-JobAcctGatherType=jobacct_gather/none
-"""
-WITH_ACCOUNTING = """
+ACCOUNTING = """
 AccountingStorageType=accounting_storage/slurmdbd
 AccountingStorageHost=127.0.0.1
 AccountingStoragePort={port}
@@ -83,8 +75,7 @@ CONFIGS = ("slurm.conf", "gres.conf", "slurmdbd.conf")
 
 def missing() -> list[str]:
     """Programs that are not installed."""
-    path = f"{os.environ['PATH']}:/usr/sbin:/sbin"
-    return [name for name in NEEDED if not shutil.which(name, path=path)]
+    return [name for name in NEEDED if not shutil.which(name, path=PATH)]
 
 
 class Cluster:
@@ -95,10 +86,7 @@ class Cluster:
         self.accounting = accounting
         self.host = socket.gethostname().split(".")[0]
         self.daemons: dict[str, subprocess.Popen] = {}
-        self.environment = {
-            **os.environ,
-            "PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin",
-        }
+        self.environment = {**os.environ, "PATH": PATH}
 
     def __enter__(self) -> Cluster:
         try:
@@ -118,7 +106,7 @@ class Cluster:
         for device in devices:
             subprocess.run(["mknod", device, "c", "1", "3"], check=True)
         port, database_port = _free_port(), _free_port()
-        accounting = WITH_ACCOUNTING if self.accounting else WITHOUT_ACCOUNTING
+        accounting = ACCOUNTING if self.accounting else ""
         (self.folder / "slurm.conf").write_text(
             SLURM_CONF.format(
                 accounting=accounting.format(port=port, folder=self.folder),
@@ -146,14 +134,14 @@ class Cluster:
             *(f"--socket={munge}/socket", f"--pid-file={munge}/pid"),
             *(f"--log-file={munge}/log", f"--seed-file={munge}/seed"),
         )
-        _wait_for(lambda: (munge / "socket").exists(), "munged")
+        wait_for(lambda: (munge / "socket").exists())
         if self.accounting:
             self._start_database(database_port)
             self._start("slurmdbd", "-D")
-            _wait_for(lambda: self.call("sacctmgr", "-i", "add", "cluster", "test"), "slurmdbd")
+            wait_for(lambda: self.call("sacctmgr", "-i", "add", "cluster", "test"))
         self._start("slurmctld", "-D")
         self.start_node()
-        _wait_for(lambda: "idle" in self.call("sinfo", "-h", "-o", "%T"), "an idle node")
+        wait_for(lambda: "idle" in self.call("sinfo", "-h", "-o", "%T"))
 
     def __exit__(self, *error: object) -> None:
         for daemon in reversed(self.daemons.values()):
@@ -181,9 +169,7 @@ class Cluster:
         )
         grant = "CREATE USER slurm@'%' IDENTIFIED BY 'slurm'; GRANT ALL ON slurm.* TO slurm@'%';"
         client = ["mariadb", "--no-defaults", f"--socket={socket_file}", "--execute"]
-        _wait_for(
-            lambda: not subprocess.run([*client, grant], capture_output=True).returncode, "database"
-        )
+        wait_for(lambda: not subprocess.run([*client, grant], capture_output=True).returncode)
 
     def start_node(self) -> None:
         """Start slurmd."""
@@ -201,9 +187,8 @@ class Cluster:
         )
 
     def call(self, *command: str) -> str:
-        """The output of a SLURM command; empty where it fails."""
-        done = subprocess.run(command, env=self.environment, capture_output=True, text=True)
-        return done.stdout
+        """The output of a SLURM command; empty if it fails."""
+        return subprocess.run(command, env=self.environment, capture_output=True, text=True).stdout
 
     def jobs(self) -> list[dict[str, str]]:
         """Every job that the controller knows, finished or not, as `scontrol show job` says."""
@@ -216,20 +201,8 @@ class Cluster:
         lines = self.call("sacct", "-X", "-P", "-n", "-o", ",".join(fields)).splitlines()
         return [dict(zip(fields, line.split("|"), strict=True)) for line in lines]
 
-    def jobs_of(self, rule: str) -> list[dict[str, str]]:
-        """The jobs of one Snakemake rule."""
-        return [job for job in self.jobs() if job.get("Comment", "").startswith(f"rule_{rule}")]
-
 
 def _free_port() -> int:
     with socket.socket() as trial:
         trial.bind(("127.0.0.1", 0))
         return trial.getsockname()[1]
-
-
-def _wait_for(condition, what: str, seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"no {what} after {seconds} s")
-        time.sleep(0.1)

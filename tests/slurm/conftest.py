@@ -1,9 +1,6 @@
 """The workflow on a real SLURM."""
 
-from __future__ import annotations
-
 import os
-import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -12,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from processes import start_in_a_group
+from processes import output_of, start_in_a_group
 
 from .cluster import Cluster, missing
 
@@ -23,20 +20,10 @@ HERE = [
     *("--seconds-between-status-checks", "2"),
     *("--latency-wait", "10"),
 ]
-BASE = {
-    "defaults": {
-        "layers": 1,
-        "heads": 1,
-        "embed_dim": 8,
-        "vocab_size": 20,
-        "seeds": 2,
-        "epochs": 20,
-        "eval_every": 10,
-        "learning_rate": 0.01,
-    },
-    "sweeps": {"base": {}, "vocab": {"vocab_size": [20, 24]}},
-    "figures": {"reversal_curve": "base", "reversal_vocab": "vocab"},
-}
+SIZE = {"layers": 1, "heads": 1, "embed_dim": 8, "vocab_size": 20, "seeds": 2}
+TINY = {**SIZE, "epochs": 20, "eval_every": 10, "learning_rate": 0.01}
+SWEEPS = {"base": {}, "vocab": {"vocab_size": [20, 24]}}
+FIGURES = {"reversal_curve": "base", "reversal_vocab": "vocab"}
 
 
 @dataclass
@@ -47,45 +34,44 @@ class OnSlurm:
     directory: Path
     cluster: Cluster
 
-    def write_config(
-        self, sweeps=BASE["sweeps"], figures=BASE["figures"], pretrained=(), **defaults
-    ) -> None:
-        config = {"defaults": {**BASE["defaults"], **defaults}, "sweeps": sweeps}
-        config |= {"figures": figures, "pretrained": list(pretrained)}
+    earlier: list[str]
+    """Numbers of the jobs that the cluster knew before."""
+
+    def write_config(self, sweeps=SWEEPS, figures=FIGURES, pretrained=(), **defaults) -> None:
+        config = {"defaults": TINY | defaults, "sweeps": sweeps, "figures": figures}
+        config["pretrained"] = list(pretrained)
         (self.directory / "config.yaml").write_text(yaml.safe_dump(config))
 
     def start(self, *targets: str) -> subprocess.Popen:
-        profiles = self.directory / "home/.config/snakemake"
+        home = self.directory / "home"
+        profiles = home / ".config/snakemake"
         if not profiles.exists():  # the one step that docs/cluster.md documents
             profiles.mkdir(parents=True)
             (profiles / "slurm").symlink_to(self.root / "profiles/slurm")
         command = [sys.executable, "-m", "snakemake", *targets, "--profile", "slurm", *HERE]
         command += ["--snakefile", str(self.root / "Snakefile"), "--directory", self.directory]
         command += ["--configfile", str(self.directory / "config.yaml")]
-        home = self.directory / "home"
-        environment = {
-            **self.cluster.environment,
-            "HOME": str(home),
-            "XDG_CONFIG_HOME": str(home / ".config"),
-        }
-        return start_in_a_group(command, self.root, environment)
+        own = {"HOME": str(home), "XDG_CONFIG_HOME": str(home / ".config")}
+        return start_in_a_group(command, self.root, self.cluster.environment | own)
 
-    def finish(self, process: subprocess.Popen) -> str:
-        try:
-            output, _ = process.communicate(timeout=900)
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-        assert process.returncode == 0, output
-        return output
+    def run(self, *targets: str, status: int = 0) -> str:
+        """Run Snakemake; return what it printed."""
+        return output_of(self.start(*targets), status)
+
+    def jobs(self, rule: str = "") -> list[dict[str, str]]:
+        """The SLURM jobs of a rule of this workflow, or of rules that start so, oldest first."""
+        jobs = [job for job in self.cluster.jobs() if job["JobId"] not in self.earlier]
+        jobs = [job for job in jobs if job.get("Comment", "").startswith(f"rule_{rule}")]
+        return sorted(jobs, key=lambda job: int(job["JobId"]))
+
+    def training(self) -> list[dict[str, str]]:
+        """The training jobs that run now."""
+        return [job for job in self.jobs("train") if job["JobState"] == "RUNNING"]
 
     def training_log(self) -> str:
-        """What the grid points' own logs say."""
+        """The logs of all grid points."""
         logs = self.directory.glob("results/runs/**/train.log")
         return "".join(path.read_text() for path in logs)
-
-    def checkpoints(self) -> list[Path]:
-        return list(self.directory.glob("results/checkpoints/*/[0-9]*.pt"))
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +86,6 @@ def cluster(request, tmp_path_factory) -> Cluster:
 @pytest.fixture
 def workflow(cluster, root, tmp_path) -> OnSlurm:
     """The workflow with two small training points."""
-    made = OnSlurm(root, tmp_path, cluster)
+    made = OnSlurm(root, tmp_path, cluster, [job["JobId"] for job in cluster.jobs()])
     made.write_config()
     return made

@@ -1,32 +1,22 @@
 """A sweep through `--profile slurm`: what arrives in SLURM, and what survives."""
 
-from __future__ import annotations
-
-import os
-import signal
 import time
-from pathlib import Path
 
+from processes import kill, output_of, wait_for
 from tiny_models import save_causal, write_facts
-
-from .jobs import known, new_jobs, running, wait_for
 
 ACCOUNTING = True
 LONG = {"epochs": 12000, "eval_every": 3000}  # long enough to disturb
+CURVE = "results/figures/reversal_curve.pdf"
 
 
 def test_a_sweep_goes_from_the_config_to_figures_with_one_gpu_for_each_training_job(workflow):
-    before = known(workflow.cluster)
-    workflow.finish(workflow.start())
+    workflow.run()
     made = {path.name for path in (workflow.directory / "results/figures").iterdir()}
     names = ("reversal_curve", "reversal_vocab")
     assert made == {f"{name}.{suffix}" for name in names for suffix in ("pdf", "png", "svg")}
-    trained = new_jobs(workflow.cluster, "train_gpt", before)
-    others = [
-        job
-        for job in workflow.cluster.jobs()
-        if job["JobId"] not in before and not job.get("Comment", "").startswith("rule_train")
-    ]
+    trained = workflow.jobs("train_gpt")
+    others = [job for job in workflow.jobs() if job not in trained]
     assert len(trained) == 2
     assert others
     for job in trained:
@@ -38,7 +28,7 @@ def test_a_sweep_goes_from_the_config_to_figures_with_one_gpu_for_each_training_
         assert "TresPerJob" not in job
         assert "mem=8000M" in job["TRES"]
         assert job["TimeLimit"] == "01:00:00"
-    accounts = [job for job in workflow.cluster.accounts() if job["JobID"] not in before]
+    accounts = [job for job in workflow.cluster.accounts() if job["JobID"] not in workflow.earlier]
     for job in accounts:
         training = job["Comment"].startswith("rule_train")
         assert ("gres/gpu=1" in job["AllocTRES"]) == training
@@ -49,60 +39,27 @@ def test_a_sweep_goes_from_the_config_to_figures_with_one_gpu_for_each_training_
     assert "train_gpt" in report.read_text()
 
 
-def test_two_jobs_at_a_time_have_a_gpu_each(workflow):
-    workflow.write_config(**LONG)
-    before = known(workflow.cluster)
-    process = workflow.start("metrics")
-    try:
-        wait_for(lambda: len(running(workflow.cluster, before)) == 2)
-        devices = wait_for(lambda: len(found := devices_of_training()) == 2 and found)
-        assert sorted(devices) == ["0", "1"]
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)  # else it would submit them again
-        process.communicate()
-        for job in running(workflow.cluster, before):
-            workflow.cluster.call("scancel", job["JobId"])
-
-
-def devices_of_training() -> list[str]:
-    """CUDA_VISIBLE_DEVICES of every training job on this machine."""
-    devices = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            arguments = (folder / "cmdline").read_bytes().split(b"\0")
-            environment = (folder / "environ").read_bytes().split(b"\0")
-        except OSError:  # it has ended
-            continue
-        if arguments[1:4] == [b"-m", b"reversal_curse", b"train-job"]:
-            devices += [e.split(b"=")[1].decode() for e in environment if b"CUDA_VISIBLE" in e]
-    return devices
-
-
 def test_a_cancelled_job_is_tried_again_with_more_and_goes_on_where_it_was(workflow):
     workflow.write_config(**LONG)
-    before = known(workflow.cluster)
-    process = workflow.start("results/figures/reversal_curve.pdf")
-    (first,) = wait_for(lambda: running(workflow.cluster, before))
+    process = workflow.start(CURVE)
+    (first,) = wait_for(workflow.training)
     wait_for(lambda: "epoch 0 of" in workflow.training_log())
     workflow.cluster.call("scancel", first["JobId"])
-    workflow.finish(process)
-    jobs = new_jobs(workflow.cluster, "train_gpt", before)
+    output_of(process)
+    jobs = workflow.jobs("train_gpt")
     assert [job["JobState"] for job in jobs] == ["CANCELLED", "COMPLETED"]
     assert "mem=96000M" in jobs[1]["TRES"]
     assert jobs[1]["TimeLimit"] == "2-00:00:00"
-    assert (workflow.directory / "results/figures/reversal_curve.pdf").exists()
-    assert not workflow.checkpoints()
+    assert "going on after epoch" in workflow.training_log()
+    assert (workflow.directory / CURVE).exists()
+    assert not list(workflow.directory.glob("results/checkpoints/*"))
 
 
 def test_a_job_whose_time_is_nearly_up_stops_and_the_next_one_goes_on(workflow):
     """Three minutes, of which the last two are not used; the second attempt has six."""
     workflow.write_config(epochs=60000, eval_every=30000)
-    before = known(workflow.cluster)
-    target = "results/figures/reversal_curve.pdf"
-    output = workflow.finish(
-        workflow.start(target, "--set-resources", "train_gpt:runtime=3 * attempt")
-    )
-    jobs = new_jobs(workflow.cluster, "train_gpt", before)
+    output = workflow.run(CURVE, "--set-resources", "train_gpt:runtime=3 * attempt")
+    jobs = workflow.jobs("train_gpt")
     assert [job["JobState"] for job in jobs] in (
         ["FAILED", "COMPLETED"],
         ["FAILED", "FAILED", "COMPLETED"],  # on a slow machine
@@ -113,80 +70,43 @@ def test_a_job_whose_time_is_nearly_up_stops_and_the_next_one_goes_on(workflow):
     assert "going on after epoch" in workflow.training_log()
 
 
-def test_a_grid_point_that_fails_is_tried_again_and_its_neighbours_are_kept(workflow):
-    """Two grid points of one job; the dataset of one is no Parquet at first."""
-    workflow.write_config(sweeps={"vocab": {"vocab_size": [20, 24]}}, figures={})
-    workflow.finish(workflow.start("data"))
-    dataset = next(workflow.directory.glob("results/data/**/vocab_size=24/**/dataset.parquet"))
-    content, times = dataset.read_bytes(), (dataset.stat().st_mtime_ns,) * 2
-    dataset.write_bytes(b"no table")
-    os.utime(dataset, ns=times)
-    before = known(workflow.cluster)
-    process = workflow.start("metrics")
-    output, _ = process.communicate(timeout=900)
-    assert process.returncode == 1
-    assert "dataset.parquet: not a readable Parquet file" in output
-    jobs = new_jobs(workflow.cluster, "train_gpt", before)
-    assert [job["JobState"] for job in jobs] == ["FAILED"] * 3
-    assert [job["MinMemoryNode"] for job in jobs] == ["48000M", "96000M", "144000M"]
-    (kept,) = workflow.directory.glob("results/runs/**/run.json")
-    assert "vocab_size=20" in kept.parts
-    time_of_kept = kept.stat().st_mtime_ns
-    dataset.write_bytes(content)
-    os.utime(dataset, ns=times)
-    workflow.finish(workflow.start("metrics"))
-    assert len(list(workflow.directory.glob("results/runs/**/run.json"))) == 2
-    assert kept.stat().st_mtime_ns == time_of_kept
-
-
 def test_a_pretrained_model_is_probed_with_a_gpu_and_the_memory_of_its_size(workflow):
     entry = {"name": "tiny", "kind": "causal", "facts": write_facts(workflow.directory)}
     entry |= {"path": str(save_causal(workflow.directory / "model")), "steps": 2, "seeds": 1}
     workflow.write_config(pretrained=[entry])
-    before = known(workflow.cluster)
-    workflow.finish(workflow.start("pretrained"))
-    (job,) = new_jobs(workflow.cluster, "probe_pretrained", before)
+    workflow.run("pretrained")
+    (job,) = workflow.jobs("probe_pretrained")
     assert job["TresPerJob"] == "gres:gpu:1"
     assert "mem=8001M" in job["TRES"]
     assert job["TimeLimit"] == "12:00:00"
     assert len(list(workflow.directory.glob("results/pretrained/*.parquet"))) == 3
 
 
-def test_a_drained_node_delays_the_sweep_and_no_more(workflow):
+def test_a_drained_node_delays_the_sweep_and_a_killed_node_daemon_loses_nothing(workflow):
     cluster = workflow.cluster
+    workflow.write_config(**LONG)
     cluster.call("scontrol", "update", f"NodeName={cluster.host}", "State=DRAIN", "Reason=test")
     try:
-        before = known(cluster)
-        process = workflow.start("results/figures/reversal_curve.pdf")
-        wait_for(lambda: known(cluster) - before)
+        process = workflow.start(CURVE)
+        wait_for(workflow.jobs)
         time.sleep(3)
         assert not workflow.training_log()
     finally:
         cluster.call("scontrol", "update", f"NodeName={cluster.host}", "State=RESUME")
-    workflow.finish(process)
-
-
-def test_a_killed_node_daemon_that_comes_back_loses_nothing(workflow):
-    workflow.write_config(**LONG)
-    before = known(workflow.cluster)
-    process = workflow.start("results/figures/reversal_curve.pdf")
-    wait_for(lambda: running(workflow.cluster, before))
-    workflow.cluster.kill_node()
+    wait_for(workflow.training)
+    cluster.kill_node()
     time.sleep(2)
-    workflow.cluster.start_node()
-    workflow.finish(process)
-    assert (workflow.directory / "results/figures/reversal_curve.pdf").exists()
+    cluster.start_node()
+    output_of(process)
+    assert (workflow.directory / CURVE).exists()
 
 
 def test_when_snakemake_is_killed_the_next_one_ends_complete(workflow):
     workflow.write_config(**LONG)
-    before = known(workflow.cluster)
-    target = "results/figures/reversal_curve.pdf"
-    process = workflow.start(target)
-    wait_for(lambda: running(workflow.cluster, before))
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
-    wait_for(lambda: not running(workflow.cluster, before), seconds=200)
-    workflow.finish(workflow.start("--unlock"))
-    workflow.finish(workflow.start(target))
-    assert (workflow.directory / target).exists()
+    process = workflow.start(CURVE)
+    wait_for(workflow.training)
+    kill(process)
+    wait_for(lambda: not workflow.training(), seconds=200)
+    workflow.run("--unlock")
+    workflow.run(CURVE)
+    assert (workflow.directory / CURVE).exists()

@@ -1,20 +1,15 @@
-"""Without slurmdbd; with GPUs asked for by --gres, and a setting given by hand."""
-
-from __future__ import annotations
-
-from .jobs import known, new_jobs
+"""Without slurmdbd; GPUs are asked for by --gres, and a setting is given by hand."""
 
 ACCOUNTING = False
 
 
 def test_a_sweep_goes_from_the_config_to_figures(workflow):
-    before = known(workflow.cluster)
     gres = ("--set-resources", "train_gpt:gpu=0", "train_gpt:gres=gpu:1")
-    workflow.finish(workflow.start("all", *gres, "--config", "defaults={epochs: 10}"))
+    workflow.run("all", *gres, "--config", "defaults={epochs: 10}")
     made = {path.name for path in (workflow.directory / "results/figures").iterdir()}
     assert {"reversal_curve.pdf", "reversal_vocab.pdf"} < made
     runs = {path.parent.name for path in workflow.directory.glob("results/runs/**/run.json")}
     assert runs == {"settings=epochs-10+heads-1+seeds-2"}
-    trained = new_jobs(workflow.cluster, "train_gpt", before)
+    trained = workflow.jobs("train_gpt")
     assert [job["TresPerNode"] for job in trained] == ["gres:gpu:1"] * 2
     assert {job["JobState"] for job in trained} == {"COMPLETED"}

@@ -1,7 +1,5 @@
 """The bilinear family."""
 
-from __future__ import annotations
-
 import polars as pl
 import pytest
 import torch
@@ -9,16 +7,14 @@ import torch
 from reversal_curse.models.bilinear import Bilinear
 from reversal_curse.models.random_streams import seed_generators
 from reversal_curse.tables.summaries import exponents
-from reversal_curse.training.loop import train
-
-CPU = torch.device("cpu")
+from small_runs import dataset_of, small_settings, trained
 
 
-def bilinear_settings(small_settings, **overrides):
+def bilinear(**overrides):
     return small_settings(family="bilinear", embed_dim=64, learning_rate=2.0, **overrides)
 
 
-def test_closed_form_gradient_is_that_of_autograd():
+def test_the_closed_form_gradient_is_that_of_autograd():
     model = Bilinear(30, 8, 0.5, seed_generators([0, 1], "init"))
     model.embeddings, theta = model.embeddings.double(), model.theta.double().requires_grad_()
     model.theta = theta
@@ -35,46 +31,30 @@ def test_embeddings_of_many_dimensions_are_nearly_orthonormal():
     assert (gram - torch.eye(40)).abs().max() < 0.15
 
 
-def test_the_trained_direction_is_learned_and_the_held_out_one_is_not(small_settings, make_dataset):
-    settings = bilinear_settings(small_settings, epochs=400, eval_every=100)
-    tables = train(settings, make_dataset(settings), CPU)
-    last = tables["separation"].filter(pl.col("epoch") == 400)
+def test_the_trained_direction_is_learned_and_the_held_out_one_is_not():
+    tables = trained(bilinear(epochs=400, eval_every=100))
+    last = tables["separation"].filter(epoch=400)
     assert last["nll_forward"].max() < 0.1
     assert last["nll_reverse"].min() > last["nll_forward"].max() + 1
-    metrics = tables["metrics"].filter(pl.col("epoch") == 400)
-    assert metrics.filter(pl.col("split") == "train")["accuracy"].min() == 1.0
+    assert tables["metrics"].filter(epoch=400, split="train")["accuracy"].min() == 1.0
 
 
-def test_the_exponent_does_not_depend_on_how_often_metrics_are_taken(small_settings, make_dataset):
+def test_the_exponent_does_not_depend_on_how_often_metrics_are_taken():
     found = []
     for every in (1, 7, 200):
-        settings = bilinear_settings(small_settings, vocab_size=80, epochs=200, eval_every=every)
-        table = train(settings, make_dataset(settings), CPU)["separation"]
+        table = trained(bilinear(vocab_size=80, epochs=200, eval_every=every))["separation"]
         found.append(exponents(table.with_columns(embed_dim=pl.lit(64)))["exponent"].to_list())
     assert found[0] == found[1] == found[2]
     assert max(found[0]) > 0
 
 
-def test_separation_follows_every_held_out_pair(small_settings, make_dataset):
-    settings = bilinear_settings(small_settings, vocab_size=80, epochs=10, eval_every=1)
-    dataset = make_dataset(settings)
-    table = train(settings, dataset, CPU)["separation"]
-    held_out = (
-        dataset.table.filter(pl.col("split") == "unseen")
-        .select("seed", "pair")
-        .sort("seed", "pair")
-    )
-    assert (
-        table.filter(pl.col("epoch") == 5)
-        .select("seed", "pair")
-        .sort("seed", "pair")
-        .equals(held_out)
-    )
+def test_separation_follows_every_held_out_pair():
+    settings = bilinear(vocab_size=80, epochs=10, eval_every=1)
+    tables = trained(settings)
+    table = tables["separation"].sort("seed", "epoch", "pair")
+    held_out = dataset_of(settings).table.filter(split="unseen").sort("seed", "pair")
+    assert table.filter(epoch=5)["seed", "pair"].equals(held_out["seed", "pair"])
     # The mean over pairs is the loss of the unseen split: pairs are not mixed up with each other.
-    unseen = (
-        train(settings, dataset, CPU)["metrics"]
-        .filter(pl.col("split") == "unseen")
-        .sort("seed", "epoch")
-    )
-    means = table.group_by("seed", "epoch").agg(pl.col("nll_reverse").mean()).sort("seed", "epoch")
+    unseen = tables["metrics"].filter(split="unseen").sort("seed", "epoch")
+    means = table.group_by("seed", "epoch", maintain_order=True).agg(pl.mean("nll_reverse"))
     assert means["nll_reverse"].to_list() == pytest.approx(unseen["nll_token"].to_list(), abs=1e-5)

@@ -1,7 +1,5 @@
 """Every mistake in a config is answered by one line: file and line, key, what is allowed."""
 
-from __future__ import annotations
-
 import re
 
 import pytest
@@ -10,22 +8,17 @@ from reversal_curse.config.errors import ConfigError
 from reversal_curse.config.file import Config
 from reversal_curse.config.grid import read_sweeps
 
-# What stands in the file (;; ends a line, OK is a sweep) => in the answer: the key, then what is
-# said of it and what is allowed.
+# The file (;; ends a line, OK is a sweep) => the key in the answer | what it says of it | allowed
 MISTAKES = """\
 sweep: {} ;; OK => config.yaml, line 1: | did you mean sweeps | figures
-defaults: {layer: 2} ;; OK => defaults | mean layers | heads
 sweeps: {a: {lr: 2}} => sweeps.a.lr | unknown key | preset
 sweeps: {a: {points: [{laye: 2}]}} => sweeps.a.points[0] | mean layers | label
 presets: {x: {layer: 2}} ;; OK => presets.x | layers | heads
 families: {gpt: {family: gpt}} ;; OK => families.gpt.family | unknown key | task
 sweeps: {a: {family: gtp}} => sweeps.a.family | mean gpt | bilinear
 families: {lstm: {}} ;; OK => families.lstm | unknown key | gpt
-sweeps: {a: {task: sum}} => sweeps.a.task | "sum" | reversal
-sweeps: {a: {pos_encoding: [none, rotery]}} \
-  => sweeps.a.pos_encoding[1] | did you mean rotary? | absolute
-presets: {short: {epochs: 5}} ;; sweeps: {a: {preset: shot}} \
-  => sweeps.a.preset | did you mean short? | short
+sweeps: {a: {pos_encoding: [none, rotery]}} => sweeps.a.pos_encoding[1] | mean rotary | absolute
+presets: {short: {epochs: 5}} ;; sweeps: {a: {preset: shot}} => sweeps.a.preset | mean short | short
 sweeps: {a: {points: [{preset: x}]}} => sweeps.a.points[0].preset | "x" | none is defined
 figures: {pie: a} ;; OK => figures.pie | needs a plot | curves
 figures: {reversal_curv: a} ;; OK => figures.reversal_curv | did you mean reversal_curve? | curves
@@ -41,12 +34,10 @@ defaults: {dropout: .nan} ;; OK => defaults.dropout | NaN | finite
 defaults: {learning_rate: .inf} ;; OK => defaults.learning_rate | finite
 defaults: {epochs: null} ;; OK => defaults.epochs | null | whole number
 sweeps: {a: {layers: 0}} => sweeps.a.layers | 0 | equal to 1
-sweeps: {a: {layers: [4, -4]}} => sweeps.a.layers[1] | -4 | equal to 1
 sweeps: {a: {layers: 10000000}} => sweeps.a.layers | 10000000 | or equal to 1000000
 defaults: {learning_rate: 0} ;; OK => defaults | 0 | greater than 0
 defaults: {dropout: 1.0} ;; OK => defaults.dropout | 1.0 | less than 1
 sweeps: {a: {layers: []}} => sweeps.a.layers | [] | at least 1
-sweeps: {a: {points: []}} => sweeps.a.points | [] | at least 1
 sweeps: {a: {points: null}} => sweeps.a.points | null | a list
 sweeps: {} => sweeps | {} | at least 1
 defaults: {} => sweeps | is missing
@@ -56,11 +47,9 @@ sweeps: {a: {points: [{label: "a{b}"}]}} => points[0].label | without braces | a
 sweeps: {a: {task: {log: [1, 2, 3]}}} => sweeps.a.task | log | a list
 sweeps: {a: {layers: {log: [1, 9, 3]}}} => sweeps.a.layers | log | {range: [first, last]}
 sweeps: {a: {layers: {range: [3, 1]}}} => sweeps.a.layers | [3 | ran
-sweeps: {a: {weight_decay: {log: [0, 1, 3]}}} \
-  => sweeps.a.weight_decay | [0, 1, 3] | {log: [from, to, n]}
+sweeps: {a: {weight_decay: {log: [0, 1, 3]}}} => sweeps.a.weight_decay | [0, 1, 3] | {log: [from
 sweeps: {a: {dropout: {log: [0.1, 0.1001, 9]}}} => sweeps.a.dropout | 9 | log
-sweeps: {a: {dropout: {linear: [0, 0.5, 1]}}} \
-  => sweeps.a.dropout | [0, 0.5, 1] | {linear: [from, to, n]}
+sweeps: {a: {dropout: {linear: [0, 0.5, 1]}}} => sweeps.a.dropout | [0, 0.5, 1] | {linear: [from
 sweeps: {a: {dropout: {logs: [1, 2, 3]}}} => sweeps.a | logs | log
 sweeps: {a: {dropout: {linear: [0, 2, 3]}}} => sweeps.a.dropout | less than 1
 defaults: {layers: {range: [1, 2]}} ;; OK => layers | { | whole
@@ -90,12 +79,11 @@ sweeps: {a: {family: bilinear, vocab_size: [20, 40]}} ;; figures: {bilinear_sepa
   => figures.bilinear_separation | varies vocab_size | embed_dim
 name: runs ;; OK => name | "runs" is a folder of results | another
 sweeps: {"a; rm -rf /": } => sweeps | rm -rf | letters
-sweeps: {"../a": } => sweeps | ../a | letters
-sweeps: {"a\\nb": } => sweeps | letters
+sweeps: {"É": } => sweeps | É | letters
+name: A ;; OK => name | "A" | letters
 presets: {"$(id)": {}} ;; OK => presets | $(id) | letters
 defaults: {1: 2} ;; OK => defaults | keys that are texts
 sweeps: {a: } ;; sweeps: {b: } => line 2 | "sweeps" stands twice
-hello => config.yaml | must be a mapping
  => config.yaml | must be a mapping
 sweeps: {a:  => config.yaml, line | no YAML
 sweeps: ;; \ta: => config.yaml, line 2 | no YAML
@@ -104,13 +92,9 @@ sweeps: ;; \ta: => config.yaml, line 2 | no YAML
 """
 
 
-def check(path) -> None:
-    read_sweeps(Config.load(path))
-
-
 def mistakes_in(path) -> list[str]:
     with pytest.raises(ConfigError) as caught:
-        check(path)
+        read_sweeps(Config.load(path))
     return str(caught.value).splitlines()
 
 
@@ -129,10 +113,10 @@ def test_a_mistake_is_answered_by_key_value_and_what_is_allowed(mistake, tmp_pat
 def test_all_mistakes_are_said_at_once_with_their_lines(tmp_path):
     path = tmp_path / "config.yaml"
     path.write_text("defaults:\n  layer: 2\n  epochs: none\nsweeps:\n  a:\n    heads: [1, 0]\n")
-    found = sorted(line.removeprefix(f"config error: {path}, ") for line in mistakes_in(path))
-    assert [re.match(r"line \d", line)[0] for line in found] == ["line 2", "line 3", "line 6"]
-    for line, said in zip(found, ("layer: unknown key", "epochs", "heads[1]"), strict=True):
-        assert said in line
+    said = ("line 2.*layer: unknown key", r"line 3.*epochs", r"line 6.*heads\[1\]")
+    found = sorted(mistakes_in(path))
+    assert len(found) == 3
+    assert all(re.search(*pair) for pair in zip(said, found, strict=True)), found
     path.write_text("sweeps:\n  a: {vocab_size: 7}\n  b:\n    masking: subject\n    heads: 5\n")
     assert len(mistakes_in(path)) == 2, "of the grid, too"
 
@@ -172,7 +156,7 @@ def test_the_configs_that_come_with_the_project_are_right_and_read_back(root, tm
     assert read_sweeps(again) == read_sweeps(config)
 
 
-def test_how_jobs_run_is_no_part_of_what_results_depend_on():
+def test_results_do_not_depend_on_how_jobs_run():
     raw = {"sweeps": {"a": {}}}
     config, hasty = Config.parse(raw), Config.parse(raw | {"job_minutes": 0, "hardware": "gpu"})
     assert config.digest == hasty.digest != Config.parse({"sweeps": {"b": {}}}).digest
@@ -181,12 +165,10 @@ def test_how_jobs_run_is_no_part_of_what_results_depend_on():
     assert hasty.executed(False).job_minutes == 0
 
 
-def test_a_figure_of_the_papers_needs_a_word_and_another_a_plot_and_a_sweep():
-    own = {"mine": {"plot": "final", "sweep": "a"}, "titled": {"plot": "final", "sweep": "a"}}
-    own["titled"]["title"] = "What I saw"
+def test_a_figure_of_the_papers_needs_a_sweep_and_another_a_plot_and_a_sweep():
+    own = {"mine": {"plot": "final", "sweep": "a"}}
+    own["titled"] = own["mine"] | {"title": "What I saw"}
     drawn = Config.parse({"sweeps": {"a": {}}, "figures": {"reversal_curve": "a"} | own}).drawings()
-    assert {n: (f.plot, f.title, f.sweep) for n, f in drawn.items()} == {
-        "reversal_curve": ("curves", drawn["reversal_curve"].title, "a"),
-        "mine": ("final", "mine", "a"),
-        "titled": ("final", "What I saw", "a"),
-    }
+    assert {f.sweep for f in drawn.values()} == {"a"}
+    assert [f.plot for f in drawn.values()] == ["curves", "final", "final"]
+    assert (drawn["mine"].title, drawn["titled"].title) == ("mine", "What I saw")

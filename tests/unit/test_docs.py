@@ -1,17 +1,15 @@
 """What is generated or stated twice does not drift."""
 
-from __future__ import annotations
-
 import dataclasses
 import importlib.util
 import math
+import os
 import re
+import shutil
+import subprocess
 import sys
-import textwrap
-import tomllib
 import types
 from pathlib import Path
-from typing import Annotated
 
 import duckdb
 import jsonschema
@@ -22,19 +20,16 @@ import yaml
 
 from reversal_curse import families
 from reversal_curse.config.errors import UserError
-from reversal_curse.config.figures import PAPER_FIGURES
 from reversal_curse.config.file import Config
 from reversal_curse.config.grid import read_sweeps
-from reversal_curse.config.plots import Plot
-from reversal_curse.config.settings import DEFAULTS, FRACTION, NAMES, About, Settings
+from reversal_curse.config.settings import DEFAULTS, NAMES, Settings
 from reversal_curse.models.random_streams import seed_generators
 from reversal_curse.tables.aggregate import aggregate
 from reversal_curse.tables.schemas import SHARED, TABLES
 from reversal_curse.tables.table import read_tables
-from reversal_curse.tasks import TASKS
-from reversal_curse.tasks.masking_arms import MASKINGS, MaskingArm
+from reversal_curse.tasks import TASKS, masking_arms
 from reversal_curse.training import masked_diffusion
-from reversal_curse.training.loop import train
+from small_runs import small_settings, trained
 
 from .synthetic import write_runs
 
@@ -42,158 +37,130 @@ ROOT = Path(__file__).parents[2]
 _spec = importlib.util.spec_from_file_location("generate", ROOT / "docs/generate.py")
 generate = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(generate)
-SCHEMA, generated_blocks, with_blocks = (
-    generate.SCHEMA,
-    generate.generated_blocks,
-    generate.with_blocks,
-)
 
 
-def test_the_schema_file_is_that_of_the_typed_config(root):
-    assert (root / SCHEMA).read_text() == generate.config_schema(), "run `make docs`"
+@pytest.fixture
+def copy(tmp_path) -> Path:
+    """Copies of the files that `make docs` reads and writes."""
+    for name in ("workflow", "config", "results/README.md", "requirements.lock"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        copy_one = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy_one(ROOT / name, tmp_path / name)
+    return tmp_path
 
 
-@pytest.mark.parametrize("path", generated_blocks(), ids=str)
-def test_the_tables_of_the_readmes_are_those_of_the_code(root, path):
-    text = (root / path).read_text()
-    assert with_blocks(text, generated_blocks()[path]) == text, "run `make docs`"
+def test_generated_files_are_up_to_date(copy):
+    for path in generate.write_docs(copy):
+        assert path.read_text() == (ROOT / path.relative_to(copy)).read_text(), "run `make docs`"
+
+
+def test_a_block_without_its_markers_is_refused_and_nothing_is_written(copy):
+    target = copy / "results/README.md"
+    target.write_text(target.read_text().replace("begin table metrics", "begin table of metrics"))
+    (copy / generate.SCHEMA).write_text("old")
+    with pytest.raises(UserError) as caught:
+        generate.write_docs(copy)
+    assert str(caught.value).startswith(f"{target}: no place for the block table metrics; write")
+    assert (copy / generate.SCHEMA).read_text() == "old"
+
+
+def test_a_block_is_written_between_two_adjacent_lines():
+    text = "a\n<!-- begin x -->\n<!-- end x -->\nb\n"
+    filled = "a\n<!-- begin x -->\nnew\n<!-- end x -->\nb\n"
+    assert generate.with_blocks(text, {"x": "new"}) == filled
+    assert generate.with_blocks(filled, {"x": "new"}) == filled
+
+
+@pytest.fixture(scope="module")
+def schema() -> dict:
+    return yaml.safe_load((ROOT / generate.SCHEMA).read_text())
 
 
 @pytest.mark.parametrize("name", ["config.yaml", "paper.yaml"])
-def test_the_schema_accepts_the_configs_that_come_with_the_project(root, name):
-    jsonschema.validate(yaml.safe_load((root / "config" / name).read_text()), _schema(root))
+def test_the_schema_accepts_the_configs_that_come_with_the_project(schema, name):
+    jsonschema.validate(yaml.safe_load((ROOT / "config" / name).read_text()), schema)
 
 
-@pytest.mark.parametrize(
-    "config",
-    [
-        {},
-        {"sweeps": {}},
-        {"sweeps": {"A": {}}},
-        {"sweeps": {"a": {"layer": 1}}},
-        {"sweeps": {"a": {"layers": 0}}},
-        {"sweeps": {"a": {"layers": []}}},
-        {"sweeps": {"a": {"family": "lstm"}}},
-        {"sweeps": {"a": {"learning_rate": {"logarithmic": [1, 2, 3]}}}},
-        {"sweeps": {"a": None}, "defaults": {"dropout": 1}},
-        {"sweeps": {"a": {}}, "figures": {"pie": {"plot": "pie", "sweep": "a"}}},
-    ],
-)
-def test_the_schema_refuses_what_the_typed_config_refuses(root, config):
+REFUSED = """\
+{}
+{sweeps: {}}
+{sweeps: {A: {}}}
+{sweeps: {a: {layer: 1}}}
+{sweeps: {a: {layers: 0}}}
+{sweeps: {a: {layers: []}}}
+{sweeps: {a: {family: lstm}}}
+{sweeps: {a: {learning_rate: {logarithmic: [1, 2, 3]}}}}
+{sweeps: {a: null}, defaults: {dropout: 1}}
+{sweeps: {a: {}}, figures: {pie: {plot: pie, sweep: a}}}
+"""
+
+
+@pytest.mark.parametrize("config", REFUSED.splitlines())
+def test_the_schema_refuses_what_the_typed_config_refuses(schema, config):
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(config, _schema(root))
+        jsonschema.validate(yaml.safe_load(config), schema)
 
 
-def _schema(root):
-    return yaml.safe_load((root / SCHEMA).read_text())
-
-
-def test_built_in_defaults_are_the_papers(root):
+def test_built_in_defaults_are_the_papers():
     """`config/paper.yaml` spells settings out for its readers; they are the built-in ones."""
-    spelt = yaml.safe_load((root / "config/paper.yaml").read_text())["defaults"]
+    spelt = yaml.safe_load((ROOT / "config/paper.yaml").read_text())["defaults"]
     assert spelt == {name: DEFAULTS[name] for name in spelt}
 
 
-def two_seeds(point: dict) -> pl.DataFrame:
-    """Losses that are learned after 10 epochs, and then differ by dropout."""
-    losses = {0: (3.0, 3.0), 10: (0.05, 6.0), 20: (0.01 + point["dropout"], 7.0)}
-    rows = [
-        {"seed": seed, "epoch": epoch, "split": split, "nll_token": loss, "nll_word": loss}
-        | {"accuracy": 0.25, "chance_vocab": 3.0, "chance_class": 2.0}
-        for seed in (0, 1)
-        for epoch, pair in losses.items()
-        for split, loss in zip(("train", "unseen"), pair, strict=True)
-    ]
-    return pl.DataFrame(rows)
-
-
 @pytest.mark.parametrize(("page", "sizes"), [("README.md", [6]), ("config/README.md", [6, 2])])
-def test_the_example_config_of_a_readme_is_a_config(root, tmp_path, page, sizes):
-    text = (root / page).read_text()
-    example = next(e for e in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL) if "sweeps" in e)
-    (tmp_path / "my.yaml").write_text(example)
+def test_the_example_config_of_a_readme_is_a_config(tmp_path, page, sizes):
+    examples = re.findall(r"```yaml\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
+    (tmp_path / "my.yaml").write_text(next(text for text in examples if "sweeps" in text))
     sweeps = read_sweeps(Config.load(tmp_path / "my.yaml"))
     assert [len(sweep.points) for sweep in sweeps.values()] == sizes
 
 
-@pytest.mark.parametrize("name", ["config.yaml", "paper.yaml"])
-def test_both_configs_draw_every_figure_of_the_papers(root, name):
-    assert set(Config.load(root / "config" / name).figures) == set(PAPER_FIGURES)
+def two_seeds(point: dict) -> pl.DataFrame:
+    """Losses that are learned after 10 epochs, and then differ by dropout."""
+    splits = {"train": (3.0, 0.05, 0.01 + point["dropout"]), "unseen": (3.0, 6.0, 7.0)}
+    rows = [
+        {"seed": seed, "epoch": epoch, "split": split, "nll_token": loss, "nll_word": loss}
+        | {"accuracy": 0.25, "chance_vocab": 3.0, "chance_class": 2.0}
+        for seed in (0, 1)
+        for split, losses in splits.items()
+        for epoch, loss in zip((0, 10, 20), losses, strict=True)
+    ]
+    return pl.DataFrame(rows)
 
 
-def test_the_queries_of_the_results_readme_tell_their_rows_apart(
-    root, tmp_path, monkeypatch, capsys
-):
+def test_the_queries_of_the_results_readme_tell_their_rows_apart(tmp_path, monkeypatch, capsys):
     """On the tables of two grid points, as a reader would paste them."""
     raw = {"defaults": {"epochs": 20}, "sweeps": {"a": {"dropout": [0.0, 0.1]}}}
     config = Config.parse(raw).executed(False)
     monkeypatch.chdir(tmp_path)
-    points = read_sweeps(config)["a"].points
-    write_runs(config, Path("results"), two_seeds)
-    folder = Path("results")
-    aggregate(config, folder, folder / "metrics.parquet", folder / "points.parquet")
-    text = (root / "results/README.md").read_text()
-    python = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    results = Path("results")
+    write_runs(config, results, two_seeds)
+    aggregate(config, results, results / "metrics.parquet", results / "points.parquet")
+    text = (ROOT / "results/README.md").read_text()
+    summary, accuracies = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     (sql,) = re.findall(r"```sql\n(.*?)```", text, re.DOTALL)
-    exec(python[0], {"__name__": "query"})
+    exec(summary, {"__name__": "query"})
     shown = capsys.readouterr().out
     assert "shape: (2, 4)" in shown
     assert "dropout" in shown
     answer = duckdb.sql(sql).pl()
-    assert answer["run"].to_list() == sorted(points)
+    assert answer["run"].to_list() == sorted(read_sweeps(config)["a"].points)
     assert answer["epoch"].to_list() == [10.0, 10.0]
-    exec(python[1], {})
+    exec(accuracies, {})
     assert capsys.readouterr().out.count("0.25") == 4  # two grid points, two seeds
 
 
 @pytest.mark.parametrize("table", TABLES.values(), ids=lambda table: table.name)
-def test_every_column_of_every_table_is_documented(root, table):
-    text = (root / "results/README.md").read_text()
-    section = text.split(f"<!-- begin table {table.name} -->")[1].split("<!-- end")[0]
-    shared = set(described(text.split("<!-- begin shared -->")[1].split("<!-- end")[0]))
-    own = set(described(section))
-    named = own | (shared & set(re.findall(r"`(\w+)`", section)))
-    if table.name == "points":
-        named |= {"run", *described((root / "config/README.md").read_text())}
-        for measure in [name.removeprefix("SPLIT_") for name in own if name.startswith("SPLIT_")]:
-            named |= {f"{s}_{measure}{end}" for s in ("train", "unseen") for end in ("", "_sd")}
-    assert set(table.schema) <= named
+def test_every_column_of_every_table_is_documented(table):
+    text = (ROOT / "results/README.md").read_text() + (ROOT / "config/README.md").read_text()
+    for column in table.columns:
+        meaning = column.description.partition(": ")[2] or column.description
+        assert meaning in text or column.name == "run"
 
 
-def described(text: str) -> list[str]:
-    """The first cells of tables in Markdown."""
-    return re.findall(r"^\| `(\w+)`", text, re.MULTILINE)
-
-
-@pytest.mark.slow
-def test_a_block_without_its_markers_is_refused_and_nothing_is_written(root, tmp_path):
-    for path in (*generated_blocks(), SCHEMA):
-        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / path).write_text((root / path).read_text())
-    target = tmp_path / "results/README.md"
-    target.write_text(target.read_text().replace("begin table metrics", "begin table of metrics"))
-    (tmp_path / SCHEMA).write_text("old")
-    with pytest.raises(UserError) as caught:
-        generate.write_docs(tmp_path)
-    assert str(caught.value).startswith(f"{target}: no place for the block table metrics; write")
-    assert (tmp_path / SCHEMA).read_text() == "old"
-
-
-def test_a_block_is_written_between_two_lines_that_stand_together():
-    text = "a\n<!-- begin x -->\n<!-- end x -->\nb\n"
-    filled = "a\n<!-- begin x -->\nnew\n<!-- end x -->\nb\n"
-    assert with_blocks(text, {"x": "new"}) == filled
-    assert with_blocks(filled, {"x": "new"}) == filled
-
-
-def pages(root) -> list[Path]:
-    written = [*root.glob("*.md"), *root.glob("docs/*.md")]
-    return [*written, root / "config/README.md", root / "results/README.md"]
-
-
-def test_every_link_of_the_documents_leads_somewhere(root):
-    lost = []
-    for page in pages(root):
+def test_every_link_of_the_documents_leads_somewhere():
+    lost, folders = [], (".", "docs", "config", "results")
+    for page in [page for folder in folders for page in (ROOT / folder).glob("*.md")]:
         for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
             path, _, anchor = link.partition("#")
             target = (page.parent / path).resolve() if path else page
@@ -202,13 +169,13 @@ def test_every_link_of_the_documents_leads_somewhere(root):
             titles = re.findall(r"^#+ (.*)", target.read_text(), re.M) if anchor else []
             slugs = [re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles]
             if not target.exists() or (anchor and anchor not in slugs):
-                lost.append(f"{page.relative_to(root)}: {link}")
+                lost.append(f"{page.relative_to()}: {link}")
     assert not lost
 
 
-def test_rooms_import_only_those_above_them_in_the_list_of_the_architecture(root):
-    package = root / "src/reversal_curse"
-    section = (root / "docs/architecture.md").read_text().split("## Rooms\n")[1].split("\n## ")[0]
+def test_rooms_import_only_those_above_them_in_the_list_of_the_architecture():
+    package = ROOT / "src/reversal_curse"
+    section = (ROOT / "docs/architecture.md").read_text().split("## Rooms\n")[1].split("\n## ")[0]
     order = re.findall(r"^    ([a-z_]+)(?:/|\.py) ", section, re.MULTILINE)
     there = {path.stem for path in package.iterdir() if path.is_dir() or path.suffix == ".py"}
     assert set(order) == {name for name in there if not name.startswith("__")}
@@ -220,87 +187,118 @@ def test_rooms_import_only_those_above_them_in_the_list_of_the_architecture(root
             assert set(found) <= above, file
 
 
-def recipe(root, heading: str, number: int = 0) -> str:
-    section = (root / "docs/extending.md").read_text().split(f"## {heading}\n")[1].split("\n##")[0]
+def recipe(heading: str, number: int = 0) -> str:
+    section = (ROOT / "docs/extending.md").read_text().split(f"## {heading}\n")[1].split("\n##")[0]
     return re.findall(r"```(?:python)?\n(.*?)```", section, re.DOTALL)[number]
 
 
-def test_the_family_of_the_recipe_trains(root, monkeypatch, make_dataset, small_settings):
-    module = types.ModuleType("reversal_curse.training.guess")
-    exec(recipe(root, "Adding a family"), module.__dict__)
-    monkeypatch.setitem(sys.modules, "reversal_curse.training.guess", module)
-    scope = {"FAMILIES": {}, "TASKS": TASKS, "Family": families.Family, "Work": families.Work}
-    exec(recipe(root, "Adding a family", 1), scope)
-    monkeypatch.setitem(families.FAMILIES, "guess", scope["FAMILIES"]["guess"])
-    settings = small_settings(epochs=2, eval_every=1).model_copy(update={"family": "guess"})
-    tables = train(settings, make_dataset(settings), torch.device("cpu"))
-    assert tables["metrics"].height == settings.seeds * 2 * 3
-    assert tables["metrics"]["nll_token"].unique().to_list() == pytest.approx([math.log(22)])
+def entry(heading: str, known: dict, name: str, number: int = 1) -> dict:
+    """Run the code of a recipe that adds to a dictionary; return a copy with the addition."""
+    scope = {**known, name: dict(known[name])}
+    exec(recipe(heading, number), scope)
+    return scope[name]
 
 
-def test_the_objective_of_the_recipe_is_learned(root, monkeypatch, make_dataset, small_settings):
-    module = types.ModuleType("reversal_curse.training.brier")
-    exec(recipe(root, "Adding a training objective"), module.__dict__)
-    monkeypatch.setitem(sys.modules, "reversal_curse.training.brier", module)
-    scope = {"FAMILIES": dict(families.FAMILIES), "replace": dataclasses.replace}
-    exec(recipe(root, "Adding a training objective", 1), scope)
-    monkeypatch.setitem(families.FAMILIES, "brier", scope["FAMILIES"]["brier"])
-    settings = small_settings(epochs=40, learning_rate=0.01)
-    settings = settings.model_copy(update={"family": "brier"})
-    tables = train(settings, make_dataset(settings), torch.device("cpu"))
-    losses = tables["metrics"].filter(pl.col("split") == "train").sort("epoch")["nll_token"]
+@pytest.fixture
+def install(monkeypatch):
+    """Make a module of the first code of a recipe, importable for as long as a test runs."""
+
+    def make(heading: str, name: str) -> types.ModuleType:
+        module = types.ModuleType(f"reversal_curse.{name}")
+        exec(recipe(heading), module.__dict__)
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+        return module
+
+    return make
+
+
+def train_as(monkeypatch, family: families.Family, **given) -> dict[str, pl.DataFrame]:
+    """Train gpt's settings as a family of another kind."""
+    monkeypatch.setitem(families.FAMILIES, "other", family)
+    return trained(small_settings(**given).model_copy(update={"family": "other"}))
+
+
+def test_the_family_of_the_recipe_trains(install, monkeypatch):
+    install("Adding a family", "training.guess")
+    guess = entry("Adding a family", vars(families), "FAMILIES")["guess"]
+    metrics = train_as(monkeypatch, guess, epochs=2, eval_every=1)["metrics"]
+    assert metrics.height == 3 * 2 * 3
+    assert metrics["nll_token"].unique().to_list() == pytest.approx([math.log(22)])
+
+
+def test_the_objective_of_the_recipe_is_learned(install, monkeypatch):
+    install("Adding a training objective", "training.brier")
+    known = {**vars(families), "replace": dataclasses.replace}
+    brier = entry("Adding a training objective", known, "FAMILIES")["brier"]
+    tables = train_as(monkeypatch, brier, epochs=40, learning_rate=0.01)
+    losses = tables["metrics"].filter(split="train").sort("epoch")["nll_token"]
     assert losses.tail(3).max() < losses.head(3).min() / 2
     assert tables["gradients"].height
 
 
-def test_the_task_of_the_recipe_can_be_learned(root, monkeypatch, make_dataset, small_settings):
-    module = types.ModuleType("reversal_curse.tasks.copying")
-    exec(recipe(root, "Adding a task"), module.__dict__)
-    monkeypatch.setitem(sys.modules, "reversal_curse.tasks.copying", module)
-    monkeypatch.setitem(TASKS, "copying", module.TASK)
+def test_the_task_of_the_recipe_can_be_learned(install, monkeypatch):
+    monkeypatch.setitem(TASKS, "copying", install("Adding a task", "tasks.copying").TASK)
     for family in ("gpt", "masked_diffusion"):
         settings = small_settings().model_copy(update={"task": "copying", "family": family})
-        metrics = train(settings, make_dataset(settings), torch.device("cpu"))["metrics"]
-        assert metrics["nll_token"].is_finite().all()
+        assert trained(settings)["metrics"]["nll_token"].is_finite().all()
 
 
-def test_the_probe_of_the_recipe_measures(root, monkeypatch, make_dataset, small_settings):
-    module = types.ModuleType("reversal_curse.probes.head_norm")
-    exec(recipe(root, "Adding a probe"), module.__dict__)
-    monkeypatch.setitem(sys.modules, "reversal_curse.probes.head_norm", module)
-    for name, table in read_tables(SHARED, recipe(root, "Adding a probe", 1)).items():
-        monkeypatch.setitem(TABLES, name, table)
+def test_the_probe_of_the_recipe_measures(install, monkeypatch):
+    install("Adding a probe", "probes.head_norm")
+    table = read_tables(SHARED, recipe("Adding a probe", 1))["head_norm"]
+    monkeypatch.setitem(TABLES, "head_norm", table)
     gpt = families.FAMILIES["gpt"]
     measured = dataclasses.replace(gpt, probes=(*gpt.probes, "head_norm"))
-    monkeypatch.setitem(families.FAMILIES, "gpt", measured)
-    settings = small_settings()
-    table = train(settings, make_dataset(settings), torch.device("cpu"))["head_norm"]
+    table = train_as(monkeypatch, measured)["head_norm"]
     assert table.group_by("seed").len()["len"].to_list() == [7] * 3
     assert table["norm"].min() > 0
 
 
-def test_the_masking_arm_of_the_recipe_masks(root):
-    scope = {"MaskingArm": MaskingArm, "MASKINGS": MASKINGS}
-    exec(recipe(root, "Adding a masking arm"), scope)
-    try:
-        sentences = torch.zeros(1, 4, 5, dtype=torch.long)
-        masking = masked_diffusion.Masking("not_subject", 1, seed_generators([0], "masking"))
-        masked, *_ = masking(sentences)
-    finally:
-        del MASKINGS["not_subject"]
+def test_the_masking_arm_of_the_recipe_masks(monkeypatch):
+    arms = entry("Adding a masking arm", vars(masking_arms), "MASKINGS", 0)
+    monkeypatch.setitem(masking_arms.MASKINGS, "not_subject", arms["not_subject"])
+    masking = masked_diffusion.Masking("not_subject", 1, seed_generators([0], "masking"))
+    masked, *_ = masking(torch.zeros(1, 4, 5, dtype=torch.long))
     assert masked[0, 0].tolist() == [False, True, True, True, True]
 
 
-def test_the_setting_of_the_recipe_is_a_field(root):
-    scope: dict = {"Annotated": Annotated, "FRACTION": FRACTION, "About": About}
-    exec(textwrap.dedent(recipe(root, "Adding a setting")), scope)
-    assert list(scope["__annotations__"]) == ["label_smoothing"]
+SWEEP_THE_NEW_SETTING = """
+from reversal_curse.config.file import Config
+from reversal_curse.config.grid import read_sweeps
+from reversal_curse.tables.files import settings_frame
+
+block = {"label_smoothing": {"log": [0.01, 0.1, 2]}, "family": ["gpt", "bilinear"]}
+sweep = read_sweeps(Config.parse({"sweeps": {"a": block}}))["a"]
+print([run.split("settings=")[1] for run in sweep.points])
+print([*sweep.labels.values()])
+print(settings_frame(sweep.points, sweep.labels)["label_smoothing"])
+read_sweeps(Config.parse({"sweeps": {"a": {"family": "bilinear", "label_smoothing": 0.1}}}))
+"""
 
 
-def test_the_plot_of_the_recipe_draws_and_has_a_caption(root, tmp_path, monkeypatch):
-    source = recipe(root, "Adding a plot")
+@pytest.mark.slow
+def test_the_setting_of_the_recipe_can_be_swept_and_moves_no_existing_run(tmp_path):
+    """In a copy of the package with that one field."""
+    shutil.copytree(ROOT / "src/reversal_curse", tmp_path / "reversal_curse")
+    path = tmp_path / "reversal_curse/config/settings.py"
+    before, marker, after = path.read_text().partition("    precision: Annotated[")
+    path.write_text(before + recipe("Adding a setting") + marker + after)
+    done = subprocess.run(
+        [sys.executable, "-c", SWEEP_THE_NEW_SETTING],
+        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    runs, labels, *column = done.stdout.splitlines()
+    assert runs == "['label_smoothing-0.01', 'label_smoothing-0.1', 'default']"
+    assert labels.count("autoregressive, label smoothing") == 2
+    assert [line.strip() for line in column[2:]] == ["[", "0.01", "0.1", "null", "]"]
+    assert "sweeps.a.label_smoothing: 0.1 changes nothing" in done.stderr.splitlines()[-1]
+
+
+def test_the_plot_of_the_recipe_draws():
     scope: dict = {}
-    exec(source, scope)
+    exec(recipe("Adding a plot"), scope)
     rows = [
         {**Settings().described(), "run": "a", "label": "", "seed": 0, "epoch": epoch}
         | {"split": split, "accuracy": 0.5}
@@ -309,27 +307,8 @@ def test_the_plot_of_the_recipe_draws_and_has_a_caption(root, tmp_path, monkeypa
     ]
     figure = scope["draw"]({"metrics": pl.DataFrame(rows, infer_schema_length=None)})
     assert len(figure.axes[0].lines) == 1
-    (tmp_path / "final_accuracy.py").write_text(source)
-    monkeypatch.setattr(Plot, "path", tmp_path / "final_accuracy.py")
-    assert Plot("final_accuracy").caption() == "Accuracy after the last epoch, of both splits."
 
 
-def test_the_notebook_example_of_the_readme_names_settings(root):
-    call = re.search(r"rc\.train\((.*?)\)", (root / "README.md").read_text()).group(1)
+def test_the_notebook_example_of_the_readme_names_settings():
+    call = re.search(r"rc\.train\((.*?)\)", (ROOT / "README.md").read_text()).group(1)
     assert {part.split("=")[0].strip() for part in call.split(",")} < set(NAMES)
-
-
-def test_the_lock_has_every_direct_dependency_at_one_version(root):
-    project = tomllib.loads((root / "pyproject.toml").read_text())
-    optional = project["project"]["optional-dependencies"]
-    wanted = project["project"]["dependencies"] + optional["test"] + optional["pretrained"]
-    lines = (root / "requirements.lock").read_text().lower().splitlines()
-    pinned = [line.partition("==")[0] for line in lines if not line.startswith("#")]
-    assert set(wanted) <= set(pinned)
-    assert set(project["build-system"]["requires"]) <= set(lines)
-
-
-@pytest.mark.parametrize("name", ["reversal_curse", "pretrained"])
-def test_the_conda_environment_has_the_pins_of_the_lock(root, name):
-    text = (root / f"workflow/envs/{name}.yaml").read_text()
-    assert generate.with_pins(text, root) == text, "run `make docs`"

@@ -1,7 +1,5 @@
 """Precision and compiling: what is chosen and said where, and that results stay the same."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess
@@ -12,72 +10,66 @@ import pytest
 import torch
 
 from reversal_curse.config.settings import Settings
-from reversal_curse.families import FAMILIES
 from reversal_curse.training.checkpoints import Checkpoints
-from reversal_curse.training.execution import Machine, execution
+from reversal_curse.training.execution import Execution, Machine, execution
 from reversal_curse.training.interruption import Interrupted
-from reversal_curse.training.loop import train
+from small_runs import CPU, same_tables, small_settings, trained
 from stopping import StopAfter
 
-CPU = torch.device("cpu")
 ABLE = {device: Machine(device, bfloat16=True, missing="") for device in ("cpu", "cuda")}
 
 
+def on(machine: Machine, **given) -> Execution:
+    """Choose the execution of a run with these settings."""
+    return execution(Settings(**given), machine)
+
+
 @pytest.mark.parametrize("device", ABLE)
-def test_wide_models_are_trained_in_bfloat16_and_narrow_ones_are_not(device):
-    wide, narrow = Settings(embed_dim=768), Settings(embed_dim=64, heads=2)
-    assert execution(wide, ABLE[device]).precision == "bfloat16"
-    chosen = execution(narrow, ABLE[device])
-    assert (chosen.precision, "faster from embed_dim" in chosen.precision_reason) == (
-        "float32",
-        True,
-    )
+@pytest.mark.parametrize(
+    ("given", "precision", "reason"),
+    [
+        ({"embed_dim": 768}, "bfloat16", "embed_dim"),
+        ({"embed_dim": 64, "heads": 2}, "float32", "faster from embed_dim"),
+        ({"embed_dim": 96, "precision": "bfloat16"}, "bfloat16", "as asked"),
+        ({"embed_dim": 768, "precision": "float32"}, "float32", "as asked"),
+        ({"family": "one_layer"}, "float64", "fixed by the family"),
+        ({"family": "bilinear"}, "float32", "fixed by the family"),
+    ],
+)
+def test_wide_models_are_trained_in_bfloat16_unless_asked_otherwise(
+    device, given, precision, reason
+):
+    chosen = on(ABLE[device], **given)
+    assert chosen.precision == precision
+    assert reason in chosen.precision_reason
+    assert chosen.compiled_reason
 
 
 @pytest.mark.parametrize("asked", ["auto", "bfloat16"])
 def test_without_bfloat16_instructions_it_is_float32_and_a_line_says_why(asked):
-    chosen = execution(Settings(precision=asked), Machine("cpu", bfloat16=False, missing=""))
+    chosen = on(Machine("cpu", bfloat16=False, missing=""), precision=asked)
     assert chosen.precision == "float32"
     assert chosen.precision_reason == "this cpu has no bfloat16 instructions"
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_a_precision_that_is_asked_for_is_taken(precision):
-    chosen = execution(Settings(embed_dim=96, precision=precision), ABLE["cpu"])
-    assert (chosen.precision, chosen.precision_reason) == (precision, "as asked")
-
-
-@pytest.mark.parametrize(
-    ("family", "precision"), [("one_layer", "float64"), ("bilinear", "float32")]
-)
-def test_the_families_of_the_theory_have_their_own_precision(family, precision):
-    assert execution(Settings(family=family), ABLE["cpu"]).precision == precision
-
-
 @pytest.mark.parametrize("device", ABLE)
 def test_long_runs_are_compiled_and_short_ones_are_not(device):
-    assert execution(Settings(), ABLE[device]).compiled
-    short = Settings(layers=1, heads=2, embed_dim=20, vocab_size=20, epochs=10)
-    assert not execution(short, ABLE[device]).compiled
+    assert on(ABLE[device]).compiled
+    short = {"layers": 1, "heads": 2, "embed_dim": 20, "vocab_size": 20, "epochs": 10}
+    assert not on(ABLE[device], **short).compiled
 
 
 def test_deeper_models_must_train_for_longer_to_be_compiled():
-    shallow, deep = (
-        execution(Settings(layers=layers, heads=2, embed_dim=64, seeds=1, epochs=500), ABLE["cpu"])
-        for layers in (1, 8)
-    )
-    assert shallow.compiled_reason.endswith("pays off from 68 s")
-    assert deep.compiled_reason.endswith("pays off from 264 s")
+    for layers, pays in ((1, 68), (8, 264)):
+        chosen = on(ABLE["cpu"], layers=layers, heads=2, embed_dim=64, seeds=1, epochs=500)
+        assert chosen.compiled_reason.endswith(f"pays off from {pays} s")
 
 
 @pytest.mark.parametrize("asked", ["auto", "always"])
 def test_without_a_compiler_the_plain_path_is_taken_and_a_line_says_why(asked):
-    machine = Machine("cpu", bfloat16=True, missing="a compiler (g++)")
-    chosen = execution(Settings(compile=asked), machine)
-    assert (chosen.compiled, chosen.compiled_reason) == (
-        False,
-        "torch.compile lacks a compiler (g++)",
-    )
+    chosen = on(Machine("cpu", bfloat16=True, missing="a compiler (g++)"), compile=asked)
+    assert not chosen.compiled
+    assert chosen.compiled_reason == "torch.compile lacks a compiler (g++)"
 
 
 def test_a_compiler_that_is_not_there_is_noticed(monkeypatch):
@@ -86,18 +78,16 @@ def test_a_compiler_that_is_not_there_is_noticed(monkeypatch):
 
 
 @pytest.mark.parametrize("family", ["gpt", "masked_diffusion"])
-def test_bfloat16_ends_near_float32(small_settings, make_dataset, family):
+def test_bfloat16_ends_near_float32(family):
     """Products are rounded to eight bits; the curves must not part by more than that explains."""
     if not Machine.of(CPU).bfloat16:
         pytest.skip("no bfloat16 instructions")
-    tables = {}
-    for precision in ("float32", "bfloat16"):
-        settings = small_settings(family=family, dropout=0.0, precision=precision)
-        tables[precision] = train(settings, make_dataset(settings), CPU)
-    exact, rounded = (table["metrics"]["nll_token"] for table in tables.values())
+    settings = {"family": family, "dropout": 0.0}
+    tables = [trained(small_settings(**settings, precision=p)) for p in ("float32", "bfloat16")]
+    exact, rounded = (table["metrics"]["nll_token"] for table in tables)
     assert (exact - rounded).abs().max() < 0.03
     assert not exact.equals(rounded)
-    start = [table["gradients"].filter(pl.col("epoch") == 0) for table in tables.values()]
+    start = [table["gradients"].filter(epoch=0) for table in tables]
     assert start[0].equals(start[1]), "probes are in float32"
 
 
@@ -122,19 +112,19 @@ def assert_near(compiled: dict[str, pl.DataFrame], plain: dict[str, pl.DataFrame
 @pytest.mark.parametrize(
     "given",
     [
-        {"family": "gpt", "layers": 2, "freeze_embeddings": True},
-        {"family": "masked_diffusion", "layers": 2, "pos_encoding": "rotary"},
-        {"family": "masked_diffusion", "layers": 1, "masking": "either"},
+        {"family": "masked_diffusion", "pos_encoding": "rotary"},
+        {"family": "masked_diffusion", "masking": "either"},
     ],
     ids=str,
 )
-def test_compiled_training_is_plain_training(small_settings, make_dataset, compiler, capfd, given):
+def test_compiled_training_is_plain_training(compiler, capfd, given):
     """Every table, in float32, with dropout; the smaller last batch runs as it is."""
     tables = {}
     for choice in ("never", "always"):
-        settings = small_settings(**given, epochs=6, batch_size=5, eval_every=1, compile=choice)
+        pace = {"epochs": 6, "batch_size": 5, "eval_every": 1, "compile": choice}
+        settings = small_settings(layers=1, **given, **pace)
         torch._dynamo.utils.counters.clear()
-        tables[choice] = train(settings, make_dataset(settings), CPU)
+        tables[choice] = trained(settings)
     assert "not compiled" not in capfd.readouterr().out
     graphs = torch._dynamo.utils.counters["stats"]["unique_graphs"]
     assert graphs == 2, "a whole batch and an evaluation, each compiled once"
@@ -142,35 +132,21 @@ def test_compiled_training_is_plain_training(small_settings, make_dataset, compi
 
 
 @pytest.mark.slow
-def test_compiled_runs_follow_each_other_and_go_on_where_they_stopped(
-    small_settings, make_dataset, compiler, tmp_path, capfd
-):
+def test_compiled_runs_follow_each_other_and_go_on_where_they_stopped(compiler, tmp_path, capfd):
     """In one process, as grid points of a job are: nothing is taken from the run before."""
     for width in (8, 12):
-        given = {"layers": 1, "embed_dim": width, "epochs": 6, "eval_every": 1}
+        given = {"layers": 1, "embed_dim": width, "freeze_embeddings": True}
+        given |= {"epochs": 6, "batch_size": 5, "eval_every": 1}
         settings = small_settings(**given, compile="always")
-        dataset = make_dataset(settings)
-        whole = train(settings, dataset, CPU)
-        folder = tmp_path / f"checkpoints-{width}"
-        with pytest.raises(Interrupted):
-            train(settings, dataset, CPU, Checkpoints(folder, 1e9), StopAfter(3))
-        pieces = train(settings, dataset, CPU, Checkpoints(folder, 1e9))
-        assert all(pieces[name].equals(table) for name, table in whole.items())
-        assert_near(whole, train(small_settings(**given, compile="never"), dataset, CPU))
+        whole = trained(settings)
+        assert_near(whole, trained(small_settings(**given, compile="never")))
+    checkpoints = Checkpoints(tmp_path / "checkpoints", 1e9)
+    with pytest.raises(Interrupted):
+        trained(settings, checkpoints, StopAfter(3))
+    assert same_tables(trained(settings, checkpoints), whole)
     assert "not compiled" not in capfd.readouterr().out
 
 
-TRAIN = """
-import torch
-from reversal_curse.config.settings import Settings
-from reversal_curse.tables.dataset import Dataset, generate_dataset
-from reversal_curse.training.loop import train
-
-settings = Settings(layers=1, heads=2, embed_dim=16, vocab_size=20, seeds=2, epochs=2,
-                    compile="always")
-tables = train(settings, Dataset.of(generate_dataset(settings)), torch.device("cpu"))
-print(tables["metrics"].height, "rows")
-"""
 GRADIENT = """
 import torch
 from reversal_curse.training.execution import Execution
@@ -187,16 +163,13 @@ for _ in range(2):
     (gradient,) = gradients(torch.ones(64))
 print(f"{gradient.sum() / 64:.3f} is the slope")
 """
-OF_THE_GRADIENT = "0.134145"  # 3 * 0.044715 stands in the derivative of GELU alone
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("broken_at", "program", "printed"),
-    [("", TRAIN, "8 rows"), (OF_THE_GRADIENT, GRADIENT, "1.083 is the slope")],
-    ids=["always", "at the gradient"],
-)
-def test_a_compiler_that_fails_leaves_the_plain_path(tmp_path, broken_at, program, printed):
+    "broken_at", ["", "0.134145"], ids=["always", "at the gradient"]
+)  # 3 * 0.044715 stands in the derivative of GELU alone
+def test_a_compiler_that_fails_leaves_the_plain_path(tmp_path, broken_at):
     if not shutil.which("g++"):
         pytest.skip("no C++ compiler")
     compiler = tmp_path / "broken-compiler"
@@ -208,13 +181,11 @@ def test_a_compiler_that_fails_leaves_the_plain_path(tmp_path, broken_at, progra
     compiler.chmod(0o755)
     environment = os.environ | {"CXX": str(compiler), "TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}
     done = subprocess.run(
-        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
+        [sys.executable, "-c", GRADIENT],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     assert "not compiled: torch.compile failed with " in done.stdout
-    assert printed in done.stdout
-
-
-def test_every_family_says_how_it_is_executed():
-    for family in FAMILIES:
-        chosen = execution(Settings(family=family), Machine.of(CPU))
-        assert all((chosen.precision_reason, chosen.compiled_reason))
+    assert "1.083 is the slope" in done.stdout

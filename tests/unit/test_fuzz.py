@@ -1,6 +1,4 @@
-"""Whatever a file holds: a right answer or clear lines, never a traceback from deep inside."""
-
-from __future__ import annotations
+"""Any content of a file gives a right answer or clear lines, never a traceback from inside."""
 
 import copy
 import json
@@ -26,12 +24,13 @@ from reversal_curse.tables.schemas import TABLES
 pytestmark = pytest.mark.slow
 
 FUZZ = settings(
-    max_examples=170,
+    max_examples=250,
     deadline=None,
-    derandomize="FUZZ" not in os.environ,  # FUZZ=1 draws other cases each time
+    derandomize="FUZZ" not in os.environ,  # FUZZ=1 draws new cases each time
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 
+MORE = object()
 VALID = {
     "name": "mine",
     "defaults": {"layers": 2, "heads": 2, "embed_dim": 8, "epochs": 10, "dropout": 0.1},
@@ -57,13 +56,8 @@ scalars = st.one_of(
     *(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8)),
     *(st.sampled_from(words), st.dates(), st.binary(max_size=3)),
 )
-keys = st.one_of(
-    st.sampled_from(
-        [*NAMES, *VALID, "points", "preset", "label", "plot", "log", "linear", "range"]
-    ),
-    st.text(max_size=5),
-    st.integers(),
-)
+known = [*NAMES, *VALID, "points", "preset", "label", "plot", "log", "linear", "range"]
+keys = st.sampled_from(known) | st.text(max_size=5) | st.integers()
 anything = st.recursive(
     scalars,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=3),
@@ -72,57 +66,47 @@ anything = st.recursive(
 
 
 def places(tree, path=()):
-    """Every path into nested mappings and lists."""
+    """Every path into nested mappings and lists, and one place more in each of them."""
     yield path
     if isinstance(tree, dict | list):
         for key in tree if isinstance(tree, dict) else range(len(tree)):
             yield from places(tree[key], (*path, key))
+        yield (*path, MORE)
 
 
-def replaced(tree, path, value):
-    """A copy of a tree with another value in one place, which may be new."""
+def replaced(tree, path, key, value):
+    """A copy of a tree with another value in one place; a new place of a mapping is at `key`."""
     if not path:
         return value
     tree = copy.deepcopy(tree)
-    reduce(getitem, path[:-1], tree)[path[-1]] = value
+    *above, last = path
+    node = reduce(getitem, above, tree)
+    if last is MORE and isinstance(node, list):
+        node.append(value)
+    else:
+        node[key if last is MORE else last] = value
     return tree
 
 
-def added(tree, path, key, value):
-    node = reduce(getitem, path, tree)
-    if isinstance(node, dict):
-        return replaced(tree, (*path, key), value)
-    return replaced(tree, path, [*node, value] if isinstance(node, list) else value)
-
-
 def or_refused(call, *arguments):
-    """The result of a call, or None where it is refused: in one line, a config in one for each."""
+    """The result of a call; None if it is refused in one line, a config in one per mistake."""
     try:
         return call(*arguments)
     except UserError as error:
         refusal = error
     lines = str(refusal).splitlines()
-    assert lines
-    if isinstance(refusal, ConfigError):
-        assert all(line.startswith("config error: ") for line in lines), lines
-    else:
-        assert len(lines) == 1, lines
+    marked = [line.startswith("config error: ") for line in lines]
+    assert all(marked) if isinstance(refusal, ConfigError) else len(lines) == 1, lines
     return None
-
-
-def expanded(raw) -> tuple[Config, dict]:
-    config = Config.parse(raw)
-    sweeps = read_sweeps(config)
-    config.drawings()
-    return config, sweeps
 
 
 def check(raw) -> None:
     """It is a config whose sweeps make sense, or it is refused."""
-    found = or_refused(expanded, raw)
-    if found is None:
+    config = or_refused(Config.parse, raw)
+    sweeps = config and or_refused(read_sweeps, config)
+    if not sweeps:
         return
-    config, sweeps = found
+    or_refused(config.drawings)
     again = Config.parse(json.loads(config.to_json()))
     assert again.model_dump() == config.model_dump()
     assert read_sweeps(again) == sweeps
@@ -133,29 +117,16 @@ def check(raw) -> None:
 
 
 @FUZZ
-@given(st.sampled_from(list(places(VALID))), anything)
-@example(("sweeps", "b", "vocab_size"), [10**30])
-@example(("defaults", "dropout"), math.nan)
-@example(("pretrained", 0, "path"), "\U00010000")
-@example(("sweeps", "d", "weight_decay", "log"), [1e-320, 1e308, 3])
-@example(("sweeps", "d", "dropout", "linear"), [-1e308, 1e308, 3])
-@example(("sweeps", "a", "layers", "range"), [1, 10**12])
-def test_a_config_with_anything_in_one_place(path, value):
-    check(replaced(VALID, path, value))
-
-
-@FUZZ
 @given(st.sampled_from(list(places(VALID))), keys, anything)
-def test_a_config_with_something_more(path, key, value):
-    check(added(VALID, path, key, value))
-
-
-@FUZZ
-@given(anything)
-def test_anything_as_a_config_or_as_settings(raw):
-    check(raw)
-    if isinstance(raw, dict):
-        or_refused(read_settings, raw)
+@example(("sweeps", "b", "vocab_size"), "", [10**30])
+@example(("defaults", "dropout"), "", math.nan)
+@example(("pretrained", 0, "path"), "", "\U00010000")
+@example(("sweeps", "d", "weight_decay", "log"), "", [1e-320, 1e308, 3])
+@example(("sweeps", "d", "dropout", "linear"), "", [-1e308, 1e308, 3])
+@example(("sweeps", "a", "layers", "range"), "", [1, 10**12])
+def test_a_config_with_anything_anywhere(path, key, value):
+    check(replaced(VALID, path, key, value))
+    or_refused(read_settings, {key: value})
 
 
 @FUZZ
@@ -170,15 +141,6 @@ def test_any_bytes_as_a_config_file_and_any_text_as_a_value(tmp_path, content):
     or_refused(read_value, content.decode(errors="replace"))
 
 
-@pytest.mark.parametrize(
-    "name", ["$(touch x)", "`id`", "a b", "a/b", "..", "a;rm -rf", "a'b", 'a"b', "a\nb", "A", "é"]
-)
-def test_hostile_names_are_refused(name):
-    for raw in ({"sweeps": {name: {}}}, {"sweeps": {"a": {}}, "name": name}):
-        with pytest.raises(ConfigError, match=r"config error: (sweeps|name)"):
-            Config.parse(raw)
-
-
 def table_file(folder, name: str):
     dataset = generate_dataset(Settings(vocab_size=8, seeds=2))
     numbers = {"epoch": 0, "nll_token": 1.0, "nll_word": 1.0, "accuracy": 0.5}
@@ -188,36 +150,15 @@ def table_file(folder, name: str):
     return folder / "x.parquet"
 
 
-changes = st.lists(
-    st.tuples(
-        st.floats(0, 1), st.sampled_from(["flip", "cut", "insert", "zero"]), st.integers(0, 255)
-    ),
-    min_size=1,
-    max_size=3,
-)
-
-
-def damaged(content: bytes, edits) -> bytes:
-    for where, what, byte in edits:
-        at = int(where * max(0, len(content) - 1))
-        if what == "flip":
-            content = content[:at] + bytes([content[at] ^ (byte or 1)]) + content[at + 1 :]
-        elif what == "cut":
-            content = content[:at]
-        elif what == "insert":
-            content = content[:at] + bytes([byte]) * 3 + content[at:]
-        else:
-            content = content[:at] + bytes(min(8, len(content) - at)) + content[at + 8 :]
-        if not content:
-            return content
-    return content
-
-
 @FUZZ
-@given(st.sampled_from(["metrics", "dataset"]), changes)
-def test_a_damaged_table_is_read_or_refused(tmp_path, name, edits):
+@given(st.sampled_from(["metrics", "dataset"]), st.floats(0, 1), st.integers(0, 255))
+def test_a_damaged_table_is_read_or_refused(tmp_path, name, where, byte):
+    """One byte of it is changed, or (with 0) it ends there."""
     path = table_file(tmp_path, name)
-    path.write_bytes(damaged(path.read_bytes(), edits))
+    content = bytearray(path.read_bytes())
+    at = int(where * (len(content) - 1))
+    content[at] ^= byte
+    path.write_bytes(content if byte else content[:at])
     frame = or_refused(read_table, path, name)
     assert frame is None or frame.schema == TABLES[name].schema
     if name == "dataset":

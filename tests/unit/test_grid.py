@@ -1,41 +1,21 @@
 """From a config to grid points, their paths and their labels."""
 
-from __future__ import annotations
-
 import itertools
 import re
 
 import pytest
 
+from reversal_curse.config import grid
+from reversal_curse.config import settings as module
 from reversal_curse.config.errors import UserError
 from reversal_curse.config.file import Config
-from reversal_curse.config.grid import (
-    CARD,
-    LONGEST,
-    Sweep,
-    dataset_directory,
-    own_folder,
-    read_sweeps,
-    refuse_old_layout,
-    run_directory,
-    undrawable,
-    varying,
-)
+from reversal_curse.config.grid import CARD, dataset_directory, read_sweeps, run_directory
 from reversal_curse.config.plots import PLOTS
-from reversal_curse.config.settings import (
-    ABOUT,
-    DEFAULTS,
-    NAMES,
-    Settings,
-    choices,
-    in_words,
-    meaningful,
-    settle,
-)
+from reversal_curse.config.settings import ABOUT, DEFAULTS, NAMES, Settings, choices, settle
 from reversal_curse.families import FAMILIES
 
 
-def sweep_of(block: dict, **blocks) -> Sweep:
+def sweep_of(block: dict, **blocks) -> grid.Sweep:
     return read_sweeps(Config.parse({"sweeps": {"a": block}, **blocks}))["a"]
 
 
@@ -46,36 +26,35 @@ def points_of(block: dict, *names: str, **blocks) -> list[tuple]:
 
 
 SHAPES = [{"layers": 1, "embed_dim": 24}, {"layers": 4, "embed_dim": 48}]
+SIZES = {"vocab_size": [20, 40]}
+PRODUCTS = {
+    "lists multiply": (
+        {"layers": [1, 2, 3], **SIZES},
+        "layers, vocab_size",
+        list(itertools.product([1, 2, 3], [20, 40])),
+    ),
+    "points go together": (
+        {"points": SHAPES, **SIZES},
+        "layers, embed_dim, vocab_size",
+        [(1, 24, 20), (1, 24, 40), (4, 48, 20), (4, 48, 40)],
+    ),
+    "tasks lack some": (
+        {"task": ["reversal", "facts"], "distance": [1, 2], "entity_length": [1, 2]},
+        "task, distance, entity_length",
+        [("facts", 1, 1), ("facts", 2, 1), ("reversal", 1, 1), ("reversal", 1, 2)],
+    ),
+    "families lack some": (
+        {"family": ["bilinear", "gpt"], "layers": [1, 2], "init_std": [0.1, 0.2]},
+        "family, layers, init_std",
+        [("bilinear", 24, 0.1), ("bilinear", 24, 0.2), ("gpt", 1, 0.01), ("gpt", 2, 0.01)],
+    ),
+}
 
 
-@pytest.mark.parametrize(
-    ("block", "names", "expected"),
-    [
-        (
-            {"layers": [1, 2, 3], "vocab_size": [20, 40]},
-            ("layers", "vocab_size"),
-            list(itertools.product([1, 2, 3], [20, 40])),
-        ),
-        (
-            {"points": SHAPES, "vocab_size": [20, 40]},
-            ("layers", "embed_dim", "vocab_size"),
-            [(1, 24, 20), (1, 24, 40), (4, 48, 20), (4, 48, 40)],
-        ),
-        (
-            {"task": ["reversal", "facts"], "distance": [1, 2], "entity_length": [1, 2]},
-            ("task", "distance", "entity_length"),
-            [("facts", 1, 1), ("facts", 2, 1), ("reversal", 1, 1), ("reversal", 1, 2)],
-        ),
-        (
-            {"family": ["bilinear", "gpt"], "layers": [1, 2], "init_std": [0.1, 0.2]},
-            ("family", "layers", "init_std"),
-            [("bilinear", 24, 0.1), ("bilinear", 24, 0.2), ("gpt", 1, 0.01), ("gpt", 2, 0.01)],
-        ),
-    ],
-    ids=["lists multiply", "points go together", "tasks lack some", "families lack some"],
-)
-def test_a_block_is_the_product_of_its_lists_and_points_without_repetitions(block, names, expected):
-    assert points_of(block, *names) == expected
+@pytest.mark.parametrize("case", PRODUCTS)
+def test_a_block_is_the_product_of_its_lists_and_points_without_repetitions(case):
+    block, names, expected = PRODUCTS[case]
+    assert points_of(block, *names.split(", ")) == expected
 
 
 def test_the_strongest_block_that_names_a_setting_decides():
@@ -93,9 +72,8 @@ def test_the_strongest_block_that_names_a_setting_decides():
 
 def test_sweeps_that_overlap_share_grid_points_and_one_dataset_serves_a_task_and_size():
     blocks = {"a": {"layers": [1, 2]}, "b": {"layers": [2, 3]}, "c": {"family": "bilinear"}}
-    first, second, third = (
-        s.points for s in read_sweeps(Config.parse({"sweeps": blocks})).values()
-    )
+    sweeps = read_sweeps(Config.parse({"sweeps": blocks}))
+    first, second, third = (sweep.points for sweep in sweeps.values())
     assert len(first.keys() & second.keys()) == 1
     points = [*first.values(), *second.values(), *third.values()]
     assert len({dataset_directory(point) for point in points}) == 1
@@ -104,20 +82,16 @@ def test_sweeps_that_overlap_share_grid_points_and_one_dataset_serves_a_task_and
         assert dataset_directory(settle({**DEFAULTS, name: value})) != dataset_directory(points[0])
 
 
-RANGES = {
-    "weight_decay": [
-        ({"log": [0.001, 10, 5]}, [0.001, 0.01, 0.1, 1.0, 10.0]),
-        ({"log": [9, 1, 3]}, [9.0, 3.0, 1.0]),
-        ({"log": [0.1, 0.3, 4]}, [0.1, 0.1442, 0.208, 0.3]),
-        ({"linear": [0, 0.3, 4]}, [0.0, 0.1, 0.2, 0.3]),
-        ({"linear": [0.5, 0.1, 3]}, [0.5, 0.3, 0.1]),
-    ],
-    "layers": [({"range": [2, 5]}, [2, 3, 4, 5]), ({"range": [1, 2]}, [1, 2])],
-}
-
-
 @pytest.mark.parametrize(
-    ("name", "given", "values"), [(name, *case) for name in RANGES for case in RANGES[name]]
+    ("name", "given", "values"),
+    [
+        ("weight_decay", {"log": [0.001, 10, 5]}, [0.001, 0.01, 0.1, 1.0, 10.0]),
+        ("weight_decay", {"log": [9, 1, 3]}, [9.0, 3.0, 1.0]),
+        ("weight_decay", {"log": [0.1, 0.3, 4]}, [0.1, 0.1442, 0.208, 0.3]),
+        ("weight_decay", {"linear": [0, 0.3, 4]}, [0.0, 0.1, 0.2, 0.3]),
+        ("weight_decay", {"linear": [0.5, 0.1, 3]}, [0.5, 0.3, 0.1]),
+        ("layers", {"range": [2, 5]}, [2, 3, 4, 5]),
+    ],
 )
 def test_a_range_stands_for_its_values(name, given, values):
     assert [getattr(p, name) for p in sweep_of({name: given}).points.values()] == values
@@ -134,7 +108,7 @@ def another(name: str) -> Settings:
         needs = {other: allowed[0] for other, allowed in ABOUT[name].needs.items()}
         for task in description.tasks:
             values = {**DEFAULTS, "family": family, "task": task, **needs, name: value}
-            if name in meaningful(values):
+            if name in module.meaningful(values):
                 return settle(values)
     raise AssertionError(f"{name} means something nowhere")
 
@@ -149,7 +123,7 @@ def test_a_setting_that_means_something_is_told_by_the_path_and_in_words(name):
     spelt = str(value).lower() if isinstance(value, bool) else value
     assert f"{name}{'=' if name in CARD else '-'}{spelt}" in directory
     assert re.fullmatch(r"[A-Za-z0-9_=/.+-]+", directory)
-    assert in_words(name, value) not in ("", in_words(name, DEFAULTS[name]))
+    assert module.in_words(name, value) not in ("", module.in_words(name, DEFAULTS[name]))
 
 
 def test_settings_that_mean_nothing_move_no_path_and_are_not_described():
@@ -182,77 +156,49 @@ def test_a_path_that_no_file_system_takes_is_shortened_and_stays_its_own():
     long |= {"learning_rate": 0.123456789012345, "pos_encoding": "rotary", "beta2": 0.12345678901}
     first, second = (run_directory(settle({**DEFAULTS, **long, "seeds": n})) for n in (11, 12))
     assert first != second
-    assert max(map(len, first.split("/"))) <= LONGEST
+    assert max(map(len, first.split("/"))) <= grid.LONGEST
     assert "~" in first
 
 
-LABELS = {
-    "one point": ({}, {}, [""]),
-    "numbers": ({"vocab_size": [20, 80]}, {}, ["V = 20", "V = 80"]),
-    "words": (
+RATES = {"families": {"bilinear": {"learning_rate": 4.0, "epochs": 7}}}
+LABELS = [
+    ({}, [""]),
+    ({"vocab_size": [20, 80]}, ["V = 20", "V = 80"]),
+    (
         {"pos_encoding": ["none", "alibi"], "layers": [1, 2]},
-        {},
         ["1 layer, no positions", "1 layer, ALiBi", "2 layers, no positions", "2 layers, ALiBi"],
     ),
-    "truths": (
+    (
         {"freeze_embeddings": [False, True], "loss_on": ["answer"]},
-        {},
         ["learned embeddings", "frozen embeddings"],
     ),
-    "no label of its own": (
-        {"weight_decay": [0.0, 1e-3]},
-        {},
-        ["weight decay 0", "weight decay 0.001"],
-    ),
-    "families, each with its rates": (
-        {"family": ["gpt", "bilinear"]},
-        {"families": {"bilinear": {"learning_rate": 4.0, "epochs": 7}}},
-        ["autoregressive", "bilinear"],
-    ),
-    "a label in place of its settings": (
+    ({"weight_decay": [0.0, 1e-3]}, ["weight decay 0", "weight decay 0.001"]),
+    ({"family": ["gpt", "bilinear"]}, ["autoregressive", "bilinear"]),  # and their own RATES
+    (
         {"points": [{"layers": 1, "label": "small"}, {"layers": 4}], "vocab_size": [20, 80]},
-        {},
         ["small, V = 20", "4 layers, V = 20", "small, V = 80", "4 layers, V = 80"],
     ),
-}
+]
 
 
-@pytest.mark.parametrize("case", LABELS)
-def test_grid_points_are_told_apart_in_words(case):
-    block, blocks, labels = LABELS[case]
-    sweep = sweep_of(block, **blocks)
+@pytest.mark.parametrize(("block", "labels"), LABELS, ids=str)
+def test_grid_points_are_told_apart_in_words(block, labels):
+    sweep = sweep_of(block, **RATES)
     assert sorted(sweep.labels.values()) == sorted(labels)
     assert list(sweep.labels) == list(sweep.points)
-
-
-def test_what_follows_from_family_and_task_does_not_vary():
-    rows = [
-        settle({**DEFAULTS, "family": f, "epochs": n}).described()
-        for f, n in (("gpt", 5), ("bilinear", 7))
-    ]
-    assert varying(rows) == ["family"]
-    rows.append(rows[0] | {"epochs": 6})
-    assert varying(rows) == ["family", "epochs"]
 
 
 def test_a_plot_without_conditions_draws_a_sweep_over_any_setting():
     points = [settle(DEFAULTS), another("dropout"), another("tie_head"), another("seeds")]
     for name, plot in PLOTS.items():
         if plot.tables == ("metrics",) and not plot.has:
-            assert undrawable(name, points) is None
+            assert grid.undrawable(name, points) is None
 
 
 @pytest.mark.parametrize("old", ["runs/task=a/family=b/layers=1/heads=2", "trained"])
 def test_results_of_the_first_version_are_refused_in_one_line(tmp_path, old):
-    refuse_old_layout(tmp_path)
     (tmp_path / "runs/task=a/family=b/layers=1/embed_dim=2").mkdir(parents=True)
-    refuse_old_layout(tmp_path)
+    grid.refuse_old_layout(tmp_path)
     (tmp_path / old).mkdir(parents=True)
     with pytest.raises(UserError, match=r"holds runs of version 0\.1"):
-        refuse_old_layout(tmp_path)
-
-
-def test_a_config_with_a_name_has_its_own_folder(tmp_path):
-    raw = {"sweeps": {"a": {}}}
-    assert own_folder(Config.parse(raw), tmp_path) == tmp_path
-    assert own_folder(Config.parse(raw | {"name": "mine"}), tmp_path) == tmp_path / "mine"
+        grid.refuse_old_layout(tmp_path)

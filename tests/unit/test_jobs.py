@@ -1,11 +1,8 @@
 """Which grid points share a training job, and what they are estimated to cost."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 
-import polars as pl
 import pytest
 
 from reversal_curse.config.cost import HARDWARE, seconds
@@ -16,13 +13,13 @@ from reversal_curse.families import FAMILIES
 from reversal_curse.jobs import training_jobs as module
 from reversal_curse.jobs.training_jobs import Job, training_jobs
 from reversal_curse.tasks import TASKS
+from small_runs import dataset_of, small_settings
 
 DEFAULTS_HERE = {"layers": 1, "heads": 1, "embed_dim": 8, "vocab_size": 20, "epochs": 20}
 SWEEPS = {
     "vocab": {"vocab_size": [20, 24, 28, 32]},
     "base": {"points": [{"family": "gpt"}, {"family": "bilinear"}]},
 }
-MANY = {"many": {"vocab_size": {"range": [20, 79]}}}
 
 
 def jobs_of(sweeps: dict, minutes: float, **defaults) -> dict[str, Job]:
@@ -46,13 +43,14 @@ def test_points_of_other_families_and_other_sweeps_are_apart():
     }
 
 
-def test_a_job_is_closed_once_it_takes_long_enough_and_without_a_least_time_points_are_alone():
-    found = list(jobs_of(MANY, 10 / 60).values())
+def test_a_job_is_closed_once_it_takes_long_enough_and_with_zero_minutes_points_are_alone():
+    many = {"many": {"vocab_size": {"range": [20, 79]}}}
+    found = list(jobs_of(many, 10 / 60).values())
     assert 2 < len(found) < 60
     for job in found[:-1]:
         costs = [seconds(settings, "cpu") for settings in job.points.values()]
         assert sum(costs[:-1]) < 10 <= sum(costs) == pytest.approx(job.seconds)
-    assert len(jobs_of(MANY, 0)) == 60
+    assert len(jobs_of(many, 0)) == 60
 
 
 def test_names_depend_on_the_points_and_the_training_code_alone(monkeypatch):
@@ -66,20 +64,17 @@ def test_names_depend_on_the_points_and_the_training_code_alone(monkeypatch):
 @pytest.mark.parametrize("entity_length", [1, 2, 3])
 @pytest.mark.parametrize("vocab_size", [16, 20, 50, 801])
 @pytest.mark.parametrize("task", TASKS)
-def test_a_task_counts_the_sentences_that_it_generates(
-    small_settings, make_dataset, task, vocab_size, entity_length
-):
+def test_a_task_counts_the_sentences_that_it_generates(task, vocab_size, entity_length):
     size = {"vocab_size": vocab_size, "entity_length": entity_length}
     settings = small_settings(task=task, **size, distance=2, train_facts=9, seeds=1)
-    dataset = make_dataset(settings)
-    train = dataset.table.filter(pl.col("split") == "train")
-    assert TASKS[task].sentences(settings) == train.height
+    dataset = dataset_of(settings)
+    assert TASKS[task].sentences(settings) == dataset.table.filter(split="train").height
     assert TASKS[task].length(settings) == dataset.length
 
 
 @pytest.mark.parametrize("hardware", HARDWARE)
 @pytest.mark.parametrize("family", FAMILIES)
-def test_twice_the_epochs_cost_about_twice_as_much(small_settings, family, hardware):
+def test_twice_the_epochs_cost_about_twice_as_much(family, hardware):
     once, twice = (
         seconds(small_settings(family=family, epochs=n), hardware) - HARDWARE[hardware].start
         for n in (100, 200)

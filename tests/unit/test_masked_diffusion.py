@@ -1,7 +1,5 @@
 """The masked_diffusion family: its objective, its masking arms, its seeds."""
 
-from __future__ import annotations
-
 import itertools
 import math
 
@@ -13,32 +11,23 @@ from reversal_curse.config.settings import choices
 from reversal_curse.models.random_streams import no_dropout, seed_generators
 from reversal_curse.models.transformer import Transformer
 from reversal_curse.tasks.masking_arms import MASKINGS
-from reversal_curse.training.loop import train
-from reversal_curse.training.masked_diffusion import (
-    Masking,
-    build_model,
-    diffusion_loss,
-    mask_token,
-)
+from reversal_curse.training import masked_diffusion
+from reversal_curse.training.masked_diffusion import Masking
+from small_runs import CPU, dataset_of, small_settings, trained
 
-CPU = torch.device("cpu")
+DRAWN = {"task": "facts", "family": "masked_diffusion", "layers": 1, "pos_encoding": "rotary"}
 
 
-def facts_settings(small_settings, **overrides):
-    values = {"task": "facts", "family": "masked_diffusion", "layers": 1, "pos_encoding": "rotary"}
-    return small_settings(**{**values, **overrides})
-
-
-def test_the_loss_is_an_unbiased_estimate_of_the_any_order_likelihood(small_settings, make_dataset):
+def test_the_loss_is_an_unbiased_estimate_of_the_any_order_likelihood():
     """Three tokens: the exact mean of -ln p per token over all orders of unmasking them."""
-    settings = facts_settings(small_settings, seeds=1, vocab_size=8)
-    dataset = make_dataset(settings)
-    model = build_model(settings, dataset, CPU)
+    settings = small_settings(**DRAWN, seeds=1, vocab_size=8)
+    dataset = dataset_of(settings)
+    model = masked_diffusion.build_model(settings, dataset, CPU)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.5 * torch.randn(parameter.shape, generator=torch.manual_seed(1)))
     sentence = torch.from_numpy(dataset.split("train"))[:, :1]  # (1, 1, 3)
-    mask = mask_token(settings)
+    mask = masked_diffusion.mask_token(settings)
 
     def nll(position: int, known: set[int]) -> float:
         hidden = [place for place in range(3) if place not in known]
@@ -59,7 +48,7 @@ def test_the_loss_is_an_unbiased_estimate_of_the_any_order_likelihood(small_sett
         hidden = many.masked_fill(masked, mask)
         log_p = model(hidden, 3).log_softmax(-1)
         each = (weights * -log_p.gather(-1, many[..., None]).squeeze(-1)).sum(-1)[0]
-        loss = diffusion_loss(model, many, hidden, weights, asked, no_dropout)
+        loss = masked_diffusion.diffusion_loss(model, many, hidden, weights, asked, no_dropout)
         torch.testing.assert_close(loss, each.mean()[None])
     standard_error = each.std().item() / math.sqrt(draws)
     assert standard_error < 0.05 * exact
@@ -70,16 +59,14 @@ def test_the_loss_is_an_unbiased_estimate_of_the_any_order_likelihood(small_sett
 def test_an_arm_masks_what_its_name_says(arm):
     sentences = torch.zeros(2, 500, 5, dtype=torch.long)  # one-token entities, distance 3
     masked, weights, asked = Masking(arm, 1, seed_generators([0, 1], "masking"))(sentences)
-    if arm == "any_order":
-        assert asked == 5
-    else:
-        assert torch.equal(torch.zeros_like(masked).scatter(-1, asked, True), masked)
-        assert asked.shape[-1] == MASKINGS[arm].masked(5, 1)
     subject, relation, object_ = masked[..., 0], masked[..., 1:-1], masked[..., -1]
     assert not weights[~masked].any()
     if arm == "any_order":
+        assert asked == 5
         assert masked.float().mean().item() == pytest.approx(0.5, abs=0.05)
         return
+    assert torch.equal(torch.zeros_like(masked).scatter(-1, asked, True), masked)
+    assert asked.shape[-1] == MASKINGS[arm].masked(5, 1)
     assert torch.allclose(weights.sum(-1), torch.ones(2, 500))
     assert relation.all() if arm == "relation" else not relation.any()
     if arm == "either":
@@ -90,56 +77,24 @@ def test_an_arm_masks_what_its_name_says(arm):
         assert object_.all() if arm in ("object", "both") else not object_.any()
 
 
-@pytest.mark.parametrize("arm", ["any_order", "either"])
-def test_masks_of_a_seed_are_the_same_whatever_stands_beside_it(arm):
-    sentences = torch.zeros(3, 50, 3, dtype=torch.long)
-    together = Masking(arm, 1, seed_generators([0, 1, 2], "masking"))(sentences)
-    alone = Masking(arm, 1, seed_generators([2], "masking"))(sentences[:1])
-    for ours, solo in zip(together, alone, strict=True):
-        assert ours == solo if isinstance(ours, int) else torch.equal(ours[2:], solo)
-
-
-def test_the_encoder_sees_both_sides(small_settings, make_dataset):
-    settings = facts_settings(small_settings)
-    model = build_model(settings, make_dataset(settings), CPU)
-    tokens = torch.tensor([[[2, 0, 5]]]).expand(3, -1, -1)
-    changed = torch.tensor([[[2, 0, 6]]]).expand(3, -1, -1)
-    before, after = model(tokens, 3)[:, :, 0], model(changed, 3)[:, :, 0]
-    assert not torch.allclose(before, after)
-
-
 @pytest.mark.slow
-def test_reverse_is_learned_in_any_order_and_not_when_only_the_object_is_masked(
-    small_settings, make_dataset
-):
+def test_reverse_is_learned_in_any_order_and_not_when_only_the_object_is_masked():
+    size = {"heads": 1, "embed_dim": 64, "vocab_size": 40, "dropout": 0.0}
+    pace = {"epochs": 800, "eval_every": 800, "learning_rate": 0.001}
     final = {}
     for masking in ("any_order", "object"):
-        settings = facts_settings(
-            small_settings,
-            masking=masking,
-            heads=1,
-            embed_dim=64,
-            vocab_size=40,
-            epochs=800,
-            eval_every=800,
-            learning_rate=0.001,
-            dropout=0.0,
-        )
-        metrics = train(settings, make_dataset(settings), CPU)["metrics"]
-        last = metrics.filter(pl.col("epoch") == 800)
-        final[masking] = {
-            split: last.filter(pl.col("split") == split)["nll_token"].mean()
-            for split in ("train", "unseen")
-        }
-    assert final["any_order"]["train"] < 1
-    assert final["any_order"]["unseen"] < 1
-    assert final["object"]["train"] < 0.1
-    assert final["object"]["unseen"] > math.log(40 // 4)
+        metrics = trained(small_settings(**DRAWN, **size, **pace, masking=masking))["metrics"]
+        means = metrics.filter(epoch=800).group_by("split").agg(pl.mean("nll_token"))
+        final |= {(masking, split): loss for split, loss in means.iter_rows()}
+    assert final["any_order", "train"] < 1
+    assert final["any_order", "unseen"] < 1
+    assert final["object", "train"] < 0.1
+    assert final["object", "unseen"] > math.log(40 // 4)
 
 
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("pos_encoding", choices("pos_encoding"))
-def test_logits_at_asked_positions_are_those_among_all(small_settings, pos_encoding, causal):
+def test_logits_at_asked_positions_are_those_among_all(pos_encoding, causal):
     settings = small_settings(pos_encoding=pos_encoding)
     model = Transformer(settings, 22, 6, seed_generators([0, 1], "init"), causal)
     generator = torch.Generator().manual_seed(0)

@@ -1,7 +1,5 @@
 """Training and drawing without Snakemake: from a notebook and from a shell."""
 
-from __future__ import annotations
-
 import polars as pl
 import pytest
 
@@ -26,6 +24,7 @@ def titles(figure) -> list[str]:
 
 
 def test_a_run_has_tables_with_every_setting_as_a_column(runs):
+    assert runs[0].settings.heads == 4, "they divide a width that is given alone"
     table = runs[0].metrics
     assert set(table.columns) > {*NAMES, "run", "seed", "epoch", "nll_token"}
     assert table.height == 2 * 2 * 2
@@ -39,15 +38,12 @@ def test_a_run_has_tables_with_every_setting_as_a_column(runs):
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_family_can_be_trained_and_its_tables_have_each_column_once(family):
-    shape = {"layers": 1, "heads": 1, "embed_dim": 8} if "gpt" in family or "mask" in family else {}
+    shape = (
+        {"layers": 1, "heads": 1, "embed_dim": 8} if "transformer" in FAMILIES[family].parts else {}
+    )
     run = rc.train(family=family, **TINY, **shape)
     assert list(run.tables) == [*FAMILIES[family].tables]
-    for table in run.tables.values():
-        assert set(NAMES) <= set(table.columns)
-
-
-def test_heads_divide_a_width_that_is_given_alone(runs):
-    assert runs[0].settings.heads == 4
+    assert all(set(NAMES) <= set(table.columns) for table in run.tables.values())
 
 
 def test_a_run_is_drawn_and_several_are_told_apart(runs):
@@ -74,11 +70,7 @@ def test_a_table_as_the_workflow_gathers_it_is_drawn(runs):
         (lambda runs: rc.draw("curves", runs[0].metrics.drop("run")), "no column run"),
         (lambda runs: rc.draw("curves", runs[0].metrics.clear()), "its table metrics has no rows"),
         (lambda runs: rc.train(layer=1), r"layer: unknown key \(did you mean layers\?\).*"),
-        (lambda runs: rc.train(family="gtp"), r"family: .*\(?did you mean gpt\?\)?.*"),
-        (lambda runs: rc.train(layers=0), "layers: .*1.*"),
-        (lambda runs: rc.train(layers=1, epochs="x"), "epochs: .*whole number.*"),
         (lambda runs: rc.train(masking="object"), "masking: changes nothing with family gpt .*"),
-        (lambda runs: rc.train(rotary_fraction=0.5), "rotary_fraction: .*needs pos_encoding rot.*"),
         (lambda runs: rc.train(heads=5), "heads 5 with embed_dim 768; .*heads that divide.*"),
         (lambda runs: rc.load("nowhere"), r"nowhere: holds no run \(run\.json\)"),
     ],

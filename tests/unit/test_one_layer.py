@@ -1,7 +1,5 @@
 """The one_layer family: its update, its bounds, its attention."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np
@@ -10,14 +8,12 @@ import pytest
 import torch
 
 from reversal_curse.models.one_layer import OneLayer
-from reversal_curse.training.loop import train
-
-CPU = torch.device("cpu")
+from small_runs import CPU, dataset_of, small_settings, trained
 
 
-def one_layer_settings(small_settings, **overrides):
-    values = {"family": "one_layer", "learning_rate": 0.5, "learning_rate_z": 0.5}
-    return small_settings(**{**values, **overrides})
+def one_layer(**overrides):
+    rates = {"learning_rate": 0.5, "learning_rate_z": 0.5}
+    return small_settings(**{"family": "one_layer", **rates, **overrides})
 
 
 def softmax(x: np.ndarray) -> np.ndarray:
@@ -25,13 +21,10 @@ def softmax(x: np.ndarray) -> np.ndarray:
     return e / e.sum()
 
 
-def test_a_step_on_all_sentences_is_the_update_of_the_paper_sentence_by_sentence(
-    small_settings, make_dataset
-):
+def test_a_step_on_all_sentences_is_the_update_of_the_paper_sentence_by_sentence():
     """Y[x1, :] += eta (e_{x3} - softmax(Y[x1, :])): rows of different sentences do not meet."""
-    settings = one_layer_settings(small_settings, epochs=5, eval_every=5, seeds=2)
-    dataset = make_dataset(settings)
-    table = train(settings, dataset, CPU)["sentence_nll"].filter(pl.col("epoch") == 5)
+    settings = one_layer(epochs=5, eval_every=5, seeds=2)
+    dataset = dataset_of(settings)
     expected = []
     for seed in (0, 1):
         y = np.zeros((22, 22))
@@ -40,32 +33,28 @@ def test_a_step_on_all_sentences_is_the_update_of_the_paper_sentence_by_sentence
                 y[first] += 0.5 * (np.eye(22)[last] - softmax(y[first]))
         held_out = dataset.tokens(pl.col("pair_split") == "validation")[seed]
         expected += [-math.log(softmax(y[a])[b]) for a, _, b in held_out]
+    table = trained(settings)["sentence_nll"].filter(epoch=5)
     assert table["nll"].to_list() == pytest.approx(expected, abs=1e-12)
 
 
 @pytest.mark.slow
-def test_what_is_seen_follows_the_closed_form_and_what_is_not_stays_at_one_in_m(
-    small_settings, make_dataset
-):
-    settings = one_layer_settings(small_settings, vocab_size=80, epochs=1000, eval_every=1000)
-    table = train(settings, make_dataset(settings), CPU)["sentence_nll"]
+def test_seen_sentences_follow_the_closed_form_and_unseen_ones_stay_at_one_in_m():
+    settings = one_layer(vocab_size=80, epochs=1000, eval_every=1000)
+    table = trained(settings)["sentence_nll"]
     assert table.select("tokens", "learning_rate").unique().row(0) == (82, 0.5)
-    p = (-table["nll"]).exp()
-    seen = table.filter(pl.col("split") == "train", pl.col("epoch") == 1000)
+    seen = table.filter(split="train", epoch=1000)
     left = -np.expm1(-seen["nll"].to_numpy())
     assert left == pytest.approx(81 / (82 * 0.5 * 1000), rel=0.03)
-    unseen = p.filter(table["split"] == "unseen").to_numpy() * 82
+    unseen = (-table.filter(split="unseen")["nll"]).exp().to_numpy() * 82
     assert np.abs(unseen - 1).max() < 1e-12
 
 
 @pytest.mark.slow
-def test_the_leap_of_a_held_out_chain_stays_below_one_in_m(small_settings, make_dataset):
-    settings = one_layer_settings(small_settings, task="chain", epochs=1000, eval_every=1000)
-    table = train(settings, make_dataset(settings), CPU)["sentence_nll"]
-    held_out = table.filter(pl.col("pair_split") == "validation")
-    p = held_out.with_columns(p=(-pl.col("nll")).exp())
-    assert p.filter(pl.col("split") == "unseen")["p"].max() <= 1 / 22 + 1e-15
-    steps = p.filter(pl.col("split") == "train", pl.col("epoch") == 1000)
+def test_the_leap_of_a_held_out_chain_stays_below_one_in_m():
+    table = trained(one_layer(task="chain", epochs=1000, eval_every=1000))["sentence_nll"]
+    p = table.filter(pair_split="validation").with_columns(p=(-pl.col("nll")).exp())
+    assert p.filter(split="unseen")["p"].max() <= 1 / 22 + 1e-15
+    steps = p.filter(split="train", epoch=1000)
     assert set(steps["direction"]) == {"a_to_b", "b_to_c"}
     assert steps["p"].min() > 0.99
 
@@ -87,27 +76,19 @@ def test_attention_reads_what_stands_before_the_query():
         assert logits[place] == pytest.approx(y.T @ f / np.linalg.norm(f), abs=1e-12)
 
 
-def test_attention_is_learned_where_the_fact_stands_in_the_sentence(small_settings, make_dataset):
-    settings = one_layer_settings(
-        small_settings, task="in_context", epochs=60, eval_every=60, learning_rate_z=0.1
-    )
-    metrics = train(settings, make_dataset(settings), CPU)["metrics"]
-    last = metrics.filter(pl.col("epoch") == 60)
-    assert last["accuracy"].min() == 1.0
+def test_attention_is_learned_if_the_fact_stands_in_the_sentence():
+    settings = one_layer(task="in_context", epochs=60, eval_every=60, learning_rate_z=0.1)
+    assert trained(settings)["metrics"].filter(epoch=60)["accuracy"].min() == 1.0
 
 
-def test_weights_are_one_sided_for_held_out_pairs_and_mutual_for_train_pairs(
-    small_settings, make_dataset
-):
-    settings = one_layer_settings(small_settings, vocab_size=40, epochs=100)
-    weights = train(settings, make_dataset(settings), CPU)["weights"]
+def test_weights_are_one_sided_for_held_out_pairs_and_mutual_for_train_pairs():
+    weights = trained(one_layer(vocab_size=40, epochs=100))["weights"]
     partners = weights.filter(
         pl.col("source") == pl.col("target"), pl.col("source_role") != pl.col("target_role")
     )
     assert partners.height == 3 * 2 * 10
-    large = partners.with_columns(large=pl.col("weight") > 1)
-    both = large.group_by("seed", "pair_split", "source").agg(pl.col("large").sum())
-    assert set(both.filter(pl.col("pair_split") == "train")["large"]) == {2}
-    assert set(both.filter(pl.col("pair_split") == "validation")["large"]) == {1}
+    large = partners.group_by("seed", "pair_split", "source").agg((pl.col("weight") > 1).sum())
+    assert set(large.filter(pair_split="train")["weight"]) == {2}
+    assert set(large.filter(pair_split="validation")["weight"]) == {1}
     others = weights.filter(pl.col("source") != pl.col("target"))
     assert others["weight"].max() < 0.5

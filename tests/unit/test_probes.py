@@ -1,7 +1,5 @@
 """Probes against computations spelt out: attention scores, gradients, first-order changes."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np
@@ -15,19 +13,18 @@ from reversal_curse.models.positions import apply_rotary, rotary_angles
 from reversal_curse.probes import attention, gradients
 from reversal_curse.tables.summaries import rotary_correlation
 from reversal_curse.training import gpt, masked_diffusion
-from reversal_curse.training.loop import train
-
-CPU = torch.device("cpu")
+from small_runs import CPU, dataset_of, small_settings, trained
 
 
-def make_learner(settings, dataset, scale: float = 3.0) -> Learner:
-    """An untrained learner whose weights are large enough for attention to matter."""
+def learner_of(settings) -> Learner:
+    """Build an untrained learner whose weights are large enough for attention to matter."""
     module = gpt if settings.family == "gpt" else masked_diffusion
+    dataset = dataset_of(settings)
     model = module.build_model(settings, dataset, CPU)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             if "ln_" not in name:
-                parameter.mul_(scale)
+                parameter.mul_(3.0)
     if settings.family == "gpt":
         return Learner(settings, dataset, CPU, model, lambda s: model(s[:, :, :-1], 1))
     mask = masked_diffusion.mask_token(settings)
@@ -40,24 +37,27 @@ def make_learner(settings, dataset, scale: float = 3.0) -> Learner:
     return Learner(settings, dataset, CPU, model, ask, mask)
 
 
-def facts(small_settings, **overrides):
-    values = {"task": "facts", "family": "masked_diffusion", "distance": 2}
-    return small_settings(**{**values, **overrides})
+@torch.no_grad()
+def gradients_of(learner: Learner) -> pl.DataFrame:
+    return gradients.probe(learner)
+
+
+def facts(**overrides):
+    given = {"task": "facts", "family": "masked_diffusion", "distance": 2}
+    return small_settings(**given | overrides)
 
 
 @pytest.mark.parametrize("fraction", [1.0, 0.5])
-def test_attention_scores_are_those_of_the_weights(small_settings, make_dataset, fraction):
+def test_attention_scores_are_those_of_the_weights(fraction):
     """One layer, rotary: S = q_M^T R(D) k_B from the weights of one seed, one fact, one head."""
-    settings = facts(small_settings, layers=1, pos_encoding="rotary", rotary_fraction=fraction)
-    dataset = make_dataset(settings)
-    learner = make_learner(settings, dataset)
+    settings = facts(layers=1, pos_encoding="rotary", rotary_fraction=fraction)
+    learner = learner_of(settings)
     table = attention.probe(learner)
     assert table.height == 3 * 2 * 5
     seed, head, fact, d = 1, 1, 3, 8
     model = learner.model
-    block = model.blocks[0]
-    shown = dataset.tokens(SHOWN)[seed, fact]
-    weight = block.attention.qkv.weight[seed].detach().double().numpy()
+    shown = dataset_of(settings).tokens(SHOWN)[seed, fact]
+    weight = model.blocks[0].attention.qkv.weight[seed].detach().double().numpy()
 
     def projected(token: int, part: int) -> np.ndarray:
         x = model.wte[seed, token].detach().double().numpy()
@@ -73,18 +73,15 @@ def test_attention_scores_are_those_of_the_weights(small_settings, make_dataset,
             a, b = key[2 * j], key[2 * j + 1]
             turned[2 * j] = a * math.cos(angle) - b * math.sin(angle)
             turned[2 * j + 1] = a * math.sin(angle) + b * math.cos(angle)
-        row = table.filter(pl.col("head") == head, pl.col("seed") == seed)[fact]
+        row = table.filter(head=head, seed=seed)[fact]
         assert row[column].item() == pytest.approx(query @ turned / math.sqrt(d), rel=1e-4)
         assert row["displacement"].item() == 3
 
 
-@pytest.mark.parametrize(("pos_encoding", "equal"), [("none", True), ("alibi", True)])
-def test_without_rotation_both_layouts_have_the_same_scores(
-    small_settings, make_dataset, pos_encoding, equal
-):
-    settings = facts(small_settings, layers=1, pos_encoding=pos_encoding)
-    table = attention.probe(make_learner(settings, make_dataset(settings)))
-    assert np.allclose(table["score_forward"], table["score_reverse"], atol=1e-6) == equal
+@pytest.mark.parametrize("pos_encoding", ["none", "alibi"])
+def test_without_rotation_both_layouts_have_the_same_scores(pos_encoding):
+    table = attention.probe(learner_of(facts(layers=1, pos_encoding=pos_encoding)))
+    assert np.allclose(table["score_forward"], table["score_reverse"], atol=1e-6)
 
 
 @pytest.mark.parametrize("displacement", [1, 2, 5, 11])
@@ -100,37 +97,22 @@ def test_the_closed_form_is_the_correlation_of_isotropic_queries_and_keys(displa
     assert measured == pytest.approx(rotary_correlation(displacement, features), abs=0.02)
 
 
-def test_the_closed_form_has_the_values_of_head_dimension_128():
-    values = [rotary_correlation(displacement, 128) for displacement in (1, 2, 10)]
-    assert values == pytest.approx([0.90, 0.76, 0.61], abs=0.005)
-
-
-def test_a_task_whose_unseen_sentences_are_no_reversal_has_no_attention_rows(
-    small_settings, make_dataset
-):
-    settings = small_settings(family="masked_diffusion", task="chain")
-    assert attention.probe(make_learner(settings, make_dataset(settings))).is_empty()
-
-
 @pytest.mark.parametrize("family", ["gpt", "masked_diffusion"])
-def test_the_step_is_undone_and_its_first_order_is_right(small_settings, make_dataset, family):
-    settings = facts(small_settings, family=family, pos_encoding="rotary")
-    learner = make_learner(settings, make_dataset(settings))
+def test_the_step_is_undone_and_its_first_order_is_right(family):
+    learner = learner_of(facts(family=family, pos_encoding="rotary"))
     before = [parameter.clone() for parameter in learner.model.parameters()]
-    with torch.no_grad():
-        table = gradients.probe(learner)
+    table = gradients_of(learner)
     after = list(learner.model.parameters())
     assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
     assert (table["predicted_change"] - table["actual_change"]).abs().max() < 2e-3
-    whole = table.filter(pl.col("group") == "all")
+    whole = table.filter(group="all")
     errors = (whole["actual_change"] - whole["predicted_change"]).abs().mean()
     assert errors < 0.25 * whole["predicted_change"].abs().mean()
 
 
 @pytest.mark.parametrize("pos_encoding", choices("pos_encoding"))
-def test_groups_partition_the_parameters(small_settings, make_dataset, pos_encoding):
-    settings = facts(small_settings, pos_encoding=pos_encoding)
-    learner = make_learner(settings, make_dataset(settings))
+def test_groups_partition_the_parameters(pos_encoding):
+    learner = learner_of(facts(pos_encoding=pos_encoding))
     groups = learner.model.parameter_groups()
     sizes = dict(learner.model.named_parameters())
     total = {
@@ -139,65 +121,54 @@ def test_groups_partition_the_parameters(small_settings, make_dataset, pos_encod
     }
     assert total.pop("all") == sum(total.values())
     assert set(total) == {"attention", "values", "mlp", "embeddings", "head", "norms"}
-    with torch.no_grad():
-        table = gradients.probe(learner)
+    table = gradients_of(learner)
     parts = table.filter(pl.col("group") != "all").group_by("seed", maintain_order=True)
     summed = parts.agg(pl.col("predicted_change").sum())["predicted_change"].to_list()
-    whole = table.filter(pl.col("group") == "all")["predicted_change"].to_list()
+    whole = table.filter(group="all")["predicted_change"].to_list()
     assert summed == pytest.approx(whole, rel=1e-5)
 
 
-def test_the_cosine_of_the_head_is_that_of_its_closed_form(small_settings, make_dataset):
+def test_the_cosine_of_the_head_is_that_of_its_closed_form():
     """Logits are h^T W, so each gradient is h (p - e_A)^T: see Jeon et al. 2026."""
-    settings = facts(small_settings, vocab_size=8, seeds=1, pos_encoding="rotary")
-    learner = make_learner(settings, make_dataset(settings))
-    with torch.no_grad():
-        table = gradients.probe(learner)
+    learner = learner_of(facts(vocab_size=8, seeds=1, pos_encoding="rotary"))
+    table = gradients_of(learner)
     captured = []
     learner.model.ln_f.register_forward_hook(lambda module, inputs, out: captured.append(out))
-    shown, unseen = learner.sentences(SHOWN).clone(), learner.sentences(UNSEEN).clone()
-    answers = shown[0, :, 0].clone()
-    shown[:, :, 0] = learner.mask
-    unseen[:, :, -1] = learner.mask
+    answers = learner.sentences(SHOWN)[0, :, 0]
     pairs = []
     with torch.no_grad():
-        for tokens, place in ((shown, 0), (unseen, -1)):
+        for rows, place in ((SHOWN, 0), (UNSEEN, -1)):
+            tokens = learner.sentences(rows).clone()
+            tokens[:, :, place] = learner.mask
             logits = learner.model(tokens, tokens.shape[-1])[0, :, place, : learner.mask]
             h = captured[-1].view(2, tokens.shape[-1], -1)[:, place]
             residual = logits.softmax(-1)
             residual[range(2), answers] -= 1
             pairs.append((h, residual))
-    (h_forward, r_forward), (h_reverse, r_reverse) = pairs
-    expected = torch.cosine_similarity(h_forward, h_reverse) * torch.cosine_similarity(
-        r_forward, r_reverse
+    of_h, of_residuals = (torch.cosine_similarity(*both) for both in zip(*pairs, strict=True))
+    expected = of_h * of_residuals
+    assert table.filter(group="head")["cosine"].item() == pytest.approx(
+        expected.mean().item(), abs=1e-5
     )
-    row = table.filter(pl.col("group") == "head")
-    assert row["cosine"].item() == pytest.approx(expected.mean().item(), abs=1e-5)
 
 
-def test_frozen_and_tied_parameters_leave_no_group_of_their_own(small_settings, make_dataset):
-    settings = facts(small_settings, tie_head=True, freeze_embeddings=True)
-    learner = make_learner(settings, make_dataset(settings))
-    with torch.no_grad():
-        table = gradients.probe(learner)
+def test_frozen_and_tied_parameters_leave_no_group_of_their_own():
+    learner = learner_of(facts(tie_head=True, freeze_embeddings=True))
+    table = gradients_of(learner)
     assert set(table["group"]) == {"all", "attention", "values", "mlp", "norms"}
 
 
-def test_the_control_asks_for_the_answers_of_other_facts(small_settings, make_dataset):
-    settings = facts(small_settings, pos_encoding="none", layers=1)
-    with torch.no_grad():
-        table = gradients.probe(make_learner(settings, make_dataset(settings)))
-    head = table.filter(pl.col("group") == "head")
+def test_the_control_asks_for_the_answers_of_other_facts():
+    table = gradients_of(learner_of(facts(pos_encoding="none", layers=1)))
+    head = table.filter(group="head")
     # Without positions both layouts are one to the model: the gradients are the same.
     assert head["cosine"].to_list() == pytest.approx([1.0] * 3, abs=1e-5)
     assert head["cosine_control"].abs().max() < 0.2
 
 
-def test_an_answer_of_several_tokens_is_asked_for_after_its_own_first_tokens(
-    small_settings, make_dataset
-):
+def test_an_answer_of_several_tokens_is_asked_for_after_its_own_first_tokens():
     settings = small_settings(entity_length=2, layers=1)
-    dataset = make_dataset(settings)
+    dataset = dataset_of(settings)
     model = gpt.build_model(settings, dataset, CPU)
     learner = Learner(settings, dataset, CPU, model, lambda s: model(s[:, :, :-1], 2))
     unseen = learner.sentences(UNSEEN)
@@ -207,23 +178,22 @@ def test_an_answer_of_several_tokens_is_asked_for_after_its_own_first_tokens(
     assert not torch.equal(learner.nll(unseen, wrong), learner.nll(unseen))
 
 
-def test_partial_rotation_raises_the_correlation():
+def test_the_closed_form_has_known_values_and_partial_rotation_raises_it():
+    values = [rotary_correlation(displacement, 128) for displacement in (1, 2, 10)]
+    assert values == pytest.approx([0.90, 0.76, 0.61], abs=0.005)
     assert rotary_correlation(3, 16, 16) == rotary_correlation(3, 16)
     assert rotary_correlation(3, 16, 0) == 1.0
     halves = (rotary_correlation(3, 8, 8) + 1) / 2
     assert rotary_correlation(3, 16, 8) == pytest.approx(halves)
 
 
-def test_a_task_that_shows_nothing_of_what_is_held_out_has_no_gradient_rows(
-    small_settings, make_dataset
-):
-    settings = small_settings(task="in_context")
-    assert gradients.probe(make_learner(settings, make_dataset(settings))).is_empty()
+def test_a_task_without_the_pairs_that_a_probe_compares_has_no_rows():
+    assert attention.probe(learner_of(facts(task="chain", distance=1))).is_empty()
+    assert gradients_of(learner_of(small_settings(task="in_context"))).is_empty()
 
 
-def test_probes_follow_training(small_settings, make_dataset):
-    settings = facts(small_settings, epochs=20, eval_every=20)
-    tables = train(settings, make_dataset(settings), CPU)
+def test_probes_follow_training():
+    tables = trained(facts(epochs=20, eval_every=20))
     for name in ("attention", "gradients"):
         epochs = tables[name]["epoch"].unique().sort().to_list()
         assert epochs == [0, 1, 2, 4, 8, 16, 20]

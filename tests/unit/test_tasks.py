@@ -1,7 +1,5 @@
 """The sentences of the tasks."""
 
-from __future__ import annotations
-
 import numpy as np
 import polars as pl
 import pytest
@@ -9,6 +7,7 @@ import pytest
 from reversal_curse.config.settings import DEFAULTS, settle
 from reversal_curse.tables.dataset import generate_dataset
 from reversal_curse.tasks import TASKS
+from small_runs import dataset_of, small_settings
 
 
 def generate(task: str, **size) -> pl.DataFrame:
@@ -16,8 +15,7 @@ def generate(task: str, **size) -> pl.DataFrame:
 
 
 def of_seed(frame: pl.DataFrame, seed: int, **values) -> list[list[int]]:
-    conditions = [pl.col(name) == value for name, value in values.items()]
-    return frame.filter(pl.col("seed") == seed, *conditions)["tokens"].to_list()
+    return frame.filter(seed=seed, **values)["tokens"].to_list()
 
 
 # vocab_size, entity_length, facts; training and unseen sentences of reversal, and of the chain.
@@ -45,7 +43,7 @@ def test_counts_are_those_of_the_papers_and_of_the_official_generator(task, size
     frame = generate(task, **size)
     for seed in (0, 1):
         assert tuple(len(of_seed(frame, seed, split=s)) for s in ("train", "unseen")) == sentences
-        assert frame.filter(pl.col("seed") == seed)["pair"].n_unique() == facts
+        assert frame.filter(seed=seed)["pair"].n_unique() == facts
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -59,9 +57,8 @@ def test_every_task_stays_within_its_vocabulary_and_is_the_same_for_a_seed(task)
     assert {0, 1} == set(few["seed"])
     assert of_seed(few, 0) != of_seed(few, 1)
     for seed in (0, 1):
-        train, unseen = (
-            set(map(tuple, of_seed(few, seed, split=split))) for split in ("train", "unseen")
-        )
+        splits = (of_seed(few, seed, split=split) for split in ("train", "unseen"))
+        train, unseen = (set(map(tuple, sentences)) for sentences in splits)
         assert unseen
         assert not train & unseen
 
@@ -69,7 +66,7 @@ def test_every_task_stays_within_its_vocabulary_and_is_the_same_for_a_seed(task)
 @pytest.mark.parametrize("task", TASKS)
 def test_the_smallest_vocabulary_of_a_task_still_holds_something_out(task):
     frame = generate(task, vocab_size=TASKS[task].min_vocab_size, train_facts=1)
-    assert set(frame.filter(pl.col("seed") == 0)["split"]) == {"train", "unseen"}
+    assert set(frame.filter(seed=0)["split"]) == {"train", "unseen"}
 
 
 @pytest.mark.parametrize("length", [1, 2, 3])
@@ -77,13 +74,10 @@ def test_pairs_are_a_bijection_between_words_over_two_disjoint_alphabets(length)
     frame = generate("reversal", vocab_size=40, entity_length=length, seeds=1)
     partners = {}
     for row in frame.iter_rows(named=True):
-        first, relation, last = (
-            tuple(row["tokens"][part])
-            for part in (slice(length), slice(length, length + 1), slice(length + 1, None))
-        )
-        forward = row["direction"] == "forward"
-        assert relation == ((0,) if forward else (1,))
-        pair = (first, last) if forward else (last, first)
+        forward, tokens = row["direction"] == "forward", tuple(row["tokens"])
+        assert tokens[length] == (0 if forward else 1)
+        words = tokens[:length], tokens[length + 1 :]
+        pair = words if forward else words[::-1]
         assert partners.setdefault(row["pair"], pair) == pair
     words = [{pair[side] for pair in partners.values()} for side in (0, 1)]
     assert [len(side) for side in words] == [len(partners)] * 2
@@ -95,19 +89,14 @@ def test_pairs_are_a_bijection_between_words_over_two_disjoint_alphabets(length)
 
 def test_train_pairs_show_both_directions_and_validation_pairs_hide_one():
     frame = generate("reversal", vocab_size=80, seeds=3)
-    shown = frame.group_by("seed", "pair", "pair_split").agg(
-        pl.col("direction").filter(pl.col("split") == "train").sort().alias("shown"),
-        pl.col("direction").filter(pl.col("split") == "unseen").alias("hidden"),
-    )
-    for row in shown.iter_rows(named=True):
-        assert sorted(row["shown"] + row["hidden"]) == ["backward", "forward"]
-        assert len(row["hidden"]) == (row["pair_split"] == "validation")
+    for (_, _, pair_split), fact in frame.group_by("seed", "pair", "pair_split"):
+        assert sorted(fact["direction"]) == ["backward", "forward"]
+        assert fact.filter(split="unseen").height == (pair_split == "validation")
 
 
 def test_the_coin_falls_on_both_sides():
-    unseen = generate("reversal", seeds=10).filter(pl.col("split") == "unseen")
-    forward = (unseen["direction"] == "forward").mean()
-    assert abs(forward - 0.5) < 4 * 0.5 / np.sqrt(unseen.height)
+    hidden = generate("reversal", seeds=10).filter(split="unseen")["direction"]
+    assert abs((hidden == "forward").mean() - 0.5) < 4 * 0.5 / np.sqrt(len(hidden))
 
 
 def test_chain_sentences_agree_and_hide_only_the_leap():
@@ -135,7 +124,7 @@ def test_in_context_sentences_hold_their_answer():
 def test_chain_related_entities_share_their_index_and_their_class():
     frame = generate("chain_related", vocab_size=80, train_facts=20)
     classes = {}
-    for row in frame.filter(pl.col("seed") == 0).iter_rows(named=True):
+    for row in frame.filter(seed=0).iter_rows(named=True):
         first, i, relation, last, i_again = row["tokens"]
         assert i == i_again
         assert relation == (1 if row["direction"] == "a_to_c" else 0)
@@ -146,10 +135,8 @@ def test_chain_related_entities_share_their_index_and_their_class():
 @pytest.mark.parametrize("distance", [1, 3])
 def test_facts_are_trained_in_one_order_only(distance):
     frame = generate("facts", vocab_size=40, distance=distance)
-    assert set(frame.select("split", "direction").rows()) == {
-        ("train", "forward"),
-        ("unseen", "backward"),
-    }
+    orders = {("train", "forward"), ("unseen", "backward")}
+    assert set(frame.select("split", "direction").rows()) == orders
     both = (of_seed(frame, 0, direction=direction) for direction in ("forward", "backward"))
     for ahead, back in zip(*both, strict=True):
         assert len(ahead) == distance + 2
@@ -157,8 +144,8 @@ def test_facts_are_trained_in_one_order_only(distance):
         assert (ahead[0], ahead[-1]) == (back[-1], back[0])
 
 
-def test_stacked_tokens_are_the_table(small_settings, make_dataset):
-    dataset = make_dataset(small_settings())
+def test_stacked_tokens_are_the_table():
+    dataset = dataset_of(small_settings())
     tokens = dataset.split("train")
     assert tokens.shape == (3, 9, 3)
     assert tokens[1].tolist() == of_seed(dataset.table, 1, split="train")

@@ -1,38 +1,24 @@
 """Run the real Snakemake on the real workflow, in a directory of its own."""
 
-from __future__ import annotations
-
+import fcntl
 import os
 import shutil
 import subprocess
 import sys
-import time
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 import yaml
 
-from processes import start_in_a_group
+from processes import output_of, start_in_a_group
 
+SIZE = {"layers": 1, "heads": 1, "embed_dim": 8, "vocab_size": 20, "seeds": 2}
 TINY = {
-    "defaults": {
-        "layers": 1,
-        "heads": 1,
-        "embed_dim": 8,
-        "vocab_size": 20,
-        "seeds": 2,
-        "epochs": 6,
-        "eval_every": 2,
-        "learning_rate": 0.01,
-    },
+    "defaults": {**SIZE, "epochs": 6, "eval_every": 2, "learning_rate": 0.01},
     "families": {"bilinear": {"learning_rate": 1.0}},
-    "sweeps": {
-        "base": {},
-        "vocab": {"vocab_size": [20, 24]},
-        "bilinear": {"family": "bilinear"},
-    },
+    "sweeps": {"base": {}, "vocab": {"vocab_size": [20, 24]}, "bilinear": {"family": "bilinear"}},
     "figures": {
         "reversal_curve": "base",
         "reversal_vocab": "vocab",
@@ -74,11 +60,8 @@ class Workflow:
         return start_in_a_group(command, self.root, environment)
 
     def snakemake(self, *arguments: str, status: int = 0) -> str:
-        """Run Snakemake; returns stdout and stderr together; checks the exit status."""
-        process = self.start(*arguments)
-        output, _ = process.communicate()
-        assert process.returncode == status, output
-        return output
+        """Run Snakemake; return what it printed."""
+        return output_of(self.start(*arguments), status)
 
     def jobs(self, *arguments: str) -> dict[str, int]:
         """Rules that a dry run would execute, with the number of jobs."""
@@ -92,13 +75,6 @@ class Workflow:
         """Time and bytes of the files that match below `results`."""
         found = [path for path in self.find(pattern) if path.is_file()]
         return {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in found}
-
-    def wait_for(self, pattern: str, text: str = "") -> None:
-        """Until a file below `results` has a text."""
-        deadline = time.monotonic() + 120
-        while not any(text in path.read_text() for path in self.find(pattern)):
-            assert time.monotonic() < deadline, f"no {text} in {pattern}"
-            time.sleep(0.05)
 
 
 def job_counts(output: str) -> dict[str, int]:
@@ -127,14 +103,26 @@ def workflow(root, tmp_path) -> Workflow:
 
 @pytest.fixture(scope="session")
 def finished(root, tmp_path_factory) -> tuple[Workflow, str]:
-    """A finished run of the tiny config, and what Snakemake printed; read it, do not change it."""
-    made = Workflow(root, tmp_path_factory.mktemp("finished"))
-    made.write_config(**TINY)
-    return made, made.snakemake()
+    """A finished run of the tiny config, and what Snakemake printed; read it, do not change it.
+
+    Two processes that share the tests (pytest -n 2) share it too: it is trained once.
+    """
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    made = Workflow(root, folder / "finished")
+    with open(folder / "finished.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        printed = folder / "finished.txt"
+        if not printed.exists():
+            made.directory.mkdir(exist_ok=True)
+            made.write_config(**TINY)
+            printed.write_text(made.snakemake())
+    return made, printed.read_text()
 
 
 @pytest.fixture
 def copy(finished, tmp_path) -> Workflow:
     """The finished run, to change at will."""
     shutil.copytree(finished[0].directory, tmp_path / "copy")
-    return Workflow(finished[0].root, tmp_path / "copy")
+    return replace(finished[0], directory=tmp_path / "copy")

@@ -1,7 +1,5 @@
 """What Snakemake would do, without doing it."""
 
-from __future__ import annotations
-
 import json
 import re
 
@@ -15,7 +13,10 @@ from .conftest import TINY_POINTS
 
 @pytest.mark.parametrize("name", ["config.yaml", "paper.yaml"])
 def test_the_configs_that_come_with_the_project_dry_run(workflow, root, name):
-    jobs = workflow.jobs("--configfile", str(root / "config" / name))
+    """Without a config of the user it is `config/config.yaml`."""
+    workflow.config_file.unlink()
+    given = ("--configfile", str(root / "config" / name)) if name == "paper.yaml" else ()
+    jobs = workflow.jobs(*given)
     figures = {rule.removeprefix("figure_") for rule in jobs if rule.startswith("figure_")}
     pretrained = jobs.get("probe_pretrained", 0)
     assert pretrained == (4 if name == "paper.yaml" else 0)  # those would be downloaded
@@ -24,22 +25,10 @@ def test_the_configs_that_come_with_the_project_dry_run(workflow, root, name):
         assert jobs[f"train_{family}"] >= 1
 
 
-def test_a_config_of_the_user_replaces_the_default(workflow, root):
-    assert workflow.jobs() == {
-        "dataset": 2,
-        "train_gpt": 2,
-        "train_bilinear": 1,
-        "aggregate": 1,
-        "judge_claims": 1,
-        "figure_reversal_curve": 1,
-        "figure_reversal_vocab": 1,
-        "figure_mine": 1,
-        "figure_bilinear_separation": 1,
-    }
-    workflow.config_file.unlink()
-    default = workflow.jobs()
-    assert default == workflow.jobs("--configfile", str(root / "config/config.yaml"))
-    assert default["dataset"] > 2
+def test_a_config_of_the_user_replaces_the_default(workflow):
+    figures = ("reversal_curve", "reversal_vocab", "mine", "bilinear_separation")
+    once = ("train_bilinear", "aggregate", "judge_claims", *(f"figure_{f}" for f in figures))
+    assert workflow.jobs() == {"dataset": 2, "train_gpt": 2, **dict.fromkeys(once, 1)}
 
 
 def test_a_figure_trains_only_what_it_needs_and_a_dry_run_writes_nothing(workflow):
@@ -48,14 +37,19 @@ def test_a_figure_trains_only_what_it_needs_and_a_dry_run_writes_nothing(workflo
     assert not (workflow.directory / "results").exists()
 
 
-def test_targets_that_people_ask_for_exist_with_a_docstring(workflow):
-    listed = workflow.snakemake("--list-target-rules")
+def test_targets_have_a_docstring_and_the_slurm_profile_names_rules_that_exist(workflow, root):
+    listed = workflow.snakemake("--list-rules")
     for target in ("all", "data", "metrics", "figures", "claims", "plan", "figure_reversal_curve"):
         assert re.search(rf"^{target} \(.+\)$", listed, re.MULTILINE), target
+    profile = yaml.safe_load((root / "profiles/slurm/config.yaml").read_text())
+    for rule, resources in profile["set-resources"].items():
+        assert re.search(rf"^{rule}\b", listed, re.MULTILINE), rule
+        assert "attempt" in resources["runtime"]
 
 
-def test_values_on_the_command_line_are_numbers_and_booleans(workflow):
+def test_values_on_the_command_line_are_numbers_and_booleans(workflow, nvidia_smi):
     """And a second config file goes over the first; jobs get the config that came of it."""
+    workflow.path = f"{nvidia_smi}:{workflow.path}"
     patch = workflow.directory / "patch.yaml"
     patch.write_text("defaults: {epochs: 9, seeds: 4}\nsweeps: {vocab: {vocab_size: [20, 28]}}\n")
     given = "defaults={seeds: 3, freeze_embeddings: true, learning_rate: 1e-3}"
@@ -68,45 +62,27 @@ def test_values_on_the_command_line_are_numbers_and_booleans(workflow):
     assert config["sweeps"]["vocab"] == {"vocab_size": [20, 28]}
     (row,) = (line.split() for line in output.splitlines() if line.startswith("all, each"))
     assert row[4:7] == [str(TINY_POINTS), "0", str(TINY_POINTS)]
+    assert "core-hours" in output, "jobs that are not submitted are planned for this machine"
+    assert 'Provided resources: gpu=Resource("gpu", 2)' in output, "as many as there are"
 
 
 def test_a_thousand_small_points_are_at_most_25_jobs_on_slurm(workflow, root):
-    """Everything but what runs where Snakemake does; values given by hand change no size of job."""
+    """Not counting what runs where Snakemake does; values given by hand change no size of job."""
     sweep = {"layers": {"range": [1, 40]}, "embed_dim": list(range(8, 33))}
     workflow.write_config(sweeps={"many": sweep}, figures={"sweep_overview": "many"})
     profile = ("--profile", str(root / "profiles/slurm"))
-    jobs = workflow.jobs(*profile)
-    assert 1 <= jobs["train_gpt"] <= 24
-    assert jobs.keys() - {"train_gpt", "aggregate"} == {
-        *("dataset", "figure_sweep_overview", "judge_claims")
-    }
-    assert workflow.jobs("--config", "defaults={epochs: 7}", *profile) == jobs
-    assert workflow.jobs()["train_gpt"] > 3 * jobs["train_gpt"]  # here: a minute each
+    jobs = workflow.jobs("--config", "defaults={epochs: 7}", *profile)
+    assert 1 <= jobs.pop("train_gpt") <= 24
+    assert jobs.keys() - {"aggregate"} == {"dataset", "figure_sweep_overview", "judge_claims"}
 
 
-def test_the_slurm_profile_names_rules_that_exist(workflow, root):
-    profile = yaml.safe_load((root / "profiles/slurm/config.yaml").read_text())
-    rules = workflow.snakemake("--list-rules").split()
-    assert profile["set-resources"].keys() <= set(rules)
-    for resources in profile["set-resources"].values():
-        assert "attempt" in resources["runtime"]
-
-
-def test_three_thousand_points_with_a_job_each_have_short_commands(workflow):
-    points = [{"layers": 1 + i // 500, "embed_dim": 8 + i % 500, "heads": 1} for i in range(3000)]
+def test_commands_are_short_however_long_the_config_is(workflow):
+    points = [{"layers": 1, "embed_dim": 8 + i, "heads": 1} for i in range(300)]
     workflow.write_config(job_minutes=0.0, sweeps={"many": {"points": points}})
     output = workflow.snakemake("--dry-run", "--printshellcmds")
     commands = re.findall(r"python -m reversal_curse .*", output)
-    assert sum("train-job" in command for command in commands) == 3000
+    assert sum("train-job" in command for command in commands) == 300
     assert max(map(len, commands)) < 500
-
-
-def test_as_many_local_jobs_train_at_a_time_as_there_are_gpus(workflow, nvidia_smi):
-    """`data` trains nothing: Snakemake says what it may use all the same."""
-    workflow.path = f"{nvidia_smi}:{workflow.path}"
-    assert 'Provided resources: gpu=Resource("gpu", 2)' in workflow.snakemake("data")
-    output = workflow.snakemake("data", "--forceall", "--resources", "gpu=1")
-    assert 'Provided resources: gpu=Resource("gpu", 1)' in output
 
 
 def test_a_training_job_outside_the_config_is_refused_by_name(workflow):
