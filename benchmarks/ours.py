@@ -16,8 +16,8 @@ import torch
 from reversal_curse.config.settings import DEFAULTS, Settings, settle
 from reversal_curse.families import FAMILIES
 from reversal_curse.tables.dataset import Dataset, generate_dataset
-from reversal_curse.training.device import training_device
 from reversal_curse.training.execution import Machine, execution
+from reversal_curse.training.gpus import training_device
 from reversal_curse.training.observer import Observer
 
 WARM_UP = 2

@@ -14,7 +14,7 @@ from typing import Any
 
 from reversal_curse.config.errors import UserError
 from reversal_curse.config.file import Config, read_value
-from reversal_curse.config.grid import all_points, dataset_directory, own_folder, read_sweeps
+from reversal_curse.config.grid import all_points, dataset_directory, read_sweeps
 from reversal_curse.config.pretrained import MEASURED
 from reversal_curse.tables.files import write_table
 from reversal_curse.tables.provenance import VERSION
@@ -225,15 +225,13 @@ def _figure(config: Config, options: argparse.Namespace) -> None:
     """Render one figure of a config."""
     from reversal_curse.figures.render import draw_figure, save
 
-    root = own_folder(config, options.results)
-    save(draw_figure(config, options.name, options.results, root), options.output)
+    save(draw_figure(config, options.name, options.results), options.output)
 
 
 def _claims(config: Config, options: argparse.Namespace) -> None:
     """Judge the papers' claims."""
     from reversal_curse.claims.ledger import write_ledger
 
-    root = own_folder(config, options.results)
-    table = write_ledger(config, options.results, root, options.table, options.page)
+    table = write_ledger(config, options.results, options.table, options.page)
     for verdict, count in table.group_by("verdict", maintain_order=True).len().iter_rows():
         print(f"{count:3} {verdict}")

@@ -63,9 +63,7 @@ class Family:
 def _trained_answers(settings: Any) -> int:
     """Count the tokens of a sentence that a causal model is trained to predict."""
     task = TASKS[settings.task]
-    if settings.loss_on == "answer":
-        return task.answer_length(settings)
-    return task.length(settings)
+    return task.answer_length(settings) if settings.loss_on == "answer" else task.length(settings)
 
 
 def _masked_tokens(settings: Any) -> int:

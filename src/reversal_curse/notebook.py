@@ -69,7 +69,7 @@ def train(threads: int = 1, **settings: Any) -> Run:
     import torch
 
     from reversal_curse.tables.dataset import Dataset, generate_dataset
-    from reversal_curse.training.device import training_device
+    from reversal_curse.training.gpus import training_device
     from reversal_curse.training.loop import train as train_seeds
 
     chosen = choose(**settings)

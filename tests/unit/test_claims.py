@@ -360,7 +360,7 @@ def ledger(raw: dict, tmp_path) -> tuple[pl.DataFrame, str]:
     config = config_of(raw)
     write_runs(config, tmp_path, lambda one: losses([one], CURSED)["metrics"])
     paths = tmp_path / "claims.parquet", tmp_path / "claims.md"
-    table = write_ledger(config, tmp_path, tmp_path, *paths)
+    table = write_ledger(config, tmp_path, *paths)
     assert pl.read_parquet(paths[0]).equals(table)
     return table, paths[1].read_text()
 
@@ -412,7 +412,7 @@ def test_the_ledger_reads_pretrained_models_if_the_config_has_some(tmp_path):
 
 def test_a_missing_run_is_one_clear_line(tmp_path):
     with pytest.raises(UserError, match=r"layers=1/.*no finished run of these settings"):
-        evaluate(config_of(RAW), tmp_path, tmp_path)
+        evaluate(config_of(RAW), tmp_path)
 
 
 @pytest.mark.parametrize("verdict", ["contradicted", "supported", "not tested"])

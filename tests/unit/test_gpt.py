@@ -8,7 +8,7 @@ import transformers
 
 from reversal_curse.config.settings import choices
 from reversal_curse.models.positions import alibi_bias, apply_rotary, rotary_angles
-from reversal_curse.models.random_streams import Counter, Masks, dropout_factors, seed_generators
+from reversal_curse.models.random_streams import Masks, dropout_factors, seed_generators
 from reversal_curse.models.transformer import Transformer
 from small_runs import CPU, small_settings
 
@@ -121,13 +121,13 @@ def test_dropout_keeps_the_mean_and_drops_at_its_rate():
 
 def test_every_place_of_the_model_has_dropout_factors_of_its_own():
     model = build(small_settings())
-    counter = Counter()
+    counter = Masks()
     model(random_tokens(), 1, counter)
-    masks = Masks(torch.ones(3, counter.count))
+    masks = Masks(torch.ones(3, counter.used))
     kept = model(random_tokens(), 1, masks)
-    assert masks.used == counter.count
+    assert masks.used == counter.used
     torch.testing.assert_close(kept, model(random_tokens(), 1))
-    for place in (0, counter.count // 2, counter.count - 1):
-        factors = torch.ones(3, counter.count)
+    for place in (0, counter.used // 2, counter.used - 1):
+        factors = torch.ones(3, counter.used)
         factors[:, place:] = 0
         assert not torch.allclose(model(random_tokens(), 1, Masks(factors)), kept)

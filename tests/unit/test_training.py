@@ -17,7 +17,7 @@ from reversal_curse.tables.run_files import is_trained, run_files
 from reversal_curse.tables.schemas import TABLES
 from reversal_curse.training.gpt import build_model
 from reversal_curse.training.grid_point import read_dataset, train_grid_point
-from reversal_curse.training.schedule import evaluation_epochs
+from reversal_curse.training.observer import evaluation_epochs
 from small_runs import CPU, dataset_of, small_settings, trained
 
 from .hugging_face import hugging_face_twin

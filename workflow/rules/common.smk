@@ -17,6 +17,7 @@ from reversal_curse.config.grid import (
     all_points,
     dataset_directory,
     own_folder,
+    pretrained_file,
     read_sweeps,
     refuse_old_layout,
 )
@@ -178,8 +179,7 @@ def inputs_of_figure(name):
     """What a figure needs: its sweep trained, or tables of pretrained models."""
     plot = PLOTS[FIGURES[name].plot]
     if plot.pretrained:
-        tables = [table.removeprefix("pretrained_") for table in plot.tables]
-        return [f"{OWN}/pretrained/{table}.parquet" for table in tables]
+        return [str(pretrained_file(CONFIG, Path("results"), table)) for table in plot.tables]
     return reports_of_sweep(FIGURES[name].sweep)
 
 

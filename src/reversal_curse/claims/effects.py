@@ -64,10 +64,7 @@ def slope(rows: pl.DataFrame, x: str, y: str) -> pl.DataFrame:
 def mean_difference(
     tables: Tables, name: str, value: pl.Expr, higher: pl.Expr, lower: pl.Expr
 ) -> pl.DataFrame:
-    """Return the mean of `value` over a table's `higher` rows minus that over `lower`, per seed.
-
-    Metrics are those of `final_by_seed`. Seeds that lack one of the two are left out.
-    """
+    """Return the mean `value` of `higher` rows minus that of `lower`, per seed with both."""
     rows = final_by_seed(tables[name]) if name == "metrics" else tables[name]
     means = value.filter(higher).mean() - value.filter(lower).mean()
     return rows.group_by("seed").agg(effect=means).drop_nulls()

@@ -17,7 +17,7 @@ from reversal_curse.claims import (
 )
 from reversal_curse.claims.claim import NOT_TESTED, Claim, Judgement, Selection, judge, select
 from reversal_curse.config.file import Config
-from reversal_curse.config.grid import Sweep, all_points, read_sweeps
+from reversal_curse.config.grid import Sweep, all_points, pretrained_file, read_sweeps
 from reversal_curse.config.plots import PLOTS
 from reversal_curse.config.settings import DEFAULTS, NAMES, Settings
 from reversal_curse.tables.atomic_write import replacing
@@ -81,11 +81,8 @@ def claim_points(sweeps: Mapping[str, Sweep]) -> dict[str, Settings]:
     return {run: settings for some in chosen for run, settings in some.points.items()}
 
 
-def evaluate(config: Config, results: Path, root: Path) -> pl.DataFrame:
-    """Return the `claims` table: every claim judged on runs below `results`.
-
-    Tables of pretrained models lie below `root`. Raises UserError if a table is missing.
-    """
+def evaluate(config: Config, results: Path) -> pl.DataFrame:
+    """Return the `claims` table, every claim judged; raises UserError if a table is missing."""
     sweeps = read_sweeps(config)
     every = all_points(sweeps)
     untested = "" if config.pretrained else "not in this config: it has no pretrained models"
@@ -93,8 +90,7 @@ def evaluate(config: Config, results: Path, root: Path) -> pl.DataFrame:
     @cache
     def read(runs: tuple[str, ...], table: str) -> pl.DataFrame:
         if table.startswith("pretrained_"):
-            name = table.removeprefix("pretrained_")
-            return read_table(root / f"pretrained/{name}.parquet", table)
+            return read_table(pretrained_file(config, results, table), table)
         wanted = set(runs)
         points = {run: settings for run, settings in every.items() if run in wanted}
         return read_runs(points, table, results / "runs", {})
@@ -189,11 +185,9 @@ def _differences(config: Config) -> list[str]:
     return found or ["None."]
 
 
-def write_ledger(
-    config: Config, results: Path, root: Path, table_path: Path, page_path: Path
-) -> pl.DataFrame:
+def write_ledger(config: Config, results: Path, table_path: Path, page_path: Path) -> pl.DataFrame:
     """Judge every claim, write the table and the page, and return the table."""
-    table = evaluate(config, results, root)
+    table = evaluate(config, results)
     text = page(config, table)
     write_table(table_path, table, TABLES["claims"])
     with replacing(page_path) as partial:

@@ -34,10 +34,7 @@ def _correlations(tables: Tables, when: pl.Expr) -> pl.DataFrame:
 
 
 def _with_rho(tables: Tables) -> pl.DataFrame:
-    """Return correlations before training, with the closed form, once per setting.
-
-    Masking arms start from the same weights, so one of them is enough.
-    """
+    """Return correlations before training with rho; masking arms start alike: one is enough."""
     once = [*(name for name in NAMES if name != "masking"), "seed", "displacement"]
     found = _correlations(tables, BEFORE).sort("masking")
     found = found.unique(once, keep="first", maintain_order=True)

@@ -398,20 +398,20 @@ def _mistake(detail: Any, raw: Any, model: type[BaseModel] = Config) -> Mistake:
     parts = [part for part in detail["loc"] if part != "[key]"]
     key, value = _locate(parts, raw)
     kind, context = detail["type"], detail.get("ctx", {})
-    if "[key]" in detail["loc"]:
-        known = re.findall(r"'([^']*)'", context.get("expected", ""))
-        if known:
-            return key, f"unknown key{_instead(parts[-1], known)}"
-        return key[:-1], f"a key {_needed(kind, detail['msg'], context)}, got {_shown(parts[-1])}"
+    known = re.findall(r"'([^']*)'", context.get("expected", ""))
     if kind == "extra_forbidden":
         sections = [part for part in parts[:-1] if part in _MODELS]
         known = (_MODELS[sections[-1]] if sections else model).model_fields
-        return key, f"unknown key{_instead(parts[-1], known)}"
     if kind == "missing":
         return key, "is missing"
-    known = re.findall(r"'([^']*)'", context.get("expected", ""))
+    of_key = "[key]" in detail["loc"]
+    if kind == "extra_forbidden" or (of_key and known):
+        return key, f"unknown key{_instead(parts[-1], known)}"
+    needed = _needed(kind, detail["msg"], context)
+    if of_key:
+        return key[:-1], f"a key {needed}, got {_shown(parts[-1])}"
     close = suggestion(value, known) if kind == "literal_error" else ""
-    return key, f"{_needed(kind, detail['msg'], context)}, got {_shown(value)}{close}"
+    return key, f"{needed}, got {_shown(value)}{close}"
 
 
 def _locate(parts: list, raw: Any) -> tuple[Key, Any]:

@@ -266,11 +266,15 @@ def own_folder(config: Config, results: Path) -> Path:
     return results / config.name if config.name else results
 
 
+def pretrained_file(config: Config, results: Path, table: str) -> Path:
+    """Return where a config's table of pretrained models lies: `pretrained_scores` and the like."""
+    name = table.removeprefix("pretrained_")
+    return own_folder(config, results) / f"pretrained/{name}.parquet"
+
+
 def refuse_old_layout(results: Path) -> None:
     """Raise UserError if `results` holds runs in the layout of version 0.1."""
     old = next((results / "runs").glob("task=*/family=*/layers=*/heads=*"), None)
     if old or (results / "trained").exists():
-        raise UserError(
-            f"{results}: holds runs of version 0.1 (settings=HASH), which cannot be read; move "
-            f"{results} away, or delete {results}/runs, {results}/trained and {results}/sweeps"
-        )
+        ways = f"move it away, or delete {results}/runs, {results}/trained and {results}/sweeps"
+        raise UserError(f"{results}: holds runs of version 0.1, which cannot be read; {ways}")

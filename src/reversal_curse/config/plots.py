@@ -1,7 +1,4 @@
-"""The plots: functions from tables to a matplotlib Figure, for any sweep with what they need.
-
-A new plot is a function in `reversal_curse/figures/` and an entry here.
-"""
+"""The plots, from tables to a Figure; a new one is a function in `figures/` and an entry here."""
 
 import ast
 from collections.abc import Callable, Mapping

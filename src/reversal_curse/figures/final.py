@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from reversal_curse.config.settings import in_words
 from reversal_curse.figures import grouping, marks, style
-from reversal_curse.tables.summaries import final_values
+from reversal_curse.tables.summaries import LAST
 from reversal_curse.tasks.masking_arms import MASKINGS
 
 LOSS = "negative log-likelihood (nats)"
@@ -21,7 +21,7 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
     """Loss (left) and accuracy (right) of the training sentences and of the unseen ones after the
     last epoch, a column for each grid point and a colour for each family: dots are seeds, bars
     their mean."""
-    last = final_values(tables["metrics"])
+    last = tables["metrics"].filter(LAST)
     families = grouping.values_of(last, "family")
     settings = [name for name in grouping.varying_settings(last) if name != "family"]
     columns = grouping.split_points(last, settings)
@@ -54,7 +54,7 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
 def draw_masking(tables: dict[str, pl.DataFrame]) -> Figure:
     """Loss of the training sentences and of the unseen ones after the last epoch by the tokens that
     are ever masked, a panel for each of the other settings: dots are seeds, bars their mean."""
-    last = final_values(tables["metrics"])
+    last = tables["metrics"].filter(LAST)
     others = [name for name in grouping.varying_settings(last) if name != "masking"]
     panels = grouping.split_points(last, others or ["pos_encoding"])
     size = (1.3 * style.PANEL_WIDTH, 1.2 * style.PANEL_HEIGHT)

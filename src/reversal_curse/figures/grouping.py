@@ -18,10 +18,7 @@ def varying_settings(table: pl.DataFrame) -> list[str]:
 def split_points(
     table: pl.DataFrame, settings: Sequence[str] | None = None
 ) -> list[tuple[str, pl.DataFrame]]:
-    """Split a table by grid point, or by the values of `settings`, and label the parts.
-
-    Numbers come in their order, names in the order in which the setting lists them.
-    """
+    """Split a table by grid point, or by values of `settings`, in their order; label the parts."""
     names = varying_settings(table) if settings is None else settings
     keys = ["run"] if settings is None else settings
     parts = table.partition_by(keys) if keys else [table]

@@ -54,10 +54,7 @@ def draw_chance(ax: Axes, metrics: pl.DataFrame) -> None:
 def draw_groups(
     ax: Axes, drawn: list[tuple[pl.DataFrame, str, str]], half: float, **cross: Any
 ) -> None:
-    """Draw cosines by group of parameters: dots of seeds, and crosses for the control.
-
-    `drawn` lists tables that stand beside each other, with their colours and markers.
-    """
+    """Draw cosines by group of parameters, and crosses for controls, of each of the `drawn`."""
     found = dict.fromkeys(group for table, *_ in drawn for group in table["group"])
     groups = sorted(found, key=lambda g: GROUPS.index(g) if g in GROUPS else len(GROUPS))
     means = pl.col("cosine", "cosine_control").mean()

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from reversal_curse.config.errors import UserError, suggestion
 from reversal_curse.config.file import Config
-from reversal_curse.config.grid import read_sweeps
+from reversal_curse.config.grid import pretrained_file, read_sweeps
 from reversal_curse.config.plots import PLOTS
 from reversal_curse.figures import style
 from reversal_curse.tables.atomic_write import replacing
@@ -32,22 +32,16 @@ def draw(plot: str, tables: dict[str, pl.DataFrame]) -> Figure:
         return PLOTS[plot].load()(tables)
 
 
-def draw_figure(config: Config, name: str, results: Path, root: Path) -> Figure:
-    """Draw a figure of a config from the runs below `results`.
-
-    Tables of pretrained models lie below `root`, with the config's own files. Raises UserError if
-    the config has no such figure, or if a table is missing.
-    """
+def draw_figure(config: Config, name: str, results: Path) -> Figure:
+    """Draw a figure of a config; raises UserError if it has none such, or a table is missing."""
     figures = config.drawings()
     if name not in figures:
-        raise UserError(
-            f"no figure {name} in this config{suggestion(name, figures)}; it has "
-            f"{', '.join(figures) or 'none'}"
-        )
+        close, known = suggestion(name, figures), ", ".join(figures) or "none"
+        raise UserError(f"no figure {name} in this config{close}; it has {known}")
     drawn, plot = figures[name], PLOTS[figures[name].plot]
     if plot.pretrained:
-        files = {t: f"pretrained/{t.removeprefix('pretrained_')}.parquet" for t in plot.tables}
-        return draw(drawn.plot, {t: read_table(root / f, t) for t, f in files.items()})
+        files = {table: pretrained_file(config, results, table) for table in plot.tables}
+        return draw(drawn.plot, {table: read_table(path, table) for table, path in files.items()})
     sweep = read_sweeps(config)[drawn.sweep]
     tables = {t: read_runs(sweep.points, t, results / "runs", sweep.labels) for t in plot.tables}
     return draw(drawn.plot, tables)

@@ -106,10 +106,7 @@ def _train(
 def _work(
     points: list[Settings], results: Path, threads: int, seconds: float, sender: Connection
 ) -> None:
-    """Train grid points one after the other, each with its own log; send what became of each.
-
-    An unexpected error ends the process: its remains (a broken GPU context) could fail the next.
-    """
+    """Train grid points, each with its own log; send outcomes. An unexpected error ends it."""
     # Imported here: the process that watches does without torch.
     from reversal_curse.training.grid_point import read_dataset, train_grid_point
 

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import torch
 
-from reversal_curse.models.random_streams import stacked_normal
+from reversal_curse.models.random_streams import Streams, stacked_normal
 
 
 class Bilinear:
     """S models of m tokens: `embeddings` (S, m, d), fixed, and `theta` (S, d, d)."""
 
-    def __init__(
-        self, vocabulary: int, embed_dim: int, init_std: float, generators: list[torch.Generator]
-    ):
+    def __init__(self, vocabulary: int, embed_dim: int, init_std: float, generators: Streams):
         self.embeddings = stacked_normal(generators, (vocabulary, embed_dim), embed_dim**-0.5)
         self.theta = stacked_normal(generators, (embed_dim, embed_dim), init_std)
 
@@ -34,10 +32,7 @@ class Bilinear:
         return self._embed(subjects) @ self.theta @ self.embeddings.transpose(1, 2)
 
     def gradient(self, subjects: torch.Tensor, objects: torch.Tensor) -> torch.Tensor:
-        """Compute the gradient (S, d, d) of the mean of -ln p(object | subject) over N facts.
-
-        It is the mean of -x (y - E_p[y])^T, with p the model's distribution after x.
-        """
+        """Compute the gradient (S, d, d) of the mean -ln p of N facts: of -x (y - E_p[y])^T."""
         probabilities = self.logits(subjects).softmax(-1)
         residual = self._embed(objects) - probabilities @ self.embeddings
         return -self._embed(subjects).transpose(1, 2) @ residual / subjects.shape[1]

@@ -52,10 +52,7 @@ class Learner:
         return answer_nll(self.ask(sentences), sentences[:, :, -k:]).sum(-1)
 
     def roles(self) -> pl.DataFrame:
-        """Tabulate the tokens of each of the task's `roles`: `seed`, `role`, `position`, `token`.
-
-        Tokens come in the order of the sentences, each once in a role.
-        """
+        """Tabulate `seed`, `role`, `position`, `token` of the task's roles, in sentence order."""
         rows = []
         for role, (direction, place) in TASKS[self.settings.task].roles.items():
             entity = place(self.settings.entity_length)

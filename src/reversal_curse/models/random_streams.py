@@ -1,11 +1,11 @@
-"""Random numbers by seed: one generator per seed, never a global one.
-
-What a seed draws must not depend on the seeds trained beside it, so each draws by itself.
-"""
+"""Random numbers by seed: what one draws does not depend on the seeds trained beside it."""
 
 import hashlib
 
 import torch
+
+Streams = list[torch.Generator]
+"""A generator for each seed, for one purpose."""
 
 
 def derived_seed(seed: int, purpose: str) -> int:
@@ -14,31 +14,27 @@ def derived_seed(seed: int, purpose: str) -> int:
     return int.from_bytes(digest[:8], "big") >> 1
 
 
-def seed_generators(
-    seeds: list[int], purpose: str, device: torch.device | str = "cpu"
-) -> list[torch.Generator]:
+def seed_generators(seeds: list[int], purpose: str, device: torch.device | str = "cpu") -> Streams:
     """Make one generator per seed, on `device`, for one purpose."""
     return [torch.Generator(device).manual_seed(derived_seed(seed, purpose)) for seed in seeds]
 
 
-def stacked_normal(
-    generators: list[torch.Generator], shape: tuple[int, ...], std: float
-) -> torch.Tensor:
+def stacked_normal(generators: Streams, shape: tuple[int, ...], std: float) -> torch.Tensor:
     """Draw from N(0, std^2), shape (S, *shape)."""
     return torch.stack([torch.empty(shape).normal_(0.0, std, generator=g) for g in generators])
 
 
-def stacked_uniform(generators: list[torch.Generator], shape: tuple[int, ...]) -> torch.Tensor:
+def stacked_uniform(generators: Streams, shape: tuple[int, ...]) -> torch.Tensor:
     """Draw uniformly from [0, 1), shape (S, *shape)."""
     return torch.stack([torch.rand(shape, generator=g, device=g.device) for g in generators])
 
 
-def stacked_permutations(generators: list[torch.Generator], n: int) -> torch.Tensor:
+def stacked_permutations(generators: Streams, n: int) -> torch.Tensor:
     """Draw a permutation of 0..n-1 per seed, shape (S, n)."""
     return torch.stack([torch.randperm(n, generator=generator) for generator in generators])
 
 
-def dropout_factors(generators: list[torch.Generator], count: int, rate: float) -> torch.Tensor:
+def dropout_factors(generators: Streams, count: int, rate: float) -> torch.Tensor:
     """Draw factors (S, count) of inverted dropout: 0 at the rate, 1 / (1 - rate) elsewhere.
 
     Each takes 16 random bits: several times as fast as a float each; the rate is rounded to them.
@@ -53,27 +49,16 @@ def dropout_factors(generators: list[torch.Generator], count: int, rate: float) 
 
 
 class Masks:
-    """Hands out the dropout factors (S, count) of a step, one place of the model after another."""
+    """Hands out a step's dropout factors (S, count) place by place; without any, counts them."""
 
-    def __init__(self, factors: torch.Tensor):
+    def __init__(self, factors: torch.Tensor | None = None):
         self.factors = factors
         self.used = 0
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """Multiply `x` of shape (S, ...) with the next factors."""
         start, self.used = self.used, self.used + x[0].numel()
-        return x * self.factors[:, start : self.used].view(x.shape)
-
-
-class Counter:
-    """Counts the dropout factors that a step needs for each seed, in place of `Masks`."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        self.count += x[0].numel()
-        return x
+        return x if self.factors is None else x * self.factors[:, start : self.used].view(x.shape)
 
 
 def no_dropout(x: torch.Tensor) -> torch.Tensor:

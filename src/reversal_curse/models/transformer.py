@@ -15,7 +15,7 @@ from torch import nn
 
 from reversal_curse.config.settings import Settings
 from reversal_curse.models.positions import alibi_bias, apply_rotary, rotary_angles
-from reversal_curse.models.random_streams import no_dropout, stacked_normal
+from reversal_curse.models.random_streams import Streams, no_dropout, stacked_normal
 
 INIT_STD = 0.02
 
@@ -35,7 +35,7 @@ _GROUPS |= {"wte": "embeddings", "wpe": "embeddings", "head": "head"}
 class Linear(nn.Module):
     """S affine maps, one per seed: (S, N, inputs) to (S, N, outputs)."""
 
-    def __init__(self, generators: list[torch.Generator], inputs: int, outputs: int, std: float):
+    def __init__(self, generators: Streams, inputs: int, outputs: int, std: float):
         super().__init__()
         self.weight = nn.Parameter(stacked_normal(generators, (inputs, outputs), std))
         self.bias = nn.Parameter(torch.zeros(len(generators), 1, outputs))
@@ -60,7 +60,7 @@ class LayerNorm(nn.Module):
 class Attention(nn.Module):
     """Multi-head self-attention, of earlier tokens only where `causal`."""
 
-    def __init__(self, generators: list[torch.Generator], settings: Settings, causal: bool):
+    def __init__(self, generators: Streams, settings: Settings, causal: bool):
         super().__init__()
         d = settings.embed_dim
         self.heads = settings.heads
@@ -130,7 +130,7 @@ def weighted_sums(weights: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
 class Block(nn.Module):
     """Pre-LN transformer block: attention and a four times wider MLP."""
 
-    def __init__(self, generators: list[torch.Generator], settings: Settings, causal: bool):
+    def __init__(self, generators: Streams, settings: Settings, causal: bool):
         super().__init__()
         d = settings.embed_dim
         self.ln_1 = LayerNorm(len(generators), d)
@@ -166,12 +166,7 @@ class Transformer(nn.Module):
     """
 
     def __init__(
-        self,
-        settings: Settings,
-        vocabulary: int,
-        length: int,
-        generators: list[torch.Generator],
-        causal: bool,
+        self, settings: Settings, vocabulary: int, length: int, generators: Streams, causal: bool
     ):
         super().__init__()
         d = settings.embed_dim

@@ -36,10 +36,7 @@ def finetune(
     checkpoints: Checkpoints | None = None,
     interruption: Interruption | None = None,
 ) -> None:
-    """Train the parameters that require gradients, from the newest checkpoint on.
-
-    Raises Interrupted, between two steps, if `interruption` asks to stop.
-    """
+    """Train from the newest checkpoint on; raises Interrupted between steps if asked to stop."""
     entry = loaded.entry
     parameters = {n: p for n, p in loaded.model.named_parameters() if p.requires_grad}
     optimizer = torch.optim.AdamW(parameters.values(), entry.learning_rate, weight_decay=0.0)

@@ -13,7 +13,7 @@ import torch
 
 from reversal_curse.config.pretrained import PretrainedModel
 from reversal_curse.pretrained.model_folder import ModelFolder, check_memory, weight_files
-from reversal_curse.training.device import training_devices
+from reversal_curse.training.gpus import training_devices
 from reversal_curse.training.memory import free_bytes
 
 
@@ -28,10 +28,7 @@ class Loaded:
     device: torch.device
 
     def logits(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Compute logits (B, T, V), float32, of the token at each position of `tokens` (B, T).
-
-        If the model predicts the next token, those of the first position mean nothing.
-        """
+        """Compute logits (B, T, V), float32, of each token; those of the first can mean nothing."""
         logits = self.model(input_ids=tokens.to(self.device)).logits.float()
         if self.entry.causal or self.entry.shifted:
             logits = torch.cat([logits[:, :1], logits[:, :-1]], dim=1)

@@ -1,7 +1,4 @@
-"""Find and check a checkpoint in Hugging Face's format, without running code that it brings.
-
-The Snakefile imports this module, so torch and transformers are imported only where needed.
-"""
+"""Find and check a model's folder without running its code; libraries load only if needed."""
 
 import hashlib
 import json

@@ -1,10 +1,8 @@
 """Everything that is measured on one pretrained model, before and after fine-tuning."""
 
-import json
 import platform
 import resource
 import time
-from datetime import datetime, timezone
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,9 +16,8 @@ from reversal_curse.pretrained import facts, finetune, loading, model_folder
 from reversal_curse.pretrained.answers import measure_answers
 from reversal_curse.pretrained.attention import measure_scores
 from reversal_curse.pretrained.gradients import measure_gradients
-from reversal_curse.tables.atomic_write import replacing
 from reversal_curse.tables.files import write_table
-from reversal_curse.tables.provenance import PRETRAINED_VERSION, VERSION, commit
+from reversal_curse.tables.provenance import PRETRAINED_VERSION, write_record
 from reversal_curse.tables.schemas import PRETRAINED_TABLES
 from reversal_curse.training.checkpoints import Checkpoints
 from reversal_curse.training.interruption import Interruption
@@ -52,7 +49,7 @@ def probe_pretrained(
         checkpoint = model_folder.find_model(entry)
     inputs = [facts.facts_version(entry.facts), model_folder.weights_version(entry)]
     key = digest_of([entry.model_dump(), *inputs, PRETRAINED_VERSION, torch.__version__])
-    kept = checkpoint_folder / key if checkpoint_folder else None
+    kept = Checkpoints(checkpoint_folder / key, checkpoint_seconds) if checkpoint_folder else None
     seconds: dict[str, float] = {}
     tables: dict[str, list[pl.DataFrame]] = {name: [] for name in MEASURES}
 
@@ -79,7 +76,7 @@ def probe_pretrained(
             if entry.trained == "lora":
                 finetune.add_adapters(loaded, seed)
             begun = time.time()
-            states = Checkpoints(kept / f"seed_{seed}", checkpoint_seconds) if kept else None
+            states = kept and kept.below(f"seed_{seed}")
             finetune.finetune(loaded, questions.right["forward"], seed, states, interruption)
             seconds[f"fine-tune {seed}"] = round(time.time() - begun, 3)
             measure(loaded, "after", seed)
@@ -88,29 +85,22 @@ def probe_pretrained(
     model = loaded.model.get_base_model() if entry.trained == "lora" else loaded.model
     gpus = range(torch.cuda.device_count()) if loaded.device.type == "cuda" else []
     libraries = ("torch", "transformers", "peft")
-    record = {
-        "entry": entry.model_dump(),
-        "facts": facts.facts_version(entry.facts),
-        "architecture": type(model).__name__,
-        "words": len(tokenizer),
-        "commit": commit(),
-        "versions": {
-            "reversal_curse": VERSION,
-            "pretrained": PRETRAINED_VERSION,
-            "python": platform.python_version(),
-            **{library: version(library) if find_spec(library) else None for library in libraries},
-        },
-        "device": loaded.device.type,
-        "device_names": [torch.cuda.get_device_name(gpu) for gpu in gpus] or [platform.machine()],
-        "peak_memory": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,  # bytes
-        "peak_gpu_memory": [torch.cuda.max_memory_allocated(gpu) for gpu in gpus],
-        "parameters": checkpoint.parameters,
-        "threads": threads,
-        "started": datetime.fromtimestamp(started, timezone.utc).isoformat(timespec="seconds"),
-        "seconds": seconds,
-        "wall_seconds": round(time.time() - started, 3),
-    }
-    with replacing(output / "run.json") as partial:
-        partial.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    found = {library: version(library) if find_spec(library) else None for library in libraries}
+    write_record(
+        output,
+        started,
+        {"pretrained": PRETRAINED_VERSION, **found},
+        entry=entry.model_dump(),
+        facts=facts.facts_version(entry.facts),
+        architecture=type(model).__name__,
+        words=len(tokenizer),
+        device=loaded.device.type,
+        device_names=[torch.cuda.get_device_name(gpu) for gpu in gpus] or [platform.machine()],
+        peak_memory=1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,  # bytes
+        peak_gpu_memory=[torch.cuda.max_memory_allocated(gpu) for gpu in gpus],
+        parameters=checkpoint.parameters,
+        threads=threads,
+        seconds=seconds,
+    )
     if kept:
-        Checkpoints(kept, checkpoint_seconds).clear()
+        kept.clear()

@@ -1,5 +1,5 @@
 """What is measured on models in training, beside the metrics: a module for each table.
 
 A module has `probe(learner)`, which returns a DataFrame, and `WHEN`: after the last epoch (`end`),
-or also during training (`dense`, `sparse`: see `training/schedule.py`). Families name their probes.
+or also during training (`dense`, `sparse`: see `training/observer.py`). Families name their probes.
 """

@@ -10,11 +10,7 @@ WHEN = "end"
 
 
 def probe(learner: Learner) -> pl.DataFrame:
-    """Make the `embeddings` table.
-
-    Every token has one role: a relation, one of the task's `roles`, or unused. Within a role
-    tokens stand in the order of the sentences, so that partners of one token share a position.
-    """
+    """Make the `embeddings` table; in a role, partners of one token have the same position."""
     every = learner.model.embeddings().cpu().numpy()  # (S, vocabulary, d)
     relations = range(TASKS[learner.settings.task].relations(learner.settings))
     frames = []

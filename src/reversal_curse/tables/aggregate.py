@@ -1,13 +1,12 @@
 """Gather runs into tables: every evaluation, and every grid point as one row."""
 
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
 from reversal_curse.config.file import Config
 from reversal_curse.config.grid import CARD, all_points, read_sweeps
-from reversal_curse.config.settings import NAMES, Settings
+from reversal_curse.config.settings import NAMES
 from reversal_curse.tables import files
 from reversal_curse.tables.schemas import PRETRAINED_TABLES, TABLES, gathered
 from reversal_curse.tables.summaries import final_by_seed
@@ -21,7 +20,14 @@ def aggregate(config: Config, results: Path, metrics: Path, points: Path) -> int
     """
     grid = all_points(read_sweeps(config))
     runs = results / "runs"
-    records = [{"run": run, **_measured(runs / run, s)} for run, s in grid.items()]
+    records = []
+    for run, settings in grid.items():
+        record = files.check_trained(runs / run, settings)
+        versions = {f"{name}_version": record["versions"][name] for name in ("data", "training")}
+        versions |= {"commit": record["commit"], "torch": record["versions"]["torch"]}
+        where = {name: record[name] for name in ("device", "device_name")}
+        own = {"seconds": record["wall_seconds"], "trained_in": record["precision"]}
+        records.append({"run": run, **own, **where, **versions})
     known = files.settings_frame(grid, {})
     shown = [name for name in NAMES if name in {*CARD, *config.settings_given()}]
     frame = files.scan_runs(known, "metrics", runs, shown)
@@ -44,19 +50,6 @@ def _last_values(metrics: pl.LazyFrame) -> pl.DataFrame:
         pl.col(values).mean(),
         pl.col(values).std().name.suffix("_sd"),
     )
-
-
-def _measured(directory: Path, settings: Settings) -> dict[str, Any]:
-    """Pick what `points` needs of a run's record; raises UserError if the run is not finished."""
-    record = files.check_trained(directory, settings)
-    versions = record["versions"]
-    return {name: record[name] for name in ("device", "device_name", "commit")} | {
-        "seconds": record["wall_seconds"],
-        "trained_in": record["precision"],
-        "torch": versions["torch"],
-        "training_version": versions["training"],
-        "data_version": versions["data"],
-    }
 
 
 def gather_pretrained(models: list[Path], table: str, output: Path) -> int:

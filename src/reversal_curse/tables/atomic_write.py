@@ -13,11 +13,7 @@ def partial_name(path: Path) -> Path:
 
 @contextmanager
 def replacing(path: Path) -> Generator[Path]:
-    """Provide a temporary file to write, which replaces `path` when the block ends.
-
-    If the block fails, the earlier file stays and nothing partial is left. The suffix is that of
-    `path`; missing folders are made.
-    """
+    """Provide a temporary file, which replaces `path` if the block succeeds, and goes if not."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = partial_name(path)

@@ -46,10 +46,8 @@ def read_table(path: Path, name: str) -> pl.DataFrame:
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except damaged as error:
-        raise UserError(
-            f"{path}: not a readable Parquet file; delete it and it will be rebuilt: "
-            f"{first_line(error)}"
-        ) from None
+        problem = "not a readable Parquet file; delete it and it will be rebuilt"
+        raise UserError(f"{path}: {problem}: {first_line(error)}") from None
     for column, dtype in schema.items():
         found = frame.schema.get(column)
         if found != dtype:
@@ -94,9 +92,8 @@ def check_trained(directory: Path, settings: Settings) -> dict[str, Any]:
     """Return the record of a finished run; raises UserError if there is none of these settings."""
     record = read_record(directory, settings)
     if record is None:
-        raise UserError(
-            f"{directory}: no finished run of these settings by the current code; train it first"
-        )
+        text = "no finished run of these settings by the current code; train it first"
+        raise UserError(f"{directory}: {text}")
     return record
 
 

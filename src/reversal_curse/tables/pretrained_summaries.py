@@ -12,20 +12,14 @@ LEARNED = 0.9
 
 
 def answer_means(answers: pl.DataFrame) -> pl.DataFrame:
-    """Average losses (nats per token) and exact matches over facts, per state and direction.
-
-    `margin` is how much lower the loss of the right answer is than that of another fact's.
-    """
+    """Average losses and matches over facts; `margin` is the loss below another fact's answer."""
     margin = (pl.col("nll_shuffled") - pl.col("nll")).mean().alias("margin")
     means = pl.col("nll", "nll_shuffled", "exact", "chance").mean()
     return answers.group_by(*STATE, "direction").agg(means, margin).sort(*STATE, "direction")
 
 
 def learned(answers: pl.DataFrame) -> pl.DataFrame:
-    """Pick the states after fine-tuning that learned the forward facts, one row each.
-
-    Columns are those of `answer_means` by direction: `nll_forward`, `nll_reverse` and so on.
-    """
+    """Pick states after fine-tuning that learned the forward facts: `nll_forward` and so on."""
     means = answer_means(answers).filter(AFTER)
     both = means.pivot("direction", ["forward", "reverse"], index=STATE)
     return both.filter(pl.col("exact_forward") >= LEARNED)

@@ -6,8 +6,15 @@ a change of the code changes results, and only then: a refactoring must not retr
 `tests/unit/test_versions.py` fails if results move and the version does not.
 """
 
+import json
+import platform
 import subprocess
+import time
+from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
+
+from reversal_curse.tables.atomic_write import replacing
 
 VERSION = "0.2.0"
 DATA_VERSION = 1
@@ -24,3 +31,13 @@ def commit() -> str | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return described.stdout.strip()
+
+
+def write_record(folder: Path, started: float, versions: dict[str, Any], **known: Any) -> None:
+    """Write `run.json`: what is `known` of a run, the code, and its time since `started`."""
+    code = {"reversal_curse": VERSION, "python": platform.python_version()}
+    begun = datetime.fromtimestamp(started, timezone.utc).isoformat(timespec="seconds")
+    times = {"started": begun, "wall_seconds": round(time.time() - started, 3)}
+    record = {**known, "commit": commit(), "versions": code | versions, **times}
+    with replacing(folder / "run.json") as partial:
+        partial.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")

@@ -18,11 +18,6 @@ the right one is more probable than all others together. Only then does a failur
 mean anything."""
 
 
-def final_values(metrics: pl.DataFrame) -> pl.DataFrame:
-    """Return the rows of every grid point's last evaluation."""
-    return metrics.filter(LAST)
-
-
 def final_by_seed(metrics: pl.DataFrame) -> pl.DataFrame:
     """Return one row per grid point and seed, with the last evaluation of both splits.
 
@@ -36,7 +31,7 @@ def final_by_seed(metrics: pl.DataFrame) -> pl.DataFrame:
     )
     kept = pl.col(*_of_point(metrics), "epoch", "chance_class", "chance_vocab").first()
     keys = ["run", "seed"]
-    return final_values(metrics).group_by(keys, maintain_order=True).agg(kept, train, unseen)
+    return metrics.filter(LAST).group_by(keys, maintain_order=True).agg(kept, train, unseen)
 
 
 def _of_point(table: pl.DataFrame) -> list[str]:

@@ -20,10 +20,7 @@ ROLES = {
 
 
 def generate(settings: Any, seed: int) -> list[Sentence]:
-    """Draw `train_facts` train triples, then the validation triples.
-
-    At V = 800, 600 ids serve as index i and 50 triples are for validation, as in the official code.
-    """
+    """Draw train, then validation triples: at V = 800, 50 of 600, as in the official code."""
     vocab_size, train = settings.vocab_size, settings.train_facts
     rng = np.random.default_rng([seed, vocab_size, train])
     x, y, z, *indices = rng.permutation(vocab_size)[: 3 + 3 * vocab_size // 4] + RELATIONS

@@ -41,11 +41,7 @@ def training_sentences(train: int, validation: int) -> Callable[[Any], int]:
 def word_facts(
     rng: np.random.Generator, settings: Any, entities: int, relations: int
 ) -> list[tuple[int, str, tuple[np.ndarray, ...]]]:
-    """Draw facts (number, `train` or `validation`, `entities` words); 70 % are train facts.
-
-    Entities are distinct words of `entity_length` tokens over disjoint alphabets of
-    `vocab_size // 4` tokens, matched at random.
-    """
+    """Draw facts (number, split, words), 70 % of them to train on; words match at random."""
     length = settings.entity_length
     words = []
     for letters in disjoint_alphabets(rng, settings.vocab_size, entities, relations):

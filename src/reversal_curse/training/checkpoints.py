@@ -1,5 +1,7 @@
 """Checkpoints on disk: atomic, verified, and read back without running code from the file."""
 
+from __future__ import annotations
+
 import hashlib
 import os
 import pickle
@@ -23,6 +25,10 @@ class Checkpoints:
         self.folder = folder
         self.seconds = seconds
         self._saved = time.monotonic()
+
+    def below(self, name: str) -> Checkpoints:
+        """Return those of a part of the run, in a folder below this one."""
+        return Checkpoints(self.folder / name, self.seconds)
 
     def due(self) -> bool:
         """Whether `seconds` have passed since the last checkpoint."""

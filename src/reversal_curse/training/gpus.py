@@ -1,10 +1,19 @@
-"""The GPUs of this machine, and which of them a process takes."""
+"""The GPUs of this machine, and which of them a process takes. Torch is loaded only to take one."""
+
+from __future__ import annotations
 
 import fcntl
 import os
 import subprocess
+import tempfile
+from functools import cache
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+_claims = []  # kept open as long as the process lives
 
 
 def count_gpus() -> int:
@@ -21,10 +30,7 @@ def count_gpus() -> int:
 
 
 def claim(names: list[str], folder: Path) -> tuple[int, IO[str] | None]:
-    """Claim the first of `names` that no other process has; returns its index and a lock file.
-
-    The claim lasts until the file is closed. If all are taken, processes share them.
-    """
+    """Claim a free one of `names` until the file is closed, or share; returns index and file."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for index, name in enumerate(names):
         file = open(folder / f"{name}.lock", "w", encoding="utf-8")  # noqa: SIM115 - kept open
@@ -35,3 +41,27 @@ def claim(names: list[str], folder: Path) -> tuple[int, IO[str] | None]:
             continue
         return index, file
     return os.getpid() % len(names), None
+
+
+def training_device() -> torch.device:
+    """Take a GPU on which no other process of this user trains, or the CPU."""
+    return training_devices(1)[0]
+
+
+@cache
+def training_devices(count: int) -> tuple[torch.device, ...]:
+    """Take `count` such GPUs, or all if there are fewer; the CPU if there are none."""
+    import torch
+
+    left = list(range(torch.cuda.device_count()))
+    if not left:
+        return (torch.device("cpu"),)
+    folder = Path(tempfile.gettempdir()) / f"reversal-curse-gpus-{os.getuid()}"
+    devices = []
+    while left and len(devices) < count:
+        names = [str(torch.cuda.get_device_properties(index).uuid) for index in left]
+        place, file = claim(names, folder)
+        _claims.append(file)
+        devices.append(torch.device("cuda", left.pop(place)))
+    torch.cuda.set_device(devices[0])
+    return tuple(devices)

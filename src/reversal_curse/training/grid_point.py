@@ -6,7 +6,6 @@ import platform
 import time
 from contextlib import nullcontext
 from dataclasses import asdict
-from datetime import datetime, timezone
 from pathlib import Path
 
 import polars as pl
@@ -15,14 +14,13 @@ import torch
 from reversal_curse.config.errors import UserError
 from reversal_curse.config.grid import dataset_directory, run_directory
 from reversal_curse.config.settings import Settings
-from reversal_curse.tables.atomic_write import replacing
 from reversal_curse.tables.dataset import Dataset, generate_dataset
 from reversal_curse.tables.files import write_table
-from reversal_curse.tables.provenance import DATA_VERSION, TRAINING_VERSION, VERSION, commit
+from reversal_curse.tables.provenance import DATA_VERSION, TRAINING_VERSION, write_record
 from reversal_curse.tables.schemas import TABLES
 from reversal_curse.training.checkpoints import Checkpoints
-from reversal_curse.training.device import training_device
 from reversal_curse.training.execution import chosen_execution
+from reversal_curse.training.gpus import training_device
 from reversal_curse.training.interruption import Interruption
 from reversal_curse.training.loop import train
 from reversal_curse.training.memory import release_memory
@@ -65,26 +63,11 @@ def train_grid_point(
         write_table(output / f"{name}.parquet", frame, TABLES[name])
     release_memory()
     gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
-    record = {
-        "settings": settings.described(),
-        "commit": commit(),
-        "versions": {
-            "reversal_curse": VERSION,
-            "data": DATA_VERSION,
-            "training": TRAINING_VERSION,
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "polars": pl.__version__,
-        },
-        "device": device.type,
-        "device_name": gpu or platform.processor() or platform.machine(),
-        **asdict(chosen),
-        "threads": threads,
-        "started": datetime.fromtimestamp(started, timezone.utc).isoformat(timespec="seconds"),
-        "wall_seconds": round(time.time() - started, 3),
-    }
-    with replacing(output / "run.json") as partial:
-        partial.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    versions = {"data": DATA_VERSION, "training": TRAINING_VERSION, "torch": torch.__version__}
+    machine = {"device": device.type, "threads": threads}
+    machine["device_name"] = gpu or platform.processor() or platform.machine()
+    told = {"settings": settings.described(), **machine, **asdict(chosen)}
+    write_record(output, started, versions | {"polars": pl.__version__}, **told)
     if checkpoints:
         checkpoints.clear()
 

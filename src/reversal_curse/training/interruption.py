@@ -44,10 +44,7 @@ def job_end() -> float | None:
 
 
 class Interruption:
-    """Listens for SIGTERM and SIGINT (Ctrl-C) in its `with` block, and for the SLURM job's end.
-
-    A second signal, unless it is an echo, acts at once.
-    """
+    """Listens for SIGTERM, SIGINT and the SLURM job's end; a second signal acts at once."""
 
     def __init__(self) -> None:
         self._signal: signal.Signals | None = None

@@ -61,12 +61,20 @@ def train(
 ) -> dict[str, pl.DataFrame]:
     """Train every seed of a grid point, from the newest checkpoint on; returns its tables.
 
-    With `keep_last` a checkpoint of the last epoch is saved too. Raises UserError if not even one
-    seed fits into memory, and Interrupted, after an epoch, if `interruption` asks to stop.
+    `keep_last` saves one after the last epoch. Raises UserError if not even one seed fits into
+    memory, and Interrupted, after an epoch, if `interruption` asks to stop.
     """
     groups = seed_groups(settings, dataset.seeds, free_bytes(device))
     if len(groups) > 1:
-        return _train_in_groups(groups, settings, dataset, device, checkpoints, interruption)
+        sizes = f"{len(groups)} groups of up to {len(groups[0])}"
+        print(f"seeds in {sizes}, as memory allows", flush=True)
+        parts = []
+        for group in groups:  # the tables do not depend on them
+            part = dataset.of_seeds(group)
+            kept = checkpoints and checkpoints.below(f"seeds_{group[0]}_{group[-1]}")
+            parts.append(train(settings, part, device, kept, interruption, keep_last=True))
+            release_memory()
+        return {name: pl.concat([tables[name] for tables in parts]) for name in parts[0]}
     training = FAMILIES[settings.family].load_start()(settings, dataset, device)
     observer = Observer(training.learner, training.measure or training.learner.measure)
     epoch = 0
@@ -90,24 +98,3 @@ def train(
             checkpoints.save(epoch, reached)
         if interruption and stop:
             raise interruption.error(stop, epoch, settings.epochs, saved=checkpoints is not None)
-
-
-def _train_in_groups(
-    groups: list[list[int]],
-    settings: Settings,
-    dataset: Dataset,
-    device: torch.device,
-    checkpoints: Checkpoints | None,
-    interruption: Interruption | None,
-) -> dict[str, pl.DataFrame]:
-    """Train seeds that do not fit into memory together; the tables do not show it."""
-    print(f"seeds in {len(groups)} groups of up to {len(groups[0])}, as memory allows", flush=True)
-    kept, parts = None, []
-    for seeds in groups:
-        if checkpoints:
-            folder = checkpoints.folder / f"seeds_{seeds[0]}_{seeds[-1]}"
-            kept = Checkpoints(folder, checkpoints.seconds)
-        part = dataset.of_seeds(seeds)
-        parts.append(train(settings, part, device, kept, interruption, keep_last=True))
-        release_memory()
-    return {name: pl.concat([tables[name] for tables in parts]) for name in parts[0]}

@@ -13,7 +13,7 @@ import torch
 from reversal_curse.config.settings import Settings
 from reversal_curse.models.learner import Learner
 from reversal_curse.models.likelihood import answer_nll
-from reversal_curse.models.random_streams import seed_generators, stacked_uniform
+from reversal_curse.models.random_streams import Streams, seed_generators, stacked_uniform
 from reversal_curse.models.transformer import Asked, Noise, Transformer
 from reversal_curse.tables.dataset import Dataset
 from reversal_curse.tasks import TASKS
@@ -42,7 +42,7 @@ class Masking:
     those at positions (S, B, n).
     """
 
-    def __init__(self, arm: str, entity_length: int, generators: list[torch.Generator]):
+    def __init__(self, arm: str, entity_length: int, generators: Streams):
         self.chooses: Any = MASKINGS[arm].chooses
         self.entity_length = entity_length
         self.generators = generators
@@ -80,11 +80,7 @@ def diffusion_loss(
     asked: Asked,
     dropout: Noise,
 ) -> torch.Tensor:
-    """Compute the loss (S,) of `sentences` from what is `hidden` in them.
-
-    `sentences`, `hidden` and `weights` have shape (S, B, T); weights are 0 at tokens that are not
-    `asked`. For masking in any order the loss is in nats per token.
-    """
+    """Compute the loss (S,) of sentences (S, B, T) from what is `hidden` in them."""
     logits = model(hidden, asked, dropout)
     if not isinstance(asked, int):
         sentences, weights = sentences.gather(-1, asked), weights.gather(-1, asked)

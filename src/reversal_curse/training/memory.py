@@ -38,11 +38,9 @@ def seed_groups(settings: Settings, seeds: list[int], free: int) -> list[list[in
     needed = FAMILIES[settings.family].memory(settings)
     fitting = int(free // needed)
     if not fitting:
-        raise UserError(
-            f"{run_directory(settings)}: one seed needs about {needed / 1e9:.2g} GB of memory and "
-            f"{free / 1e9:.2g} GB are available: use a larger GPU, ask for more memory, "
-            "or lower layers, embed_dim or batch_size"
-        )
+        sizes = f"one seed needs about {needed / 1e9:.2g} GB, {free / 1e9:.2g} GB are free"
+        ways = "use a larger GPU, ask for more memory, or lower layers, embed_dim or batch_size"
+        raise UserError(f"{run_directory(settings)}: {sizes}; {ways}")
     count = -(-len(seeds) // fitting)
     size = -(-len(seeds) // count)
     return [seeds[start : start + size] for start in range(0, len(seeds), size)]

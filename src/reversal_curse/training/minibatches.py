@@ -55,10 +55,10 @@ def minibatches(
             return None
         shape = inputs[0].shape
         if shape not in counts:
-            counter = random_streams.Counter()
+            counter = random_streams.Masks()
             with torch.no_grad():
                 loss(*inputs, counter)
-            counts[shape] = counter.count
+            counts[shape] = counter.used
         return random_streams.dropout_factors(streams["dropout"], counts[shape], settings.dropout)
 
     @torch.no_grad()
