@@ -39,7 +39,7 @@ plan: env ## what is trained and what is waiting
 check: $(VENV)/installed-test lint ## format, lint, types and the unit tests that matter most, in a minute
 	$(BIN)/python -m pytest -n 2 -m "not slow" tests/unit
 
-test: $(VENV)/installed-test lint ## everything but SLURM, in about ten minutes
+test: $(VENV)/installed-test lint ## everything but SLURM, in about five minutes
 	$(BIN)/python -m pytest -n 2
 
 SLURM_PACKAGES := slurm-wlm slurmdbd mariadb-server munge

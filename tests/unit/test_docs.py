@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 import types
 from pathlib import Path
 
@@ -312,3 +313,11 @@ def test_the_plot_of_the_recipe_draws():
 def test_the_notebook_example_of_the_readme_names_settings():
     call = re.search(r"rc\.train\((.*?)\)", (ROOT / "README.md").read_text()).group(1)
     assert {part.split("=")[0].strip() for part in call.split(",")} < set(NAMES)
+
+
+def test_every_package_that_the_project_names_has_one_locked_version():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    named = [project["dependencies"], *project["optional-dependencies"].values()]
+    locked = re.findall(r"^([\w-]+)==", (ROOT / "requirements.lock").read_text(), re.MULTILINE)
+    assert set().union(*named) <= {name.lower() for name in locked}
+    assert len(locked) == len(set(locked))
