@@ -16,7 +16,7 @@ __all__ = ["Run", "__version__", "draw", "load", "train"]
 
 
 def __getattr__(name: str) -> Any:
-    """Load the notebook's functions when they are asked for: the Snakefile needs none."""
+    """Load the notebook's functions only when asked for: the Snakefile needs none of them."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from reversal_curse import notebook

@@ -1,7 +1,7 @@
 """The command line: `reversal-curse COMMAND`, or `python -m reversal_curse COMMAND`.
 
-A `UserError` becomes one line and exit status 1; any other error is our defect and keeps its
-traceback. Commands import what takes long to load when they run.
+A `UserError` becomes one line and exit status 1; any other error is a bug of ours and keeps
+its traceback. Commands import slow packages only when they run.
 """
 
 import argparse
@@ -21,17 +21,17 @@ from reversal_curse.tables.provenance import VERSION
 from reversal_curse.tables.schemas import TABLES
 
 EPILOG = """\
-The first three are for people, the others are steps of the workflow. For instance:
+The first three are for people; the others are steps of the workflow. For instance:
   reversal-curse train layers=1 embed_dim=20 epochs=50 seeds=2 --output my_run
   reversal-curse draw curves my_run --output curves.pdf
   reversal-curse plan config/paper.yaml
 """
 FIGURE_FILES: dict[str, Any] = {"type": Path, "nargs": "+", "required": True}
-RESULTS: dict[str, Any] = {"type": Path, "default": Path("results"), "help": "all results"}
+RESULTS: dict[str, Any] = {"type": Path, "default": Path("results"), "help": "the results folder"}
 
 
 def _number(kind: type, least: int) -> Callable[[str], Any]:
-    """Make the check of an option that is a number of at least `least`."""
+    """Make a parser for an option that must be a number of at least `least`."""
 
     def read(text: str) -> Any:
         with suppress(ValueError):
@@ -88,11 +88,11 @@ def _parser() -> argparse.ArgumentParser:
     default = [Path("config/config.yaml")]
     verb.add_argument("config", nargs="*", type=Path, default=default, help="YAML files")
     verb.add_argument("--results", **RESULTS)
-    verb.add_argument("--hardware", choices=("cpu", "gpu"), help="in place of the config's")
+    verb.add_argument("--hardware", choices=("cpu", "gpu"), help="overrides the config")
 
     _step(verbs, "dataset", _dataset, dataset="directory below results/data", output="file")
-    _step(verbs, "train-job", _train_job, threads=True, job="its name", report="file")
-    _step(verbs, "probe-pretrained", _probe_pretrained, threads=True, model="its name")
+    _step(verbs, "train-job", _train_job, threads=True, job="name", report="file")
+    _step(verbs, "probe-pretrained", _probe_pretrained, threads=True, model="name")
     tables = ", ".join(MEASURED)
     _step(verbs, "gather-pretrained", _gather_pretrained, table=tables, output="file")
     _step(verbs, "aggregate", _aggregate, metrics="file", points="file")
@@ -157,7 +157,7 @@ def _draw(options: argparse.Namespace) -> None:
 
 
 def _plan(options: argparse.Namespace) -> None:
-    """Print what is trained, what is waiting, and its cost."""
+    """Print what is trained, what is waiting, and what the rest will cost."""
     from reversal_curse.jobs.plan import plan
 
     given = {"hardware": options.hardware} if options.hardware else {}
@@ -166,7 +166,7 @@ def _plan(options: argparse.Namespace) -> None:
 
 
 def _dataset(config: Config, options: argparse.Namespace) -> None:
-    """Write the sentences of one task and size."""
+    """Write the dataset of one task and size."""
     from reversal_curse.tables.dataset import generate_dataset
 
     points = all_points(read_sweeps(config)).values()
@@ -214,7 +214,7 @@ def _gather_pretrained(config: Config, options: argparse.Namespace) -> None:
 
 
 def _aggregate(config: Config, options: argparse.Namespace) -> None:
-    """Gather metrics, and a row per grid point."""
+    """Gather the metrics, and one row per grid point."""
     from reversal_curse.tables.aggregate import aggregate
 
     points = aggregate(config, options.results, options.metrics, options.points)

@@ -1,4 +1,4 @@
-"""The families; a new one is an entry here, and a file in `training/` that starts its runs."""
+"""The families. To add one, list it here and write a file in `training/` that starts its runs."""
 
 import math
 from collections.abc import Callable
@@ -27,7 +27,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Family:
-    """How a family is trained, costs and is drawn; functions take a grid point's `Settings`."""
+    """How a family is trained and drawn, and its cost; functions take a grid point's `Settings`."""
 
     name: str
     """What plots call it."""
@@ -36,7 +36,7 @@ class Family:
     start: str
     """`module:function`; it maps (settings, dataset, device) to a `Training` at epoch 0."""
     parts: frozenset[str]
-    """Its parts: it has the settings whose `of` names one of these."""
+    """Its parts, which decide its settings: those with an empty `of`, or one of these."""
     tasks: tuple[str, ...]
     """Tasks that it can learn."""
     work: Callable[[Any], Work]
@@ -99,8 +99,8 @@ def _transformer_memory(asked: Callable[[Any], int]) -> Callable[[Any], float]:
         words, length = task.vocabulary(settings), task.length(settings)
         sentences = task.sentences(settings)
         parameters = 12 * settings.layers * d**2 + 2 * words * d
-        # Weights and two moments; at the gradient probe three gradients, and meanwhile the memory
-        # of training's own, which CUDA graphs keep to themselves.
+        # Weights, two moments, and three gradients of the gradient probe, while CUDA graphs still
+        # hold the memory of training's own gradients.
         weights = 4 * 7 * parameters
         read_out = 4 * words * asked(settings)
         kept = 4 * length * d * 36 * settings.layers  # for the backward pass
@@ -118,7 +118,7 @@ def _one_layer_work(settings: Any) -> Work:
 
 
 def _one_layer_memory(settings: Any) -> float:
-    """Estimate Y, Z and their gradients, and scores of whole rows of Z."""
+    """Estimate the bytes of Y, Z, their gradients, and scores of whole rows of Z."""
     task = TASKS[settings.task]
     words = task.vocabulary(settings)
     return 8 * (8 * words**2 + 4 * task.sentences(settings) * task.length(settings) * words)

@@ -45,7 +45,7 @@ def choose(**given: Any) -> Settings:
     """Check the settings of a grid point; the others keep their built-in defaults.
 
     If `heads` is not given, it is the largest divisor of its default that divides `embed_dim`.
-    Raises UserError, which names every mistake, also if a setting would change nothing.
+    Raises UserError, which names every mistake; a setting that would change nothing is one.
     """
     values = read_settings(given)
     heads = math.gcd(DEFAULTS["heads"], values.get("embed_dim", DEFAULTS["embed_dim"]))
@@ -84,7 +84,7 @@ def train(threads: int = 1, **settings: Any) -> Run:
 
 
 def load(directory: Path | str) -> Run:
-    """Load a run of the workflow or of `reversal-curse train`; raises UserError if it is none."""
+    """Load a run of the workflow or of `reversal-curse train`; raises UserError if none exists."""
     directory = Path(directory)
     try:
         recorded = json.loads((directory / "run.json").read_text(encoding="utf-8"))["settings"]
@@ -136,7 +136,7 @@ def _labelled(table: pl.DataFrame) -> pl.DataFrame:
 
 
 def _completed(plot: str, table: pl.DataFrame) -> pl.DataFrame:
-    """Add to a table the settings that it lacks, as nulls, and labels."""
+    """Add labels to a table, and nulls for the settings that it lacks."""
     if PLOTS[plot].pretrained:
         return table
     needed = {"run", *TABLES[PLOTS[plot].tables[0]].schema}

@@ -62,13 +62,13 @@ sweeps: {a: {family: bilinear, task: chain}} \
 sweeps: {a: {task: chain_related, vocab_size: 80, train_facts: 56}} \
   => sweeps.a | train_facts 56 with vocab_size 80 | at most 55
 sweeps: {a: {masking: [any_order, subject]}} \
-  => sweeps.a.masking | any_order, subject changes nothing: family gpt with task reversal | left out
+  => sweeps.a.masking | any_order, subject changes nothing: family gpt with task reversal | leaving
 sweeps: {a: {points: [{family: bilinear}, {family: bilinear, layers: 4}]}} \
-  => sweeps.a.points[1].layers | 4 changes nothing | left out
+  => sweeps.a.points[1].layers | 4 changes nothing | leaving it out
 sweeps: {a: {rotary_fraction: 0.5}} \
-  => sweeps.a.rotary_fraction | it needs pos_encoding rotary | left out
+  => sweeps.a.rotary_fraction | it needs pos_encoding rotary | leaving it out
 sweeps: {a: {layers: [1, 2], points: [{layers: 4}]}} \
-  => sweeps.a.points[0].layers | the sweep has values of it too | not in both
+  => sweeps.a.points[0].layers | is set in the sweep too | not in both
 sweeps: {a: {family: bilinear}} ;; figures: {embedding_cosine: a} => figures | no embed | gpt
 sweeps: {a: {family: bilinear}} ;; figures: {diffusion_masking: a} => figures | masking | only
 sweeps: {a: {vocab_size: {range: [8, 56]}}} ;; figures: {reversal_curve: a} \
@@ -77,18 +77,18 @@ sweeps: {a: {family: one_layer, entity_length: 2}} ;; figures: {one_layer_weight
   => figures.one_layer_weights | entity_length 2 | 1
 sweeps: {a: {family: bilinear, vocab_size: [20, 40]}} ;; figures: {bilinear_separation: a} \
   => figures.bilinear_separation | varies vocab_size | embed_dim
-name: runs ;; OK => name | "runs" is a folder of results | another
+name: runs ;; OK => name | "runs" is a folder in results | another
 sweeps: {"a; rm -rf /": } => sweeps | rm -rf | letters
 sweeps: {"É": } => sweeps | É | letters
 name: A ;; OK => name | "A" | letters
 presets: {"$(id)": {}} ;; OK => presets | $(id) | letters
-defaults: {1: 2} ;; OK => defaults | keys that are texts
-sweeps: {a: } ;; sweeps: {b: } => line 2 | "sweeps" stands twice
+defaults: {1: 2} ;; OK => defaults | keys that are text
+sweeps: {a: } ;; sweeps: {b: } => line 2 | "sweeps" is given twice
  => config.yaml | must be a mapping
-sweeps: {a:  => config.yaml, line | no YAML
-sweeps: ;; \ta: => config.yaml, line 2 | no YAML
-\x00\x01 => config.yaml | no YAML
-!!python/object/apply:os.system [id] => config.yaml | no YAML
+sweeps: {a:  => config.yaml, line | not valid YAML
+sweeps: ;; \ta: => config.yaml, line 2 | not valid YAML
+\x00\x01 => config.yaml | not valid YAML
+!!python/object/apply:os.system [id] => config.yaml | not valid YAML
 """
 
 

@@ -71,7 +71,7 @@ ENTRIES = {
     ),
     "hub without revision": ({"path": ..., "hub": "a/b"}, "[0].revision: is missing; allowed: the"),
     "a branch": ({"revision": "main"}, "pretrained[0].revision: must be a full commit or SHA-1"),
-    "hub id": ({"path": ..., "hub": "a"}, "pretrained[0].hub: must be an id as on the hub"),
+    "hub id": ({"path": ..., "hub": "a"}, "pretrained[0].hub: must be an id on the hub"),
     "trust without revision": ({"trust_remote_code": True}, "[0].revision: is missing; allowed: "),
     "mask of a causal model": ({"masking": "object"}, "[0].masking: means nothing for a causal"),
     "rate": ({"learning_rate": 0}, "pretrained[0].learning_rate: must be greater than 0"),

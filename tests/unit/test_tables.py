@@ -55,8 +55,8 @@ def test_a_file_that_is_not_parquet_or_missing_is_one_clear_line(tmp_path, conte
 @pytest.mark.parametrize(
     ("frame", "problem"),
     [
-        (metrics().drop("nll_word"), "column nll_word is missing"),
-        (metrics().cast({"epoch": pl.String}), "column epoch is String"),
+        (metrics().drop("nll_word"), "column nll_word must be Float32, got no column"),
+        (metrics().cast({"epoch": pl.String}), "column epoch must be Int32, got String"),
     ],
 )
 def test_a_table_of_another_schema_is_refused(tmp_path, frame, problem):

@@ -45,7 +45,7 @@ def test_a_broken_default_config_is_one_line(workflow, root, tmp_path_factory):
     workflow.root = checkout
     (complaint,) = complaints(workflow)
     assert complaint.startswith("config error: ")
-    assert "config.yaml, line 1: no YAML" in complaint
+    assert "config.yaml, line 1: not valid YAML" in complaint
 
 
 def test_results_of_an_older_version_are_refused_in_one_line(workflow):

@@ -1,1 +1,1 @@
-"""What a researcher asks for: settings, sweeps over them, figures of sweeps, config files."""
+"""Settings, sweeps, figures, and the config files in which a researcher asks for them."""

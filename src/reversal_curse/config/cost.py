@@ -1,7 +1,7 @@
 """Estimate what training a grid point costs: a small model, fitted to measured runs.
 
-The seconds of a run are a sum over five kinds of work, which its family counts, times the price
-of each on the hardware. The CPU's prices are least-squares fits to the `wall_seconds` of the
+A run has five kinds of work, which its family counts. Its seconds are the sum of each amount times
+its price on the hardware. The CPU's prices are least-squares fits to the `wall_seconds` of the
 default sweep's runs (`run.json`, by `benchmarks/calibrate.py`); the GPU's are guesses from data
 sheets.
 """
@@ -18,7 +18,7 @@ class Hardware:
 
     description: str
     start: float
-    """A whole run's reading, probing and writing."""
+    """Reading, probing and writing, once for a whole run."""
     launch: float
     """One layer in one step, whatever its size."""
     token: float

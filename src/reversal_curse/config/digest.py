@@ -6,5 +6,5 @@ from typing import Any
 
 
 def digest_of(content: Any) -> str:
-    """Twelve hex digits that stand for what can be written as JSON."""
+    """Return twelve hex digits that identify `content`, which must fit into JSON."""
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:12]

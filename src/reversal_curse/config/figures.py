@@ -1,4 +1,4 @@
-"""Figures apply a plot to a sweep; those of the papers have their plot and title here."""
+"""Figures apply a plot to a sweep; the plots and titles of the papers' figures are set here."""
 
 from dataclasses import dataclass
 
@@ -60,7 +60,7 @@ PAPER_FIGURES: dict[str, Figure] = {
     ),
     **_papers("overview", sweep_overview=("overview", "The reversal gap over the grid")),
 }
-"""A config only names their sweep: `reversal_vocab: vocab`."""
+"""For these, a config only names the sweep: `reversal_vocab: vocab`."""
 
 PRETRAINED_FIGURES: dict[str, Figure] = _papers(
     "pretrained models",

@@ -1,4 +1,4 @@
-"""Config files: read, merged, typed, and refused with a line for every mistake."""
+"""Read, merge and check config files; an error has one line for every mistake."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ from reversal_curse.families import FAMILIES
 _FOLDERS = ("checkpoints", "configs", "data", "figures", "jobs", "logs", "pretrained", "runs")
 _OF_SWEEPS = [name for name, plot in PLOTS.items() if not plot.pretrained]
 MOST_VALUES = 10_000  # in a range
-_Words = Annotated[str, Field(pattern=r"^[^{}\n]{1,80}$")]  # Snakemake fills in what is in braces
+_Words = Annotated[str, Field(pattern=r"^[^{}\n]{1,80}$")]  # Snakemake would fill in braces
 
 Key = tuple[str | int, ...]
 Mistake = tuple[Key, str]
 """Where in a config something is wrong, and what would be right."""
-_TWICE = "the sweep has values of it too; allowed: in the sweep or in its points, not in both"
+_TWICE = "is set in the sweep too; allowed: in the sweep or in its points, not in both"
 
 
 _RANGES: dict[Any, Any] = {
@@ -64,7 +64,7 @@ def _several(name: str, kind: Any) -> Any:
 def _in_range(given: dict, annotation: Any) -> list:
     """List the values of `{range: [first, last]}`, `{linear: [from, to, count]}` or `{log: ...}`.
 
-    Those of a logarithmic range are rounded to four digits, to keep paths readable.
+    Values of a logarithmic range are rounded to four digits, to keep paths readable.
     """
     ends = next(iter(given.values()), None) if annotation in _RANGES and len(given) == 1 else None
     numbers = isinstance(ends, list) and all(type(end) in (int, float) for end in ends)
@@ -102,7 +102,7 @@ class Point(Block):
 class _SweepBase(Strict):
     preset: Name = left_out("name of a block of `presets` that it starts from")
     points: Annotated[list[Point], Field(min_length=1)] = left_out(
-        "values that go together, where a product would be too much"
+        "values that go together, in place of a product of lists"
     )
 
 
@@ -119,7 +119,7 @@ class FigureBlock(Strict):
 
     sweep: Name
     """the sweep that it draws"""
-    plot: Literal[tuple(_OF_SWEEPS)] = left_out("how; the papers' figures have their own")
+    plot: Literal[tuple(_OF_SWEEPS)] = left_out("which plot; the papers' figures have their own")
     title: _Words = left_out("its title in the report")
 
 
@@ -151,9 +151,9 @@ class Config(Strict):
     presets: dict[Name, Block] = Field({})
     """named blocks of settings that sweeps and points share"""
     sweeps: Annotated[dict[Name, _SweepBlock], Field(min_length=1)]
-    """blocks of grid points; where they overlap, a point is trained once"""
+    """blocks of grid points; a point in several of them is trained once"""
     figures: dict[Name, _FigureBlock] = Field({})
-    """per figure a sweep, or its plot, sweep and title"""
+    """for each figure a sweep, or its plot, sweep and title"""
     pretrained: list[PretrainedModel] = Field([])
     """pretrained models to probe (see below); none are downloaded by default"""
     job_minutes: Annotated[float, Field(ge=0)] = left_out(
@@ -161,7 +161,7 @@ class Config(Strict):
         "default 1, and 30 if jobs are submitted to a cluster"
     )
     hardware: Literal[tuple(HARDWARE)] = left_out(
-        "what estimates are for: `cpu` (one core) or `gpu`; by default `cpu`, and `gpu` if jobs "
+        "what to estimate for: `cpu` (one core) or `gpu`; by default `cpu`, and `gpu` if jobs "
         "are submitted to a cluster"
     )
 
@@ -197,14 +197,14 @@ class Config(Strict):
         return config
 
     def refuse(self, mistakes: Iterable[Mistake]) -> None:
-        """Raise ConfigError if there are mistakes, with the lines where they stand."""
+        """Raise ConfigError if there are mistakes; it names the line of each."""
         mistakes = list(mistakes)
         if mistakes:
             raise _config_error(mistakes, self._places)
 
     def _wrong_names(self) -> Iterable[Mistake]:
         if self.name in _FOLDERS:
-            yield ("name",), f"{_shown(self.name)} is a folder of results; allowed: another name"
+            yield ("name",), f"{_shown(self.name)} is a folder in results; allowed: another name"
         yield from check_entries(self.pretrained)
         for name, block in self.sweeps.items():
             points = [(("sweeps", name, "points", i), p) for i, p in enumerate(block.points or [])]
@@ -219,7 +219,7 @@ class Config(Strict):
             if figure.sweep not in self.sweeps:
                 yield where, _unknown(figure.sweep, self.sweeps, "sweep")
             if name in PRETRAINED_FIGURES:
-                yield where, "is drawn of `pretrained` models; allowed: another name"
+                yield where, "is drawn from `pretrained` models; allowed: another name"
             elif figure.plot is None and name not in PAPER_FIGURES:
                 allowed = f"{{plot: one of {', '.join(_OF_SWEEPS)}, sweep: {figure.sweep}}}"
                 close = suggestion(name, PAPER_FIGURES)
@@ -243,7 +243,7 @@ class Config(Strict):
         return self.model_copy(update={"job_minutes": minutes, "hardware": hardware})
 
     def settings_given(self) -> list[str]:
-        """List the settings that are given a value anywhere in the config, in their order."""
+        """List the settings that have a value anywhere in the config, in the order of NAMES."""
         blocks = [self.defaults, *self.families.values(), *self.presets.values()]
         for sweep in self.sweeps.values():
             blocks += [sweep, *(sweep.points or [])]
@@ -256,7 +256,7 @@ class Config(Strict):
 
     @property
     def digest(self) -> str:
-        """Identify what results depend on, which leaves out how jobs run: twelve hex digits."""
+        """Identify everything that results depend on (not how jobs run): twelve hex digits."""
         return digest_of(self.model_dump(exclude_unset=True, exclude={"job_minutes", "hardware"}))
 
 
@@ -304,7 +304,7 @@ def _keys(value: Any, key: Key = ()) -> Iterator[Key]:
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML that reads 1e-3 as a number."""
+    """A safe YAML loader that reads 1e-3 as a number."""
 
 
 _Loader.add_implicit_resolver(
@@ -315,7 +315,7 @@ _Loader.add_implicit_resolver(
 
 
 def read_yaml(path: Path | str) -> tuple[Any, dict[Key, str]]:
-    """Read YAML and where its keys stand (`FILE, line N`); raises ConfigError if it is broken."""
+    """Read YAML and the place of each key (`FILE, line N`); raises ConfigError if it is broken."""
     try:
         loader = _Loader(Path(path).read_text(encoding="utf-8"))
         node = loader.get_single_node()
@@ -328,13 +328,13 @@ def read_yaml(path: Path | str) -> tuple[Any, dict[Key, str]]:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
         problem = getattr(error, "problem", error)
-        raise ConfigError(f"{path}{line}: no YAML: {_flat(problem)}") from None
+        raise ConfigError(f"{path}{line}: not valid YAML: {_flat(problem)}") from None
 
 
 def _find_places(
     node: yaml.Node | None, key: Key, path: str, places: dict[Key, str], seen: set[int]
 ) -> None:
-    if node is None or id(node) in seen:  # an alias of what was seen
+    if node is None or id(node) in seen:  # an alias of a node seen before
         return
     seen.add(id(node))
     inner: list[tuple[str | int, yaml.Node, yaml.Node]] = []
@@ -344,7 +344,7 @@ def _find_places(
         inner = [(index, value, value) for index, value in enumerate(node.value)]
     for name, at, value in inner:
         if (*key, name) in places:
-            problem = f"the key {_shown(name)} stands twice"
+            problem = f"the key {_shown(name)} is given twice"
             raise yaml.MarkedYAMLError(problem=problem, problem_mark=at.start_mark)
         places[(*key, name)] = f"{path}, line {at.start_mark.line + 1}"
         _find_places(value, (*key, name), path, places, seen)
@@ -415,7 +415,7 @@ def _mistake(detail: Any, raw: Any, model: type[BaseModel] = Config) -> Mistake:
 
 
 def _locate(parts: list, raw: Any) -> tuple[Key, Any]:
-    """Find the key of a place, and the value that stands there."""
+    """Find the key of a place and the value at it."""
     key: Key = ()
     value = raw
     for part in parts:
@@ -435,16 +435,16 @@ _WORDS = {
     "a valid integer": "a whole number",
     "a valid number": "a number",
     "a valid boolean": "true or false",
-    "a valid string": "a text",
+    "a valid string": "text",
     "a valid list": "a list",
     "a valid dictionary": "a mapping of keys to values",
-    "must be strings": "must have keys that are texts",
+    "must be strings": "must have keys that are text",
 }
 _PATTERNS = {
     "[0-9a-f]{40}": "must be a full commit or SHA-1: 40 hexadecimal digits",
-    "/": "must be an id as on the hub, OWNER/NAME",
-    "{}": "must be one line of at most 80 letters, without braces",
-    "": "must be a name: lower-case letters, digits and _, a letter first, at most 32",
+    "/": "must be an id on the hub, OWNER/NAME",
+    "{}": "must be one line of at most 80 characters, without braces",
+    "": "must be a name: at most 32 lower-case letters, digits and _, starting with a letter",
 }
 
 

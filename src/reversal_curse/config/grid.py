@@ -1,4 +1,4 @@
-"""From a config to grid points and their paths. Torch is not imported: the DAG must build fast."""
+"""Turn a config into grid points and paths. Torch is not imported: the DAG must build fast."""
 
 import hashlib
 import itertools
@@ -24,8 +24,8 @@ from reversal_curse.families import FAMILIES
 from reversal_curse.tasks import TASKS
 
 CARD = ("task", "family", "layers", "embed_dim", "vocab_size", "pos_encoding")
-"""The settings that have a level of a run's path each; the last level spells all others."""
-NOTHING = "__HIVE_DEFAULT_PARTITION__"  # null, to every reader of Hive partitions
+"""The settings that each have a level in a run's path; the last level spells out all others."""
+NOTHING = "__HIVE_DEFAULT_PARTITION__"  # readers of Hive partitions take it for null
 LONGEST = 240  # letters in the name of a folder; file systems allow 255 bytes
 Label = tuple[str, frozenset[str]]
 """A grid point's label in the config, and the settings that it stands for."""
@@ -36,13 +36,13 @@ class Sweep:
     """The grid points of one block of a config."""
 
     points: dict[str, Settings]
-    """Run directory (relative) to settings."""
+    """Settings by run directory (relative)."""
     labels: dict[str, str]
-    """Run directory to a label, which says how it differs from the others."""
+    """Labels by run directory; a label says how the grid point differs from the others."""
 
     @cached_property
     def varied(self) -> list[str]:
-        """Return the settings that tell its grid points apart."""
+        """List the settings that tell its grid points apart."""
         return varying([settings.described() for settings in self.points.values()])
 
     @cached_property
@@ -103,8 +103,8 @@ def _combinations(
 ) -> Iterator[tuple[Settings, dict[Key, dict[str, Any]], Label | None]]:
     """Yield the settings of each grid point, the values that the sweep gives, and the label.
 
-    Built in < `defaults` < the family's block < the sweep's preset < its values < the preset of an
-    entry of `points` < the values of that entry.
+    Later values win: built-in ones, `defaults`, the family's block, the sweep's preset, its values,
+    the preset of an entry of `points`, the values of that entry.
     """
     block = config.sweeps[name]
     lists = {n: getattr(block, n) for n in NAMES if n in block.model_fields_set}
@@ -135,20 +135,20 @@ def _changes_nothing(setting: str, lost: list, points: Mapping[str, Settings]) -
     needs, part = ABOUT[setting].needs, ABOUT[setting].of
     if needs and any(part in FAMILIES[point.family].parts for point in points.values()):
         needed = " and ".join(f"{n} {' or '.join(map(str, v))}" for n, v in needs.items())
-        return f"{values} changes nothing: it needs {needed}; allowed: left out"
+        return f"{values} changes nothing: it needs {needed}; allowed: leaving it out"
     families, tasks = (
         ", ".join(dict.fromkeys(getattr(point, name) for point in points.values()))
         for name in ("family", "task")
     )
     return (
         f"{values} changes nothing: family {families} with task {tasks} has no such setting; "
-        "allowed: left out (config/README.md lists what has it)"
+        "allowed: leaving it out (config/README.md lists what has it)"
     )
 
 
 @cache
 def untrainable(settings: Settings) -> str | None:
-    """Say why nothing can be trained with these settings, and what is allowed; None if it can."""
+    """Say why these settings cannot be trained, and what is allowed; None if they can."""
     if "heads" in meaningful(vars(settings)):
         if settings.embed_dim % settings.heads:
             shape = f"heads {settings.heads} with embed_dim {settings.embed_dim}"
@@ -172,7 +172,7 @@ def untrainable(settings: Settings) -> str | None:
 
 
 def undrawable(plot_name: str, points: Collection[Settings]) -> str | None:
-    """Say why a plot cannot draw grid points, and what it could; None if it can."""
+    """Say why a plot cannot draw these grid points, and what is allowed; None if it can."""
     plot = PLOTS[plot_name]
     for table in plot.tables:
         families = [name for name, family in FAMILIES.items() if table in family.tables]
@@ -203,7 +203,7 @@ def undrawable(plot_name: str, points: Collection[Settings]) -> str | None:
 
 
 def varying(rows: Collection[Mapping[str, Any]]) -> list[str]:
-    """Return the settings that tell described grid points apart: those with several values.
+    """List the settings that tell described grid points apart: those with several values.
 
     A setting that follows from family and task, as a rate in `families` does, is not among them.
     """
@@ -223,7 +223,7 @@ def describe(
 ) -> dict[str, str]:
     """Put in words what tells each described grid point from the others: `V = 80, ALiBi`.
 
-    A grid point with a label is called so, in place of the settings that the label stands for.
+    If a grid point has a label, it replaces the settings that it stands for.
     """
     names = varying(list(rows.values()))
     found = {}
@@ -235,7 +235,7 @@ def describe(
 
 
 def run_directory(settings: Settings) -> str:
-    """Return the path of a run below `results/runs`: Hive partitions, for each settings its own."""
+    """Return the path of a run below `results/runs`: Hive partitions, unique to its settings."""
     row = settings.described()
     card = [f"{name}={NOTHING if row[name] is None else row[name]}" for name in CARD]
     return "/".join([*card, _rest(row, set(CARD))])
@@ -249,7 +249,7 @@ def dataset_directory(settings: Settings) -> str:
 
 
 def _rest(row: Mapping[str, Any], shown: set[str]) -> str:
-    """Spell, in the last partition, the other settings that are not at their built-in default."""
+    """Spell out the last partition: the other settings that differ from their built-in default."""
     text = "+".join(
         f"{name}-{str(value).lower() if isinstance(value, bool) else value}"
         for name, value in sorted(row.items())
@@ -262,12 +262,12 @@ def _rest(row: Mapping[str, Any], shown: set[str]) -> str:
 
 
 def own_folder(config: Config, results: Path) -> Path:
-    """Return where a config's figures, tables and ledger lie: `results`, or `results/NAME`."""
+    """Return the folder of a config's figures, tables and ledger: `results` or `results/NAME`."""
     return results / config.name if config.name else results
 
 
 def pretrained_file(config: Config, results: Path, table: str) -> Path:
-    """Return where a config's table of pretrained models lies: `pretrained_scores` and the like."""
+    """Return the path of a config's table of pretrained models, such as `pretrained_scores`."""
     name = table.removeprefix("pretrained_")
     return own_folder(config, results) / f"pretrained/{name}.parquet"
 

@@ -1,4 +1,4 @@
-"""The plots, from tables to a Figure; a new one is a function in `figures/` and an entry here."""
+"""The plots, from tables to a Figure. To add one, write it in `figures/` and list it here."""
 
 import ast
 from collections.abc import Callable, Mapping
@@ -20,9 +20,9 @@ class Plot:
     draw: str = "draw"
     """The function in the module."""
     max_points: int = 48
-    """Grid points that it has room for."""
+    """How many grid points it has room for."""
     only: Mapping[str, tuple] = field(default_factory=dict)
-    """By setting, the only values that it can draw."""
+    """The only values that it can draw, by setting."""
     varies: tuple[str, ...] | None = None
     """The only settings that it can tell apart, or None for any."""
     has: tuple[str, ...] = ()
@@ -36,7 +36,7 @@ class Plot:
         return self.tables[0].startswith("pretrained_")
 
     def load(self) -> Callable:
-        """Import its module, and with it matplotlib, and return its function."""
+        """Import its module (and matplotlib), and return its function."""
         return getattr(import_module(f"reversal_curse.figures.{self.module}"), self.draw)
 
     @property

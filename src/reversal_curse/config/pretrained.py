@@ -29,7 +29,7 @@ class PretrainedModel(Strict):
         "in place of `path`: its id on Hugging Face's hub; nothing else is downloaded"
     )
     revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] = left_out(
-        "`hub`: the full commit; `path` with its own code: its SHA-1, which the error names"
+        "full commit on the hub, or SHA-1 of the code in `path` (the error message gives it)"
     )
     billion_parameters: Annotated[float, Field(gt=0, lt=1e6)] = left_out(
         "its size, which decides the memory to ask for; needed with `hub`, else read from the files"
@@ -37,13 +37,13 @@ class PretrainedModel(Strict):
     trust_remote_code: bool = False
     """whether to run the code that comes with the checkpoint (LLaDA, Dream); pin it"""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    """of the weights; 16 bits are too coarse for the gradient step: `actual_change` is null"""
+    """type of the weights; 16 bits are too coarse for the gradient step: `actual_change` is null"""
     facts: _Text = left_out("CSV or Parquet with the facts; default: ours")
     mask_token_id: _Natural = left_out(
         "id of the mask token, if the tokenizer has none (LLaDA: 126336)"
     )
     shifted: bool = False
-    """masked models whose output at a token predicts the next one (Dream)"""
+    """whether a masked model's output at a token predicts the next one (Dream)"""
     gpus: _Count = 1
     """GPUs of one machine that it is spread over"""
     seeds: _Count = 3
@@ -55,11 +55,11 @@ class PretrainedModel(Strict):
     masking: Literal[tuple(MASKINGS)] = "any_order"
     """tokens masked in fine-tuning, for the masked kinds; as the setting `masking`"""
     steps: _Natural = 1000
-    """of fine-tuning on the forward statements; 0: none"""
+    """steps of fine-tuning on the forward statements; 0: none"""
     batch_size: _Count = 32
     """facts per step, and per pass of the measures"""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-4
-    """of AdamW, constant"""
+    """constant step size of AdamW"""
 
     def mistakes(self) -> Iterator[tuple[str, str]]:
         """Yield keys that do not go together, each with what is allowed."""
@@ -86,15 +86,15 @@ class PretrainedModel(Strict):
         return self.kind == "causal"
 
     def error(self, text: str, cause: Exception | None = None) -> UserError:
-        """Make an error about this model; what a library says (`cause`) is added in one line."""
+        """Make an error about this model, followed by the first line of its `cause`."""
         return UserError(f"{self.name}: {text}" + (f": {first_line(cause)}" if cause else ""))
 
 
 def check_entries(entries: list[PretrainedModel]) -> Iterator[tuple[tuple, str]]:
-    """Yield what is wrong with the entries of a config: where, and what is allowed."""
+    """Yield the mistakes in the entries of a config: where, and what is allowed."""
     names = [entry.name for entry in entries]
     for index, entry in enumerate(entries):
         if entry.name in names[:index]:
-            yield ("pretrained", index, "name"), f'"{entry.name}" is used twice; allowed: another'
+            yield ("pretrained", index, "name"), f'"{entry.name}" is used twice; allowed: a new one'
         for key, text in entry.mistakes():
             yield ("pretrained", index, *filter(None, [key])), text

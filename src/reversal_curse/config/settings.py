@@ -1,4 +1,4 @@
-"""The settings of one grid point: everything that is known of each stands at its field.
+"""The settings of one grid point: each field holds everything known about its setting.
 
 A new setting is one field here and the code that uses it. Paths, tables, plots, errors, the
 JSON schema and `config/README.md` follow. The defaults are those of Zhu et al. 2024 (section 5
@@ -31,10 +31,10 @@ FRACTION: Any = Field(ge=0, lt=1)
 
 @dataclass(frozen=True, eq=False)
 class About:
-    """What is known of a setting beside its type, limits, default and meaning."""
+    """What is known about a setting besides its type, limits, default and meaning."""
 
     of: str = ""
-    """The part of a family (with `data`, of a task too) that it belongs to; empty: all have it."""
+    """A family has it if it has this part (with `data`, the task must too); empty: all have it."""
     needs: Mapping[str, tuple] = field(default_factory=dict)
     """Values of other settings without which it changes nothing."""
     data: bool = False
@@ -103,7 +103,7 @@ class Settings(Strict):
     pos_encoding: Annotated[
         _Encoding, About(_TRANSFORMER, label="{} positions", names=_ENCODINGS)
     ] = "absolute"
-    """how positions enter"""
+    """how positions enter the model"""
     rotary_fraction: Annotated[
         float,
         Field(gt=0, le=1),
@@ -148,7 +148,7 @@ class Settings(Strict):
     """whether training is compiled; `auto` goes by estimated time and depth"""
 
     def described(self) -> dict[str, Any]:
-        """Return every setting with its value, None if it means nothing given the others."""
+        """Return the value of every setting, None if it has no effect given the others."""
         used = meaningful(vars(self))
         return {name: value if name in used else None for name, value in vars(self).items()}
 
@@ -194,7 +194,7 @@ def settle(values: Mapping[str, Any]) -> Settings:
 
 
 def choices(name: str) -> tuple:
-    """List the values of a setting that has a fixed choice, in the order of plots."""
+    """List the values of a setting with a fixed choice, in the order that plots use."""
     annotation = Settings.model_fields[name].annotation
     if annotation is bool:
         return (False, True)

@@ -13,7 +13,7 @@ def partial_name(path: Path) -> Path:
 
 @contextmanager
 def replacing(path: Path) -> Generator[Path]:
-    """Provide a temporary file, which replaces `path` if the block succeeds, and goes if not."""
+    """Provide a temporary file that replaces `path` if the block succeeds, or else is deleted."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = partial_name(path)

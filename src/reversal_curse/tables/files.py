@@ -27,8 +27,8 @@ def write_table(path: Path, frame: pl.DataFrame | pl.LazyFrame, table: Table) ->
 
 def read_table(path: Path, name: str) -> pl.DataFrame:
     """Read a table of a known schema; raises UserError if the file is anything else."""
-    # Arrow's reader, since that of polars panics on some damaged files; imported here, since that
-    # takes longer than everything else that builds the DAG.
+    # Use Arrow's reader: that of polars panics on some damaged files. Import it here: the import
+    # takes longer than everything else in building the DAG.
     import pyarrow.parquet
 
     schema = TABLES[name].schema
@@ -37,7 +37,7 @@ def read_table(path: Path, name: str) -> pl.DataFrame:
         *(pl.exceptions.PolarsError, pl.exceptions.PanicException),
     )
     try:
-        # Its function read_table would import pandas, which takes longer than most tables.
+        # Its read_table would import pandas, which takes longer than reading most tables.
         with pyarrow.parquet.ParquetFile(path) as file:
             content = file.read()
         content = content.select([name for name in schema if name in content.schema.names])
@@ -51,7 +51,7 @@ def read_table(path: Path, name: str) -> pl.DataFrame:
     for column, dtype in schema.items():
         found = frame.schema.get(column)
         if found != dtype:
-            raise UserError(f"{path}: column {column} is {found or 'missing'}, must be {dtype}")
+            raise UserError(f"{path}: column {column} must be {dtype}, got {found or 'no column'}")
     return frame.select(schema.names())
 
 
@@ -83,13 +83,13 @@ def read_runs(
 
 
 def add_settings(table: pl.DataFrame, settings: pl.DataFrame) -> pl.DataFrame:
-    """Add the settings of its grid points to a table that has `run`; its own columns stay."""
+    """Add the settings of grid points to a table that has `run`; its own columns win."""
     own = [name for name in settings.columns if name in table.columns and name != "run"]
     return table.join(settings.drop(own), on="run", how="left", maintain_order="left")
 
 
 def check_trained(directory: Path, settings: Settings) -> dict[str, Any]:
-    """Return the record of a finished run; raises UserError if there is none of these settings."""
+    """Return the record of a finished run of these settings; raises UserError if none exists."""
     record = read_record(directory, settings)
     if record is None:
         text = "no finished run of these settings by the current code; train it first"

@@ -12,14 +12,14 @@ LEARNED = 0.9
 
 
 def answer_means(answers: pl.DataFrame) -> pl.DataFrame:
-    """Average losses and matches over facts; `margin` is the loss below another fact's answer."""
+    """Average losses and matches over facts; `margin` is how far `nll` is below `nll_shuffled`."""
     margin = (pl.col("nll_shuffled") - pl.col("nll")).mean().alias("margin")
     means = pl.col("nll", "nll_shuffled", "exact", "chance").mean()
     return answers.group_by(*STATE, "direction").agg(means, margin).sort(*STATE, "direction")
 
 
 def learned(answers: pl.DataFrame) -> pl.DataFrame:
-    """Pick states after fine-tuning that learned the forward facts: `nll_forward` and so on."""
+    """Pick the fine-tuned states that learned the forward facts; returns `nll_forward` etc."""
     means = answer_means(answers).filter(AFTER)
     both = means.pivot("direction", ["forward", "reverse"], index=STATE)
     return both.filter(pl.col("exact_forward") >= LEARNED)
@@ -29,8 +29,8 @@ def head_correlations(scores: pl.DataFrame) -> pl.DataFrame:
     """Correlate forward and reverse scores over facts, per state, layer and head.
 
     The relation (its templates) and the number of masked tokens shift the scores of both layouts.
-    So means over facts alike in both are subtracted, and the null distribution shuffles facts
-    within these groups. `null_low` and `null_high` hold 95 % of it.
+    So facts that agree in both form a group, whose mean is subtracted; the null distribution
+    shuffles facts within groups, and 95 % of it lies between `null_low` and `null_high`.
     """
     both, alike = pl.col("score_forward", "score_reverse").cast(pl.Float64), ["relation", "tokens"]
     columns = ("correlation", "null_low", "null_high")

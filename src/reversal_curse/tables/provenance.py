@@ -34,7 +34,7 @@ def commit() -> str | None:
 
 
 def write_record(folder: Path, started: float, versions: dict[str, Any], **known: Any) -> None:
-    """Write `run.json`: what is `known` of a run, the code, and its time since `started`."""
+    """Write `run.json`: what is `known` about a run, the code, and the time since `started`."""
     code = {"reversal_curse": VERSION, "python": platform.python_version()}
     begun = datetime.fromtimestamp(started, timezone.utc).isoformat(timespec="seconds")
     times = {"started": begun, "wall_seconds": round(time.time() - started, 3)}

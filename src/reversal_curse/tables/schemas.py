@@ -1,7 +1,7 @@
 """The schemas of all Parquet tables, from which `results/README.md` is generated.
 
-A paragraph is a table: its name and what a row is, then a line for each column (name, type, unit,
-meaning), or the names of columns that several tables share.
+A paragraph describes a table: its name, what a row is, and a line for each column (name, type,
+unit, meaning) or the names of columns that several tables share.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ _DTYPES: dict[Any, Any] = {bool: pl.Boolean, int: pl.Int64, float: pl.Float64}
 
 
 def setting_column(name: str) -> Column:
-    """Return the column of a setting: null if it means nothing to a grid point."""
+    """Return the column of a setting; it is null if the setting means nothing to a grid point."""
     declared = Settings.model_fields[name]
     dtype = _DTYPES.get(declared.annotation, pl.String)
     return Column(name, dtype, ABOUT[name].unit, declared.description or "")
@@ -38,7 +38,7 @@ SHARED = read_columns("""
     kind | String | | `masked_diffusion`, `masked_lm` or `causal`
     stage | String | | `before` or `after` fine-tuning on forward statements
     fact | Int32 | | row of the table of facts, from 0
-    relation | Int32 | | which templates, from 0
+    relation | Int32 | | index of its templates, from 0
 """)
 
 TABLES = read_tables(
@@ -60,7 +60,7 @@ metrics: one evaluation of one seed on one split
 points: one grid point after its last epoch
     chance_vocab | Float64 | nats | uniform over the vocabulary, per token
     chance_class | Float64 | nats | uniform over the answer's class, per token
-    last_epoch | Int32 | epochs | after which all this was measured
+    last_epoch | Int32 | epochs | the epoch after which all this was measured
     seconds | Float64 | seconds | wall time of its training
     device | String | | `cpu` or `cuda`
     device_name | String | | as the system calls it
@@ -76,7 +76,7 @@ logits: the logit of one candidate after one query, at the end of training
 `train_a_to_b`, ...
     readout | String | | query: `entity` alone, or `entity_relation`
     query | Int32 | | position of the query within its group
-    candidate | Int32 | | position of the candidate; right where it equals `query`
+    candidate | Int32 | | position of the candidate; the right answer if it equals `query`
     logit | Float32 | nats | unnormalised log-probability of the first answer token
 
 embeddings: one token's embedding, at the end of training
@@ -112,8 +112,7 @@ attention: one held-out fact in one head: the masked token's score for the known
     score_forward | Float32 | | before the softmax, in `[M] is B`, the layout of the training set
     score_reverse | Float32 | | before the softmax, in `B is [M]`
 
-gradients: one group of parameters: the gradient of what is shown of the held-out facts against \
-that of what is held out
+gradients: one group of parameters: gradients of shown against unseen sentences of held-out facts
     seed, epoch
     group | String | | `all`, `attention` (queries, keys), `values` (values, output projection), \
 `mlp`, `embeddings`, `head`, `norms`
@@ -202,6 +201,6 @@ PRETRAINED_TABLES = {
 
 
 def gathered(table: Table, settings: Sequence[str] = NAMES) -> Table:
-    """Return the schema of a table over runs: some settings and `run` come first."""
+    """Return the schema of a table over runs: first `settings` and `run`, then its own columns."""
     before = (*map(setting_column, settings), SHARED["run"])
     return replace(table, columns=(*before, *table.columns))

@@ -1,4 +1,4 @@
-"""What figures and claims both read off aggregated tables."""
+"""Summaries of the tables of runs, for figures and claims."""
 
 import math
 
@@ -40,7 +40,7 @@ def _of_point(table: pl.DataFrame) -> list[str]:
 
 
 def with_settings(result: pl.DataFrame, table: pl.DataFrame) -> pl.DataFrame:
-    """Add to a result with the column `run` the settings that the table has for each run."""
+    """Add the table's settings of each run to a result that has the column `run`."""
     points = table.select("run", *_of_point(table)).unique("run", maintain_order=True)
     return result.join(points, on="run", how="left", maintain_order="left")
 
@@ -59,8 +59,8 @@ def loss_ratios(separation: pl.DataFrame) -> pl.DataFrame:
 def exponents(separation: pl.DataFrame) -> pl.DataFrame:
     """Find the smallest eps >= 0 for which the separation bound holds for all pairs of a seed.
 
-    The bound is `L_rev(t) / L_rev(0) >= (L(t) / L(0))^eps` for all t, with the losses of the
-    direction of a pair that is held out and of the trained one; eps shrinks as the embedding
+    The bound is `L_rev(t) / L_rev(0) >= (L(t) / L(0))^eps` for all t, where L_rev is the loss of
+    a pair's held-out direction and L that of its trained one; eps shrinks as the embedding
     dimension grows (Zhu et al. 2024, section 3). Returns `embed_dim`, `seed`, `exponent`.
     """
     needed = pl.col("reverse").log() / pl.col("forward").log()
@@ -127,10 +127,9 @@ def rotary_correlation(displacement: int, head_dim: int, rotated: int | None = N
 def one_layer_bounds(sentence_nll: pl.DataFrame) -> pl.DataFrame:
     """Measure what the theory bounds in the one-layer transformer: Zhu et al. 2024, section 4.
 
-    Over the facts of which a sentence is held out, per grid point (with its settings), seed, epoch
-    (from 1 on), direction and split: `missing`, the largest 1 - p; `ratio`, the largest M p;
-    `progress`, M eta_Y t / N; and `exponent`, the largest c with which
-    `1 - p <= (M - 1) (M eta_Y t / N)^-c` holds.
+    Over the facts with a held-out sentence, per grid point (with its settings), seed, epoch (from 1
+    on), direction and split: `missing`, the largest 1 - p; `ratio`, the largest M p; `progress`,
+    M eta_Y t / N; and `exponent`, the largest c for which `1 - p <= (M - 1) (M eta_Y t / N)^-c`.
     """
     nll, tokens = pl.col("nll"), pl.col("tokens").first()
     keys = ["run", "seed", "epoch", "direction", "split"]
@@ -155,7 +154,7 @@ def one_layer_bounds(sentence_nll: pl.DataFrame) -> pl.DataFrame:
 
 
 def partner_contrasts(weights: pl.DataFrame) -> pl.DataFrame:
-    """Subtract from each entity's weight to its partner the mean weight to the others, in nats.
+    """Compute each entity's weight to its partner minus its mean weight to the others, in nats.
 
     Returns `run`, `seed`, `pair_split`, `source`, `source_role`, `target_role` and `contrast`,
     without the entities that have no others in the target's role.

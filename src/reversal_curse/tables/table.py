@@ -1,4 +1,4 @@
-"""What a Parquet table is: its columns with types, units and meaning."""
+"""Schemas of Parquet tables: columns with their type, unit and meaning."""
 
 import json
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ class Column:
 
     name: str
     dtype: Any
-    """A type of polars."""
+    """A polars type."""
     unit: str
     description: str
 
@@ -49,13 +49,13 @@ class Table:
 
 
 def read_columns(text: str) -> dict[str, Column]:
-    """Read lines `name | type | unit | meaning`; types are those of polars."""
+    """Read lines `name | type | unit | meaning`; types are polars types."""
     rows = [[cell.strip() for cell in line.split("|")] for line in text.strip().splitlines()]
     return {name: Column(name, _dtype(kind), unit, about) for name, kind, unit, about in rows}
 
 
 def read_tables(shared: dict[str, Column], text: str) -> dict[str, Table]:
-    """Read tables, a paragraph each: `name: what a row is`, and lines of columns.
+    """Read tables, one per paragraph: `name: what a row is`, then lines of columns.
 
     A line without types names columns that are `shared`.
     """
