@@ -144,7 +144,7 @@ def test_a_grid_point_that_fails_is_tried_again_alone(workflow):
     output = workflow.snakemake("metrics", status=1)
     assert "not the dataset of task=reversal/vocab_size=24" in output  # the log is printed
     assert "1 of 3 grid points failed" in output
-    assert "the same command tries again what failed" in output
+    assert "run the same command to retry" in output
     assert "Traceback" not in output
     assert not workflow.find("jobs/*")
     trained = [path.parent for path in workflow.find("runs/**/run.json")]

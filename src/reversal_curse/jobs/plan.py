@@ -12,7 +12,7 @@ DEVICES = {"cpu": "cpu", "gpu": "cuda"}  # hardware, as `run.json` calls it
 
 
 def plan(config: Config, results: Path) -> str:
-    """Tabulate, by family and by sweep, grid points trained and waiting, and the time left.
+    """Tabulate trained and waiting grid points, and the time left, by family and by sweep.
 
     The estimates of `config/cost.py` are corrected by the runs below `results` that were trained
     on the same kind of hardware. Pretrained models are counted in the last line.

@@ -11,7 +11,7 @@ from reversal_curse.config.settings import Settings
 from reversal_curse.tables.provenance import DATA_VERSION, TRAINING_VERSION
 
 MANY = 2000
-"""From this number of jobs on they become longer: each costs Snakemake some milliseconds."""
+"""Beyond this number, jobs become longer: each job costs Snakemake some milliseconds."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Job:
 
     family: str
     points: dict[str, Settings]
-    """Run directory (relative) to settings."""
+    """Settings by run directory (relative)."""
     sweeps: tuple[str, ...]
     """The sweeps that have these grid points."""
     seconds: float

@@ -20,7 +20,7 @@ _NAMED = ("config/settings.py", "config/grid.py", "families.py", "tasks/masking_
 
 @cache
 def plot_version(name: str) -> str:
-    """A digest of the plot's module, of what plots share, and of what names and reads."""
+    """Return a digest of the plot's module and of the code for all plots, names and tables."""
     plot = PLOTS[name]
     modules = {other.path for other in PLOTS.values()}
     shared = sorted(set((PACKAGE / "figures").glob("*.py")) - modules)
@@ -30,7 +30,7 @@ def plot_version(name: str) -> str:
 
 @cache
 def claims_version() -> str:
-    """A digest of all claims and of what they read tables with."""
+    """Return a digest of all claims and of the code that reads their tables."""
     files = [PACKAGE / file for file in (*_READ, "config/grid.py")]
     files += sorted((PACKAGE / "claims").glob("*.py"))
     return digest_of([path.read_text("utf-8") for path in files])

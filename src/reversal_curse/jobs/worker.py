@@ -1,7 +1,7 @@
 """One training job: several grid points, trained one after the other in a process of their own.
 
-That process may die, by a fault in a library or for want of memory. The process here, which loads
-no torch, then notes the grid point that was lost and starts another one for the rest.
+That process may die, by a fault in a library or a lack of memory. The process here, which does not
+load torch, then notes which grid point was lost, and starts another process for the rest.
 """
 
 import json
@@ -56,13 +56,13 @@ def train_job(
             outcomes[lost] = f"failed: its process died ({cause})"
             print(f"{lost}: {outcomes[lost]}", flush=True)
     failed = [directory for directory, outcome in outcomes.items() if outcome != TRAINED]
-    for directory in failed:  # its log's end goes where Snakemake shows it
+    for directory in failed:  # print the end of its log where Snakemake shows it
         log = results / "runs" / directory / LOG
         lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
         print("\n".join([f"--- end of {log}", *lines[-20:]]), flush=True)
     if failed:
         count = f"{len(failed)} of {len(points)} grid points failed"
-        raise UserError(f"{count}; the others are kept: the same command tries again what failed")
+        raise UserError(f"{count}; the others are kept; run the same command to retry")
     with replacing(report) as partial:
         partial.write_text(json.dumps({"trained": list(outcomes)}, indent=2) + "\n", "utf-8")
 
@@ -98,7 +98,7 @@ def _train(
         for number, handler in before.items():
             signal.signal(number, handler)
     if asked and process.exitcode not in (0, *STOPPED):
-        # Between two grid points, while it started or failed, or with a second signal.
+        # It ended between two grid points, while starting or failing, or by a second signal.
         return 128 + asked[-1]
     return process.exitcode  # ty: ignore[invalid-explicit-return] - it has ended
 
@@ -106,8 +106,8 @@ def _train(
 def _work(
     points: list[Settings], results: Path, threads: int, seconds: float, sender: Connection
 ) -> None:
-    """Train grid points, each with its own log; send outcomes. An unexpected error ends it."""
-    # Imported here: the process that watches does without torch.
+    """Train grid points, each with its own log, and send outcomes; exit at an unexpected error."""
+    # Imported here: the process that watches does not need torch.
     from reversal_curse.training.grid_point import read_dataset, train_grid_point
 
     with Interruption() as interruption:
@@ -134,7 +134,7 @@ def _work(
                 with suppress(OSError):
                     traceback.print_exc()
                 sys.exit(AFTER_A_DEFECT)
-            # The outcome first: what is printed may find the disk full.
+            # Send the outcome before printing, which may fail on a full disk.
             sender.send((run_directory(settings), outcome))
             with suppress(OSError):
                 print(outcome, file=sys.stderr)

@@ -32,7 +32,7 @@ class Bilinear:
         return self._embed(subjects) @ self.theta @ self.embeddings.transpose(1, 2)
 
     def gradient(self, subjects: torch.Tensor, objects: torch.Tensor) -> torch.Tensor:
-        """Compute the gradient (S, d, d) of the mean -ln p of N facts: of -x (y - E_p[y])^T."""
+        """Compute the gradient (S, d, d) of the mean -ln p of N facts: mean -x (y - E_p[y])^T."""
         probabilities = self.logits(subjects).softmax(-1)
         residual = self._embed(objects) - probabilities @ self.embeddings
         return -self._embed(subjects).transpose(1, 2) @ residual / subjects.shape[1]

@@ -1,4 +1,4 @@
-"""What probes see of a run: the models of all seeds, their sentences, and how to ask them."""
+"""What probes see of a run: the models of all seeds, their sentences, and how to ask a model."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -2,7 +2,7 @@
 
 Reparameterised as in Tian et al. 2023, "Scan and Snap": with orthonormal embeddings, Y holds
 the output weights and Z the attention scores between tokens. The last token of the input
-attends to those before it,
+attends to the tokens before it,
 
     b_t = softmax_t Z[x_T, x_t] over t < T,   f = sum_t b_t e(x_t),   logits = Y^T f / |f|.
 
@@ -17,7 +17,7 @@ import torch.nn.functional as F
 
 
 class OneLayer:
-    """S models of M tokens: `y` and `z` (S, M, M), in double precision, from zero."""
+    """S models of M tokens: `y` and `z` (S, M, M), in double precision, starting at zero."""
 
     def __init__(self, seeds: int, vocabulary: int, device: torch.device):
         shape = (seeds, vocabulary, vocabulary)

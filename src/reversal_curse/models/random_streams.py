@@ -1,4 +1,4 @@
-"""Random numbers by seed: what one draws does not depend on the seeds trained beside it."""
+"""Random numbers by seed: what a seed draws does not depend on the other seeds of the batch."""
 
 import hashlib
 
@@ -37,7 +37,7 @@ def stacked_permutations(generators: Streams, n: int) -> torch.Tensor:
 def dropout_factors(generators: Streams, count: int, rate: float) -> torch.Tensor:
     """Draw factors (S, count) of inverted dropout: 0 at the rate, 1 / (1 - rate) elsewhere.
 
-    Each takes 16 random bits: several times as fast as a float each; the rate is rounded to them.
+    Each takes 16 random bits, to which the rate is rounded: several times faster than floats.
     """
     shape = len(generators), -(-count // 4)
     words = torch.empty(shape, dtype=torch.int64, device=generators[0].device)
@@ -49,14 +49,14 @@ def dropout_factors(generators: Streams, count: int, rate: float) -> torch.Tenso
 
 
 class Masks:
-    """Hands out a step's dropout factors (S, count) place by place; without any, counts them."""
+    """Hands out a step's dropout factors (S, count) in turn; without factors, counts them."""
 
     def __init__(self, factors: torch.Tensor | None = None):
         self.factors = factors
         self.used = 0
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
-        """Multiply `x` of shape (S, ...) with the next factors."""
+        """Multiply `x` of shape (S, ...) by the next factors."""
         start, self.used = self.used, self.used + x[0].numel()
         return x if self.factors is None else x * self.factors[:, start : self.used].view(x.shape)
 

@@ -1,8 +1,8 @@
 """A transformer whose parameters have a seed dimension, so that one product serves all seeds.
 
-As GPT-2 (Radford et al. 2019): pre-LN blocks, tanh GELU, N(0, 0.02^2), residual projections scaled
-by 1 / sqrt(2 L). With `causal` the `gpt` family (Zhu et al. 2024, section 5, with an untied head),
-without it the encoder of the `masked_diffusion` family.
+As in GPT-2 (Radford et al. 2019): pre-LN blocks, tanh GELU, N(0, 0.02^2), residual projections
+scaled by 1 / sqrt(2 L). With `causal`: the `gpt` family (Zhu et al. 2024, section 5, with an untied
+head); without: the encoder of the `masked_diffusion` family.
 """
 
 import math
@@ -21,15 +21,15 @@ INIT_STD = 0.02
 
 Noise = Callable[[torch.Tensor], torch.Tensor]
 Part = tuple[str, slice]
-"""A parameter's name, and which of its last dimension."""
+"""A parameter's name, and a slice of its last dimension."""
 Asked = int | torch.Tensor
 """The tokens whose output is computed: the last n (an int), or those at positions (S, B, n)."""
 FEW = 4
-"""Up to this number of inner products for a head and sentence, products of tiny matrices are slower
-than one elementwise product and a sum: twice, on a CPU, for sentences of two tokens."""
+"""Up to this many inner products per head and sentence, an elementwise product and a sum are faster
+than a product of tiny matrices: twice as fast on a CPU, for sentences of two tokens."""
 _GROUPS = {"ln_": "norms", "attention.proj": "values", "fc.": "mlp", "proj.": "mlp"}
 _GROUPS |= {"wte": "embeddings", "wpe": "embeddings", "head": "head"}
-"""Groups of parameters by a part of their name; the first match counts; `qkv` is divided."""
+"""Groups of parameters by a part of their name; the first match counts; `qkv` is split."""
 
 
 class Linear(nn.Module):
@@ -58,7 +58,7 @@ class LayerNorm(nn.Module):
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention, of earlier tokens only where `causal`."""
+    """Multi-head self-attention; if `causal`, later tokens are hidden."""
 
     def __init__(self, generators: Streams, settings: Settings, causal: bool):
         super().__init__()
@@ -110,7 +110,7 @@ def _rows(table: torch.Tensor, asked: Asked) -> torch.Tensor:
 
 
 def inner_products(query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
-    """Multiply each query (..., n, h) with each key (..., m, h): (..., n, m)."""
+    """Multiply each query (..., n, h) by each key (..., m, h): (..., n, m)."""
     *lead, n, h = query.shape
     m = key.shape[-2]
     if n == 1 or n * m <= FEW:
@@ -128,7 +128,7 @@ def weighted_sums(weights: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
 
 
 class Block(nn.Module):
-    """Pre-LN transformer block: attention and a four times wider MLP."""
+    """Pre-LN transformer block: attention, and an MLP four times as wide."""
 
     def __init__(self, generators: Streams, settings: Settings, causal: bool):
         super().__init__()
@@ -140,7 +140,7 @@ class Block(nn.Module):
         self.proj = Linear(generators, 4 * d, d, INIT_STD / math.sqrt(2 * settings.layers))
 
     def forward(self, x: torch.Tensor, batch: int, asked: Asked, noise: Noise) -> torch.Tensor:
-        """Compute the residual stream (S, B * n, d) at the n asked tokens, from that at all."""
+        """Compute the residual stream (S, B * n, d) at the n asked tokens, given `x` at all."""
         x = at_tokens(x, batch, asked) + self.attention(self.ln_1(x), batch, asked, noise)
         hidden = F.gelu(self.fc(self.ln_2(x)), approximate="tanh")
         return x + noise(self.proj(hidden))

@@ -19,9 +19,9 @@ WHEN = "sparse"
 
 
 def probe(learner: Learner) -> pl.DataFrame:
-    """Read every held-out fact's scores in every head; no rows for a task without reverse layout.
+    """Read every held-out fact's scores in every head; no rows if a task has no reverse layout.
 
-    The first token stands for an entity of several.
+    If an entity has several tokens, the first one is measured.
     """
     k = learner.settings.entity_length
     model = learner.model

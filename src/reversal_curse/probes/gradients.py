@@ -19,9 +19,9 @@ from reversal_curse.models.transformer import Part
 from reversal_curse.tables.schemas import TABLES
 
 STEP = 0.01
-"""Part of the forward loss by which the step lowers it, to first order."""
+"""Fraction by which the step lowers the forward loss, to first order."""
 FACTS = 5
-"""How many facts, the first of each seed, have their own gradients compared."""
+"""How many facts of each seed, from the first on, have their own gradients compared."""
 HELD_BYTES = 2**28
 """Memory for the gradients of several facts at once; those of one fact may take more."""
 
@@ -35,7 +35,7 @@ def probe(learner: Learner) -> pl.DataFrame:
 
     Cosines are means over the first five facts: in the gradient of a mean loss, what all facts
     share (which tokens are answers at all) hides what belongs to each. The control takes the next
-    fact's answer to the reverse question. The changes are those of a step along the mean forward
+    fact's answer to the reverse question. The changes come from a step along the mean forward
     gradient in one group; in all parameters that step lowers the forward loss by 1 %.
     """
     shown, unseen = learner.sentences(SHOWN), learner.sentences(UNSEEN)
@@ -136,7 +136,7 @@ def _gradients(
 
 
 def _mean(nll: torch.Tensor) -> torch.Tensor:
-    """Average over sentences (S,), in double precision: small steps change the last digits."""
+    """Average over sentences (S,), in double precision: small steps change only the last digits."""
     return nll.double().mean(1)
 
 

@@ -1,7 +1,7 @@
 """Logits of the answers after each entity: Zhu et al. 2024, figure 2.
 
-The official code feeds the entity alone, a position that its loss never supervised;
-the sentence that was trained on has the relation too. Both read-outs are kept.
+The official code reads them after the entity alone, a position that its loss never supervised;
+training sentences have the relation too. Both read-outs are kept.
 """
 
 import polars as pl
@@ -15,7 +15,7 @@ WHEN = "end"
 
 
 def probe(learner: Learner) -> pl.DataFrame:
-    """Make the `logits` table: in each of the task's `logit_groups`, every query by every answer.
+    """Make the `logits` table: every answer after every query, in each of the `logit_groups`.
 
     For reversal, `seen` and `unseen` list the validation pairs in the same order.
     """

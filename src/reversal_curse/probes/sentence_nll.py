@@ -9,7 +9,7 @@ WHEN = "dense"
 
 
 def probe(learner: Learner) -> pl.DataFrame:
-    """Measure -ln p of every answer to a fact of which a direction is held out, shown or not."""
+    """Measure -ln p of every answer, shown or not, of the facts with a held-out direction."""
     settings = learner.settings
     nll = learner.nll(learner.sentences(HELD_OUT)).flatten().tolist()
     return learner.dataset.table.filter(HELD_OUT).with_columns(

@@ -1,7 +1,7 @@
 """Effective weights between entities: Zhu et al. 2024, sections 3 and 4.
 
-They are asymmetric, as the weight from A to B says nothing of that from B to A, and
-intransitive, as those from A to B and from B to C say nothing of that from A to C.
+They are asymmetric, as the weight from A to B says nothing about that from B to A, and
+intransitive, as those from A to B and from B to C say nothing about that from A to C.
 """
 
 import polars as pl
@@ -9,7 +9,7 @@ import polars as pl
 from reversal_curse.models.learner import Learner
 
 MOST = 128
-"""Tokens of a role in the table; of more, every second, third, ... one is taken."""
+"""Most tokens of a role in the table; if there are more, every second, third, ... is taken."""
 
 WHEN = "end"
 

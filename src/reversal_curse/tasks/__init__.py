@@ -1,4 +1,4 @@
-"""The tasks, by name; a new task is a file here, with its `TASK`, and an entry below."""
+"""The tasks, by name. To add one, write a file here with its `TASK`, and list it below."""
 
 from reversal_curse.tasks import chain, chain_related, facts, in_context, reversal
 

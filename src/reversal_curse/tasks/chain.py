@@ -1,4 +1,4 @@
-"""Chain of thought: learn `A -> B` and `B -> C`, be asked `A ~> C`.
+"""Chain of thought: learn `A -> B` and `B -> C`, then be asked `A ~> C`.
 
 Zhu et al. 2024, section 5, with the counts of the official generator.
 """

@@ -1,7 +1,7 @@
 """Chain of thought with entities that share a token: `x i -> y i`, `y i -> z i`, `x i ~> z i`.
 
 Zhu et al. 2024, appendix. The class tokens x, y, z are the same in every fact, so the class
-of an answer can be guessed, and the whole word is what counts.
+of an answer can be guessed, and only the whole word counts.
 """
 
 from typing import Any

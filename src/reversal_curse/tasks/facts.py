@@ -1,4 +1,4 @@
-"""One-directional facts: learn `A is B` in this order only, be asked A after `B is`.
+"""One-directional facts: learn `A is B` in this order only, then be asked for A after `B is`.
 
 Jeon et al. 2026; here for autoregressive models too. The relation is `distance` tokens long.
 """

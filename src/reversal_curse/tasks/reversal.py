@@ -1,4 +1,4 @@
-"""Reversal: learn `A -> B` and `B <- A`, be asked the direction never shown.
+"""Reversal: learn `A -> B` and `B <- A`, then be asked the direction never shown.
 
 Zhu et al. 2024, section 5, with the counts of the official generator.
 """

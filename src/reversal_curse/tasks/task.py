@@ -20,13 +20,13 @@ class Sentence:
 
 @dataclass(frozen=True)
 class Task:
-    """All that the project knows of a task; its functions take the `Settings` of a grid point."""
+    """All that is known about a task; its functions take the `Settings` of a grid point."""
 
     description: str
     unseen: str
-    """What plots call the sentences held out."""
+    """What plots call the held-out sentences."""
     parts: frozenset[str]
-    """What its sentences have; settings whose `of` names one of these shape them."""
+    """The parts of its sentences; settings with one of these as their `of` shape them."""
     generate: Callable[[Any, int], list[Sentence]]
     """Draws the sentences of one seed, given settings and seed."""
     relations: Callable[[Any], int]
@@ -34,7 +34,7 @@ class Task:
     answer_length: Callable[[Any], int]
     """Tokens of the answer, which ends every sentence."""
     class_size: Callable[[Any], int]
-    """The number of tokens of the answer's class, among which a guess is made."""
+    """The number of tokens in the answer's class, from which a guess is made."""
     sentences: Callable[[Any], int]
     """Sentences in a seed's training set."""
     length: Callable[[Any], int]
@@ -46,8 +46,8 @@ class Task:
     logit_groups: Mapping[str, pl.Expr] = field(default_factory=dict)
     """The groups of queries that the `logits` table shows, each a condition on sentences."""
     roles: Mapping[str, tuple[str, Callable[[int], slice]]] = field(default_factory=dict)
-    """Where the entities of a role stand: in sentences of which direction, and at which tokens,
-    given the length of an entity."""
+    """Where to find the entities of a role: the direction of the sentence, and a function that maps
+    the length of an entity to its tokens."""
 
     def vocabulary(self, settings: Any) -> int:
         """Count the tokens of the language: entities' ids and relation tokens."""

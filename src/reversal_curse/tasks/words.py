@@ -41,7 +41,7 @@ def training_sentences(train: int, validation: int) -> Callable[[Any], int]:
 def word_facts(
     rng: np.random.Generator, settings: Any, entities: int, relations: int
 ) -> list[tuple[int, str, tuple[np.ndarray, ...]]]:
-    """Draw facts (number, split, words), 70 % of them to train on; words match at random."""
+    """Draw facts (number, split, words), 70 % of them to train on; words are paired at random."""
     length = settings.entity_length
     words = []
     for letters in disjoint_alphabets(rng, settings.vocab_size, entities, relations):

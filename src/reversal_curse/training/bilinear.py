@@ -1,4 +1,4 @@
-"""Train the seeds of a `bilinear` grid point: full-batch gradient descent, near the flow."""
+"""Train the seeds of a `bilinear` grid point: full-batch gradient descent, near gradient flow."""
 
 import polars as pl
 import torch

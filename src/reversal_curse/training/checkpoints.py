@@ -27,11 +27,11 @@ class Checkpoints:
         self._saved = time.monotonic()
 
     def below(self, name: str) -> Checkpoints:
-        """Return those of a part of the run, in a folder below this one."""
+        """Return the checkpoints of a part of the run, in a folder below this one."""
         return Checkpoints(self.folder / name, self.seconds)
 
     def due(self) -> bool:
-        """Whether `seconds` have passed since the last checkpoint."""
+        """Tell whether `seconds` have passed since the last checkpoint."""
         return time.monotonic() - self._saved >= self.seconds
 
     def save(self, epoch: int, state: dict[str, Any]) -> None:
@@ -55,12 +55,12 @@ class Checkpoints:
         for path in self._newest_first():
             try:
                 if _digest(path) != path.name.split(".")[1]:
-                    raise ValueError("its content is not what was written")
+                    raise ValueError("the content is not what was written")
                 return torch.load(path, map_location=device, weights_only=True)
             except torch.OutOfMemoryError:
                 raise  # the file is intact
             except (OSError, RuntimeError, ValueError, pickle.UnpicklingError, EOFError) as error:
-                _warn(f"{path}: damaged checkpoint left out: {first_line(error)}")
+                _warn(f"{path}: skipped a damaged checkpoint: {first_line(error)}")
         return None
 
     def clear(self) -> None:

@@ -24,8 +24,8 @@ from reversal_curse.families import FAMILIES
 WIDE = {"cpu": 128, "cuda": 256}
 """Embedding dimensions from which products in bfloat16 save more than the conversions cost."""
 COMPILING = 10.0, 7.0
-"""Seconds that compiling takes, and seconds more for each layer: measured on two cores, where one
-shape is compiled; for a GPU a guess."""
+"""Seconds that compiling takes, and further seconds per layer: measured on two cores, where one
+shape is compiled; a guess for a GPU."""
 SAVED = {"cpu": 0.25, "cuda": 0.6}
 """The fraction of a run's time that compiling saves: measured on a CPU, a guess for a GPU."""
 
@@ -51,7 +51,7 @@ class Machine:
             if not importlib.util.find_spec("triton"):
                 missing = "the package triton"
             return cls("cuda", torch.cuda.get_device_capability(device) >= (8, 0), missing)
-        cpu = Path("/proc/cpuinfo")  # Linux alone has it
+        cpu = Path("/proc/cpuinfo")  # only Linux has it
         flags = cpu.read_text(encoding="utf-8").split() if cpu.exists() else []
         return cls("cpu", not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(flags), missing)
 
@@ -71,7 +71,7 @@ class Execution:
         device: torch.device,
         then: Callable[[Any], Any] = lambda result: result,
     ) -> Callable[..., Any]:
-        """Return `function` in the chosen precision, compiled if so chosen.
+        """Return `function` in the chosen precision, compiled if that was chosen.
 
         `then` is applied to its result, for instance to take gradients. If compiling fails, both
         run uncompiled. Weights and residual stream stay float32.
@@ -89,12 +89,12 @@ class Execution:
 
 @cache
 def chosen_execution(settings: Settings, device: torch.device) -> Execution:
-    """Choose for a run on this machine, once: the log and training read the same choice."""
+    """Choose how to run on this machine, once, so that the log and training agree."""
     return execution(settings, Machine.of(device))
 
 
 def execution(settings: Settings, machine: Machine) -> Execution:
-    """Choose for a run on any machine."""
+    """Choose how to run on a given machine."""
     if "precision" not in meaningful(vars(settings)):
         fixed = FAMILIES[settings.family].precision
         return Execution(fixed, "fixed by the family", False, "too few operations to gain from it")
@@ -131,7 +131,7 @@ def _compiled(
     On a GPU each shape is compiled, with CUDA graphs: results hold until the next call. On a CPU
     only the first shape is: compiling an epoch's smaller last batch would take half as long again.
     """
-    # Imported here: they take more than a second, and few runs are compiled.
+    # Imported here: these take more than a second, and few runs are compiled.
     from torch._dynamo.exc import TorchDynamoException
     from torch._inductor.exc import InductorError
 

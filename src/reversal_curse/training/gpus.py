@@ -30,7 +30,7 @@ def count_gpus() -> int:
 
 
 def claim(names: list[str], folder: Path) -> tuple[int, IO[str] | None]:
-    """Claim a free one of `names` until the file is closed, or share; returns index and file."""
+    """Claim a free one of `names` until its file is closed, or share one; returns index, file."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for index, name in enumerate(names):
         file = open(folder / f"{name}.lock", "w", encoding="utf-8")  # noqa: SIM115 - kept open

@@ -37,9 +37,9 @@ def train_grid_point(
 ) -> None:
     """Train all seeds of a grid point and write its tables and `run.json` into `output`.
 
-    On one CPU and number of threads the tables depend on the settings alone, byte for byte, even
-    if a run goes on from a checkpoint below `checkpoint_folder`. Raises UserError if `output` is a
-    file, and Interrupted if `interruption` (or, without one, a signal) asks to stop.
+    With the same CPU and number of threads the tables depend on the settings alone, byte for byte,
+    even if a run goes on from a checkpoint below `checkpoint_folder`. Raises UserError if `output`
+    is a file, and Interrupted if `interruption` (or, without one, a signal) asks to stop.
     """
     started = time.time()
     torch.set_num_threads(threads)
@@ -73,7 +73,7 @@ def train_grid_point(
 
 
 def run_key(settings: Settings, device: torch.device) -> str:
-    """Name a run's checkpoints by settings, code and device: devices draw other random numbers."""
+    """Name a run's checkpoints by settings, code and device, as devices draw different numbers."""
     versions = [DATA_VERSION, TRAINING_VERSION, torch.__version__]
     content = [run_directory(settings), *versions, device.type]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]

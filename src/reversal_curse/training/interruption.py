@@ -28,7 +28,7 @@ class Interrupted(UserError):
 
 
 def job_end() -> float | None:
-    """Return when the time of our SLURM job is up (seconds since 1970); None outside one."""
+    """Return when the time of our SLURM job is up (seconds since 1970); None outside a job."""
     end = os.environ.get("SLURM_JOB_END_TIME", "")  # Snakemake's job step removes it
     if end.isdigit():
         return float(end)
@@ -79,7 +79,7 @@ class Interruption:
     def error(
         self, reason: str, epoch: int, epochs: int, saved: bool, unit: str = "epoch"
     ) -> Interrupted:
-        """Make the error to leave with."""
+        """Make the error that ends the run."""
         kept = "; progress is saved: run it again to continue" if saved else ""
         status = 128 + self._signal if self._signal else TIME_IS_UP
         return Interrupted(f"stopped by {reason} after {unit} {epoch} of {epochs}{kept}", status)

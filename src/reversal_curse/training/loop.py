@@ -1,4 +1,4 @@
-"""The loop over epochs, for every family: observe, train, and keep what was reached."""
+"""The loop over epochs, for every family: observe, train, and save checkpoints."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -25,7 +25,7 @@ class Training:
     epoch: Callable[[], None]
     """One pass over the training set."""
     tensors: dict[str, torch.Tensor] = field(default_factory=dict)
-    """What an epoch changes in place."""
+    """The tensors that an epoch changes in place."""
     generators: dict[str, list[torch.Generator]] = field(default_factory=dict)
     """The random streams that an epoch draws from: one generator per seed in each."""
     measure: Callable[[torch.Tensor], torch.Tensor] | None = None
@@ -61,7 +61,7 @@ def train(
 ) -> dict[str, pl.DataFrame]:
     """Train every seed of a grid point, from the newest checkpoint on; returns its tables.
 
-    `keep_last` saves one after the last epoch. Raises UserError if not even one seed fits into
+    `keep_last` saves one after the last epoch too. Raises UserError if not even one seed fits into
     memory, and Interrupted, after an epoch, if `interruption` asks to stop.
     """
     groups = seed_groups(settings, dataset.seeds, free_bytes(device))
@@ -69,7 +69,7 @@ def train(
         sizes = f"{len(groups)} groups of up to {len(groups[0])}"
         print(f"seeds in {sizes}, as memory allows", flush=True)
         parts = []
-        for group in groups:  # the tables do not depend on them
+        for group in groups:  # the tables do not depend on the groups
             part = dataset.of_seeds(group)
             kept = checkpoints and checkpoints.below(f"seeds_{group[0]}_{group[-1]}")
             parts.append(train(settings, part, device, kept, interruption, keep_last=True))

@@ -2,7 +2,7 @@
 
 Objective: t ~ U(0, 1), every token masked with probability t, cross-entropy on the masked
 tokens weighted by 1 / t. Other masking arms (`tasks/masking_arms.py`) mask only some of the
-tokens: they tell whether objective or architecture lets a model answer in reverse.
+tokens: they tell whether the objective or the architecture lets a model answer in reverse.
 """
 
 from functools import partial
@@ -23,7 +23,7 @@ from reversal_curse.training.minibatches import minibatches
 
 
 def mask_token(settings: Settings) -> int:
-    """Return the id of [M], which follows those of relations and entities."""
+    """Return the id of [M], which follows the ids of relations and entities."""
     return TASKS[settings.task].vocabulary(settings)
 
 
@@ -37,16 +37,16 @@ def build_model(settings: Settings, dataset: Dataset, device: torch.device) -> T
 class Masking:
     """Draws which tokens of sentences (S, B, T) are masked.
 
-    Returns `masked` (S, B, T), bool; `weights` (S, B, T), by which the -ln p of a sentence's tokens
-    are summed to its loss; and `asked`, the tokens that can have a weight: the last n (an int), or
-    those at positions (S, B, n).
+    Returns `masked` (S, B, T), bool; `weights` (S, B, T) of the tokens' -ln p in the loss of their
+    sentence; and `asked`, the tokens that can have a weight: the last n (an int), or those at
+    positions (S, B, n).
     """
 
     def __init__(self, arm: str, entity_length: int, generators: Streams):
         self.chooses: Any = MASKINGS[arm].chooses
         self.entity_length = entity_length
         self.generators = generators
-        self.sides: list[torch.Tensor] = []  # masked positions for either side of the coin
+        self.sides: list[torch.Tensor] = []  # masked positions for each side of the coin
 
     def __call__(self, sentences: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, Asked]:
         length = sentences.shape[-1]
@@ -80,7 +80,7 @@ def diffusion_loss(
     asked: Asked,
     dropout: Noise,
 ) -> torch.Tensor:
-    """Compute the loss (S,) of sentences (S, B, T) from what is `hidden` in them."""
+    """Compute the loss (S,) of sentences (S, B, T), given `hidden`, their masked copies."""
     logits = model(hidden, asked, dropout)
     if not isinstance(asked, int):
         sentences, weights = sentences.gather(-1, asked), weights.gather(-1, asked)

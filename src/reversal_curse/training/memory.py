@@ -22,7 +22,7 @@ def release_memory() -> None:
 
 
 def free_bytes(device: torch.device) -> int:
-    """Return what a run may use: four fifths of what the GPU, the machine or SLURM's job has."""
+    """Return what a run may use: 4/5 of what is free on the GPU, the machine or in SLURM's job."""
     if device.type == "cuda":
         free = torch.cuda.mem_get_info(device)[0]
     else:
@@ -34,7 +34,7 @@ def free_bytes(device: torch.device) -> int:
 
 
 def seed_groups(settings: Settings, seeds: list[int], free: int) -> list[list[int]]:
-    """Split seeds into the fewest groups that fit `free` bytes; UserError if one seed does not."""
+    """Split seeds into the fewest groups that fit `free` bytes; UserError if none does."""
     needed = FAMILIES[settings.family].memory(settings)
     fitting = int(free // needed)
     if not fitting:

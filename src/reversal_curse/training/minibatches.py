@@ -1,7 +1,7 @@
 """AdamW on shuffled batches, for families of transformers; all seeds train together.
 
-The losses of seeds are summed, so that each seed's gradient, and AdamW's elementwise update
-(Loshchilov and Hutter 2019), are those of training it alone.
+The losses of the seeds are summed, so that each seed's gradient and its elementwise update by AdamW
+(Loshchilov and Hutter 2019) are the same as if it were trained alone.
 """
 
 from collections.abc import Callable
@@ -25,7 +25,7 @@ def minibatches(
     """Start a run that trains the learner's model in place on the training sentences.
 
     `prepare` maps the sentences (S, B, T) of a batch to the inputs of the loss, drawing what is
-    random; by default they are the inputs. `loss` maps inputs and dropout to losses (S,).
+    random; by default the sentences are the inputs. `loss` maps inputs and dropout to losses (S,).
     """
     model, settings, device = learner.model, learner.settings, learner.device
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
@@ -41,7 +41,7 @@ def minibatches(
             learner.dataset.seeds, "dropout", device
         )
     sentences = learner.sentences(pl.col("split") == "train")
-    counts: dict[torch.Size, int] = {}  # dropout factors for a batch, by its shape
+    counts: dict[torch.Size, int] = {}  # number of dropout factors, by the batch's shape
 
     def total(factors: torch.Tensor | None, *inputs: Any) -> torch.Tensor:
         noise = random_streams.no_dropout if factors is None else random_streams.Masks(factors)
@@ -63,7 +63,7 @@ def minibatches(
 
     @torch.no_grad()
     def update(found: tuple[torch.Tensor, ...]) -> None:
-        # What the class AdamW calls; the class takes 1.5 seconds at the start, for an import.
+        # The function behind the class AdamW: the class would first spend 1.5 seconds on an import.
         adamw(
             parameters,
             [gradient.contiguous() for gradient in found],  # the kernel reads memory in order

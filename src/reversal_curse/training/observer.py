@@ -27,7 +27,7 @@ class Observer:
         self.sentences = torch.cat(list(splits.values()), 1)
         due = evaluation_epochs(self.settings.epochs, self.settings.eval_every)
         self.due = set(due)
-        self.logged = {*due[:: max(1, len(due) // 10)], due[-1]}  # about ten times in a run
+        self.logged = {*due[:: max(1, len(due) // 10)], due[-1]}  # about ten times per run
         self.epochs: list[int] = []
         self.means: list[torch.Tensor] = []  # (splits, measures, S), one for each evaluation
         self.probes = {
@@ -100,7 +100,7 @@ def evaluation_epochs(epochs: int, every: int) -> list[int]:
 def probe_epochs(when: str, epochs: int) -> frozenset[int]:
     """List the epochs to probe after: the last, and those of `when`.
 
-    `dense`: the first hundred, then each 5 % further; a bound that must hold for all t is tightest
+    `dense`: the first hundred, then every 5 % further; a bound that must hold for all t is tightest
     early. `sparse`: 0, 1, 2, 4, 8, ...; what changes during training changes fast at first.
     """
     due = {epochs}

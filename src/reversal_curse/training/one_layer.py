@@ -1,7 +1,7 @@
 """Train the seeds of a `one_layer` grid point: gradient descent from zero.
 
-Zhu et al. 2024, section 4. An epoch is one step on the sum of all sentences' losses: where no two
-share a row of Y, as in the reversal of entities of one token, the same as one by one.
+Zhu et al. 2024, section 4. An epoch is one step on the sum of all sentences' losses. If no two of
+them share a row of Y, as in reversal with one-token entities, this equals one step per sentence.
 """
 
 import polars as pl
