@@ -8,10 +8,10 @@ BIN := $(VENV)/bin
 .PHONY: help env demo figures plan check test slurm-packages test-slurm benchmark lint format docs clean
 .DEFAULT_GOAL := help
 
-help: ## this list
+help: ## print this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-env: $(VENV)/installed ## the environment, in .venv
+env: $(VENV)/installed ## install the environment in .venv
 
 $(VENV)/installed: pyproject.toml requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=")'
@@ -24,7 +24,7 @@ $(VENV)/installed-test: $(VENV)/installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c requirements.lock -e '.[test]'
 	@touch $@
 
-demo: env ## two grid points and one figure, in half a minute
+demo: env ## train two grid points and draw one figure, in half a minute
 	@$(BIN)/snakemake results/demo/figures/demo.png --configfile config/demo.yaml --quiet all
 	@echo "results/demo/figures/demo.png: facts are learned in one order (blue: their loss)."
 	@echo "The autoregressive model never learns the other order; masked diffusion does (orange)."
@@ -33,13 +33,13 @@ figures: env ## train the sweep of CONFIG and render every figure
 	@$(BIN)/python -m reversal_curse plan $(CONFIG)
 	$(BIN)/snakemake --configfile $(CONFIG)
 
-plan: env ## what is trained and what is waiting
+plan: env ## show what is trained and what is waiting
 	@$(BIN)/python -m reversal_curse plan $(CONFIG)
 
-check: $(VENV)/installed-test lint ## format, lint, types and the unit tests that matter most, in a minute
+check: $(VENV)/installed-test lint ## check format, types and the most important tests, in a minute
 	$(BIN)/python -m pytest -n 2 -m "not slow" tests/unit
 
-test: $(VENV)/installed-test lint ## everything but SLURM, in about five minutes
+test: $(VENV)/installed-test lint ## test everything but SLURM, in about five minutes
 	$(BIN)/python -m pytest -n 2
 
 SLURM_PACKAGES := slurm-wlm slurmdbd mariadb-server munge
@@ -49,13 +49,13 @@ slurm-packages: # what `make test-slurm` needs of the system (Debian, root)
 	    echo "installing $(SLURM_PACKAGES)"; apt-get update -qq && \
 	    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(SLURM_PACKAGES) > /dev/null; }
 
-test-slurm: $(VENV)/installed-test slurm-packages ## the workflow on a real SLURM, on this machine (Debian, root)
+test-slurm: $(VENV)/installed-test slurm-packages ## test on a real SLURM, on this machine (Debian, root)
 	$(BIN)/python -m pytest tests/slurm
 
-benchmark: $(VENV)/installed-test ## speed of training and of the workflow, against the official code too: OFFICIAL=folder OFFICIAL_PYTHON=interpreter
+benchmark: $(VENV)/installed-test ## time training and workflow, also of the official code: OFFICIAL=folder OFFICIAL_PYTHON=interpreter
 	$(BIN)/python benchmarks/page.py $(if $(OFFICIAL),--official $(OFFICIAL) --official-python $(OFFICIAL_PYTHON))
 
-lint: $(VENV)/installed-test ## ruff, types, snakefmt and Snakemake's linter
+lint: $(VENV)/installed-test ## run ruff, the type checker, snakefmt and Snakemake's linter
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/ty check --quiet
@@ -70,5 +70,5 @@ format: $(VENV)/installed-test ## rewrite sources in the house format
 docs: env ## regenerate the config schema and the tables of the READMEs
 	$(BIN)/python docs/generate.py
 
-clean: ## forget the environment; results are kept
+clean: ## delete the environment, keep the results
 	rm -rf $(VENV)

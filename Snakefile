@@ -1,7 +1,7 @@
 """The reversal curse: every experiment, from one config to figures.
 
-This file is the table of contents. `snakemake --list-target-rules` shows what can be
-asked for, config/README.md how to ask for something else.
+This file is the table of contents. `snakemake --list-target-rules` lists what can be made,
+config/README.md explains how to make something else.
 """
 
 from snakemake.utils import min_version
@@ -9,7 +9,7 @@ from snakemake.utils import min_version
 min_version("9.27")
 
 
-include: "workflow/rules/common.smk"  # the config, checked, and its grid points
+include: "workflow/rules/common.smk"  # the checked config and its grid points
 
 
 report: "workflow/report/workflow.rst"
@@ -39,8 +39,8 @@ rule all:
 
 include: "workflow/rules/data.smk"  # sentences: one file per task and size
 include: "workflow/rules/train.smk"  # jobs: all seeds of several small grid points
-include: "workflow/rules/pretrained.smk"  # models of others, before and after fine-tuning
+include: "workflow/rules/pretrained.smk"  # models trained by others, before and after fine-tuning
 include: "workflow/rules/aggregate.smk"  # every evaluation, and a row per grid point
 include: "workflow/rules/figures.smk"  # a plot applied to a sweep
-include: "workflow/rules/claims.smk"  # the ledger: what holds of what the papers say
+include: "workflow/rules/claims.smk"  # the ledger: which of the papers' claims hold
 include: "workflow/rules/plan.smk"  # what is trained and what is waiting

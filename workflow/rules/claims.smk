@@ -23,7 +23,7 @@ rule judge_claims:
     conda:
         "../envs/reversal_curse.yaml"
     params:
-        # Every setting and figure is said in it.
+        # The config names every setting and figure.
         config=CONFIG.digest,
         runs=lambda wildcards: version_of_runs(CLAIM_RUNS),
         version=claims_version(),

@@ -33,12 +33,12 @@ from reversal_curse.tables.provenance import DATA_VERSION, PRETRAINED_VERSION, T
 from reversal_curse.tables.run_files import is_trained
 from reversal_curse.training.gpus import count_gpus
 
-# What Snakemake keeps of thousands of jobs is never garbage; to look through it again and again, as
+# Snakemake keeps thousands of jobs, which are never garbage. Searching them again and again, as
 # Python does by default, took a seventh of the time of a dry run of 20,000 grid points.
 gc.set_threshold(1_000_000)
 
-# Rules say `python -m reversal_curse`: that is the interpreter Snakemake itself runs in,
-# also where its environment was not activated, and the package of this checkout.
+# Rules call `python -m reversal_curse`. These paths make it the interpreter that runs Snakemake,
+# even if its environment was not activated, and the package of this checkout.
 os.environ.update(
     PATH=f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}",
     PYTHONPATH=f"{os.environ.get('PYTHONPATH', '')}:{workflow.basedir}/src".strip(":"),
@@ -46,18 +46,18 @@ os.environ.update(
 
 
 def or_exit(check, *arguments, **named):
-    """The result of a check; a mistake of the user ends the program with a line for each."""
+    """Return the result of a check; exit if the user made mistakes, with one line for each."""
     try:
         return check(*arguments, **named)
     except UserError as error:
         sys.exit(str(error))
 
 
-# Jobs are submitted where the executor has a limit of jobs, and this process may be one of them.
+# Jobs are submitted if the executor limits their number, or if this process is itself such a job.
 SUBMITTED = workflow.resource_settings.nodes is not None or workflow.remote_exec
 
 # We read the files ourselves: Snakemake keeps the last of two equal keys, and leaves the numbers in
-# `--config 'defaults={seeds: 3}'` as texts. A config of the user replaces the default one.
+# `--config 'defaults={seeds: 3}'` as strings. The user's config replaces the default one.
 FILES = workflow.overwrite_configfiles or [f"{workflow.basedir}/config/config.yaml"]
 CONFIG = or_exit(Config.load, *FILES, overrides=workflow.config_settings.config).executed(SUBMITTED)
 SWEEPS = or_exit(read_sweeps, CONFIG)
@@ -72,22 +72,22 @@ DRAWN = {run for f in FIGURES.values() if f.sweep for run in SWEEPS[f.sweep].poi
 CLAIM_RUNS = claim_points(SWEEPS)
 PRETRAINED = {model.name: model for model in CONFIG.pretrained}
 
-# Where the config's own figures and tables lie.
+# The folder of the config's own figures and tables.
 OWN = str(own_folder(CONFIG, Path("results")))
 # The config for the jobs: a file, since it may be too long for a command line.
 SNAPSHOT = f"results/configs/{digest_of(CONFIG.to_json())}.json"
 
-# Local jobs that ask for a GPU: no more at a time than there are. On a machine without one they
+# Run no more local GPU jobs at a time than there are GPUs. On a machine without a GPU these jobs
 # run on the CPU, on as many cores as Snakemake was given.
 if not SUBMITTED and "gpu" not in workflow.global_resources and (gpus := count_gpus()):
     workflow.register_resource("gpu", gpus)
 
-# The directory for temporary files, which would be worked out for each job. A node has its own, and
-# what the user gives for every rule holds.
+# Set the directory for temporary files once, since Snakemake would look it up for each job. Cluster
+# nodes have their own, and resources that the user gives for every rule stay.
 GIVEN = workflow.resource_settings.default_resources is not None
 HERE = {"tmpdir": gettempdir()} if not SUBMITTED and not GIVEN else {}
 
-# Of a training job; a profile's `set-resources` asks for something else by family.
+# The resources of a training job; `set-resources` in a profile changes them for a family.
 ASKED = {"gpu": 1}
 if SUBMITTED:
     ASKED |= {
@@ -96,8 +96,8 @@ if SUBMITTED:
         "cpus_per_task": 4,
     }
 
-# Of all that is not training: it takes seconds and somebody waits for it, or it takes longest of all
-# (a pretrained model).
+# The priority of all jobs but training: they take seconds and somebody waits for them, or they take
+# longest of all (a pretrained model).
 FIRST = 1
 
 
@@ -113,15 +113,15 @@ wildcard_constraints:
 
 @cache
 def trained(run):
-    """Whether a grid point has a finished run of the current settings and code."""
+    """Tell whether a grid point has a finished run of the current settings and code."""
     return is_trained(Path("results/runs") / run, POINTS[run])
 
 
 @cache
 def report_of_job(name):
-    """What a training job writes when all its grid points are trained.
+    """Return the path of the report that a training job writes once its grid points are trained.
 
-    A report that is no longer true, since a run was deleted, is removed: the job runs again.
+    If a run was deleted since, the report is no longer true and is removed: the job runs again.
     """
     path = Path(f"results/jobs/{name}.json")
     if path.exists() and not workflow.remote_exec and not all(map(trained, JOBS[name].points)):
@@ -130,9 +130,9 @@ def report_of_job(name):
 
 
 def reports(runs):
-    """Reports of the jobs that train what is not trained of these runs.
+    """Return the reports of the jobs that train these runs, except for runs already trained.
 
-    Targets ask for them too: Snakemake does not miss one while all that is made from it is there.
+    Targets ask for them too: Snakemake ignores a missing report if everything made from it exists.
     """
     return sorted({report_of_job(JOB_OF[run]) for run in runs if not trained(run)})
 
@@ -142,41 +142,41 @@ def reports_of_sweep(sweep):
 
 
 def find_job(wildcards):
-    """The training job whose report a rule was asked for."""
+    """Return the training job whose report a rule was asked for."""
     if wildcards.job not in JOBS:
         raise WorkflowError(f"no training job {wildcards.job} in this config")
     return JOBS[wildcards.job]
 
 
 def priority_of_job(wildcards):
-    """Between 0 and 1: the longest training job starts first, so that no core waits at the end.
+    """Return a priority from 0 to 1: the longest job starts first, so no core idles at the end.
 
-    Longest by the estimate of all its grid points, trained or not.
+    The estimate counts all grid points of the job, trained or not.
     """
     estimate = find_job(wildcards).seconds
     return estimate / (estimate + 3600)
 
 
 def title_of_job(wildcards):
-    """What a training job is, in words."""
+    """Describe a training job in words."""
     job = find_job(wildcards)
     count, sweeps = len(job.points), ", ".join(job.sweeps)
     return f"{count} grid point{'s' * (count > 1)} of {job.family} ({sweeps})"
 
 
 def datasets_of_job(wildcards):
-    """The datasets that a training job reads."""
+    """List the datasets that a training job reads."""
     directories = map(dataset_directory, find_job(wildcards).points.values())
     return [f"results/data/{directory}/dataset.parquet" for directory in dict.fromkeys(directories)]
 
 
 def version_of_runs(runs):
-    """Stands for a set of grid points and the current training code."""
+    """Return a digest of a set of grid points and the current training code."""
     return digest_of([*sorted(runs), DATA_VERSION, TRAINING_VERSION])
 
 
 def inputs_of_figure(name):
-    """What a figure needs: its sweep trained, or tables of pretrained models."""
+    """List what a figure needs: reports of its sweep's jobs, or tables of pretrained models."""
     plot = PLOTS[FIGURES[name].plot]
     if plot.pretrained:
         return [str(pretrained_file(CONFIG, Path("results"), table)) for table in plot.tables]
@@ -184,7 +184,7 @@ def inputs_of_figure(name):
 
 
 def version_of_figure(name):
-    """Changes with what a figure draws, with its code and with the words in it."""
+    """Return a digest that changes with a figure's data, its code and the words in it."""
     figure = FIGURES[name]
     sweep = SWEEPS.get(figure.sweep)
     shown = [*sweep.labels.values(), version_of_runs(sweep.points)] if sweep else []
@@ -192,7 +192,7 @@ def version_of_figure(name):
 
 
 def caption_of_figure(name):
-    """The title, what the plot shows, and what the sweep varies."""
+    """Write the caption: the title, what the plot shows, and what the sweep varies."""
     figure = FIGURES[name]
     sweep = SWEEPS.get(figure.sweep)
     points = f"Sweep {figure.sweep}: {len(sweep.points)} grid points." if sweep else ""
@@ -202,5 +202,5 @@ def caption_of_figure(name):
 
 
 def figure_files():
-    """The files of every figure of the config."""
+    """List the files of every figure of the config."""
     return [f"{OWN}/figures/{name}.{suffix}" for name in FIGURES for suffix in ("pdf", "png")]

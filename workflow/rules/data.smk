@@ -1,4 +1,4 @@
-"""Sentences. One file holds all seeds of one task and size."""
+"""Datasets: one file holds the sentences of all seeds, for one task and size."""
 
 
 rule data:

@@ -1,4 +1,4 @@
-"""What would be trained."""
+"""Show what would be trained."""
 
 
 rule plan:

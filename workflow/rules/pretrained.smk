@@ -24,7 +24,7 @@ rule probe_pretrained:
         gpu=lambda wildcards: PRETRAINED[wildcards.model].gpus,
         mem_mb=lambda wildcards, attempt: attempt * MEMORY_OF_MODEL[wildcards.model],
     params:
-        # All that its tables depend on.
+        # Everything that its tables depend on.
         entry=lambda wildcards: PRETRAINED[wildcards.model].model_dump(exclude_unset=True),
         facts=lambda wildcards: facts_version(PRETRAINED[wildcards.model].facts),
         weights=lambda wildcards: weights_version(PRETRAINED[wildcards.model]),

@@ -1,7 +1,7 @@
-"""Training: a rule for each family; a job trains several small grid points.
+"""Training: one rule per family; a job trains several small grid points.
 
-Runs are written to results/runs, undeclared: Snakemake deletes what a failed job should have
-written, and with it what the job had finished.
+Runs are written to results/runs, but not declared as outputs: Snakemake deletes the outputs of a
+failed job, and with them the runs that it had finished.
 """
 
 for family in FAMILIES:
