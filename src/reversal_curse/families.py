@@ -36,7 +36,7 @@ class Family:
     start: str
     """`module:function`; it maps (settings, dataset, device) to a `Training` at epoch 0."""
     parts: frozenset[str]
-    """Its parts, which decide its settings: those with an empty `of`, or one of these."""
+    """Its parts; it has the settings with one of these, or nothing, as their `of`."""
     tasks: tuple[str, ...]
     """Tasks that it can learn."""
     work: Callable[[Any], Work]

@@ -58,7 +58,7 @@ def all_points(sweeps: Mapping[str, Sweep]) -> dict[str, Settings]:
 
 
 def read_sweeps(config: Config) -> dict[str, Sweep]:
-    """Expand every sweep, by its name; raises ConfigError, which names every mistake."""
+    """Expand the sweeps, keyed by name; raises ConfigError, which names every mistake."""
     mistakes: list[Mistake] = []
     sweeps = {name: _read_sweep(config, name, mistakes) for name in config.sweeps}
     config.refuse(mistakes)
@@ -205,7 +205,7 @@ def undrawable(plot_name: str, points: Collection[Settings]) -> str | None:
 def varying(rows: Collection[Mapping[str, Any]]) -> list[str]:
     """List the settings that tell described grid points apart: those with several values.
 
-    A setting that follows from family and task, as a rate in `families` does, is not among them.
+    A setting that family and task decide, such as a rate in `families`, does not count.
     """
     groups: dict[tuple, list[Mapping[str, Any]]] = {}
     for row in rows:
@@ -221,7 +221,7 @@ def varying(rows: Collection[Mapping[str, Any]]) -> list[str]:
 def describe(
     rows: Mapping[str, Mapping[str, Any]], labels: Mapping[str, Label] | None = None
 ) -> dict[str, str]:
-    """Put in words what tells each described grid point from the others: `V = 80, ALiBi`.
+    """Say in words how each described grid point differs from the others: `V = 80, ALiBi`.
 
     If a grid point has a label, it replaces the settings that it stands for.
     """

@@ -34,7 +34,7 @@ class About:
     """What is known about a setting besides its type, limits, default and meaning."""
 
     of: str = ""
-    """A family has it if it has this part (with `data`, the task must too); empty: all have it."""
+    """The part that a family (if `data`, the task too) needs to have the setting; empty: none."""
     needs: Mapping[str, tuple] = field(default_factory=dict)
     """Values of other settings without which it changes nothing."""
     data: bool = False

@@ -36,7 +36,7 @@ def training_jobs(config: Config, sweeps: Mapping[str, Sweep]) -> dict[str, Job]
     """Put every grid point of the sweeps into exactly one job; returns jobs by name.
 
     A job is full once its estimate reaches the config's `job_minutes`, or more if there would be
-    far more than MANY jobs; with `job_minutes` 0 each grid point has its own. Points share a job
+    far more than MANY jobs; with `job_minutes: 0` each point has its own. Points share a job
     only if they are of one family and in the same sweeps: a figure trains only what it shows.
     """
     groups: dict[tuple, dict[str, Settings]] = {}

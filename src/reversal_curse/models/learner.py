@@ -1,4 +1,4 @@
-"""What probes see of a run: the models of all seeds, their sentences, and how to ask a model."""
+"""What probes see of a run: the models of all seeds, their sentences, and their answers."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

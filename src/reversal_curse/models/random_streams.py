@@ -35,9 +35,9 @@ def stacked_permutations(generators: Streams, n: int) -> torch.Tensor:
 
 
 def dropout_factors(generators: Streams, count: int, rate: float) -> torch.Tensor:
-    """Draw factors (S, count) of inverted dropout: 0 at the rate, 1 / (1 - rate) elsewhere.
+    """Draw factors (S, count) of inverted dropout: 0 with this rate, else 1 / (1 - rate).
 
-    Each takes 16 random bits, to which the rate is rounded: several times faster than floats.
+    Drawing 16 bits for each (the rate is rounded to them) is several times faster than a float.
     """
     shape = len(generators), -(-count // 4)
     words = torch.empty(shape, dtype=torch.int64, device=generators[0].device)

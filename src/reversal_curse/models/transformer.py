@@ -140,7 +140,7 @@ class Block(nn.Module):
         self.proj = Linear(generators, 4 * d, d, INIT_STD / math.sqrt(2 * settings.layers))
 
     def forward(self, x: torch.Tensor, batch: int, asked: Asked, noise: Noise) -> torch.Tensor:
-        """Compute the residual stream (S, B * n, d) at the n asked tokens, given `x` at all."""
+        """Compute the residual stream (S, B * n, d) at the n asked tokens; `x` has all."""
         x = at_tokens(x, batch, asked) + self.attention(self.ln_1(x), batch, asked, noise)
         hidden = F.gelu(self.fc(self.ln_2(x)), approximate="tanh")
         return x + noise(self.proj(hidden))

@@ -1,8 +1,8 @@
 """Compare the gradients of forward and reverse losses of the held-out facts: Jeon et al. 2026.
 
 If they are aligned, a step that learns one direction teaches the other. The forward loss is what
-training on the shown sentences lowers: -ln p of the answer, or for masked diffusion of the first
-entity in `[M] is B`. The reverse loss is -ln p of the held-out answers, `B is [M]`.
+training on the shown sentences lowers: -ln p of the answer, or for masked diffusion that of the
+first entity in `[M] is B`. The reverse loss is -ln p of the held-out answers, `B is [M]`.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ from reversal_curse.tables.schemas import TABLES
 STEP = 0.01
 """Fraction by which the step lowers the forward loss, to first order."""
 FACTS = 5
-"""How many facts of each seed, from the first on, have their own gradients compared."""
+"""How many facts (the first ones of each seed) have their gradients compared one by one."""
 HELD_BYTES = 2**28
 """Memory for the gradients of several facts at once; those of one fact may take more."""
 

@@ -9,7 +9,7 @@ import polars as pl
 from reversal_curse.models.learner import Learner
 
 MOST = 128
-"""Most tokens of a role in the table; if there are more, every second, third, ... is taken."""
+"""At most this many tokens of a role; if there are more, every second, third, ... is taken."""
 
 WHEN = "end"
 

@@ -16,7 +16,7 @@ from reversal_curse.tables.table import Table
 
 
 def write_table(path: Path, frame: pl.DataFrame | pl.LazyFrame, table: Table) -> None:
-    """Write Parquet atomically, streaming a LazyFrame; raises UserError if it cannot."""
+    """Write Parquet atomically, streaming a LazyFrame; raises UserError if writing fails."""
     try:
         with replacing(path) as partial:
             frame.lazy().sink_parquet(partial, compression="zstd", metadata=table.metadata())

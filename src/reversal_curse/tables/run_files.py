@@ -26,7 +26,7 @@ def read_record(directory: Path, settings: Settings) -> dict[str, Any] | None:
         recorded = dict(record["settings"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    # A setting that was added after this run was trained had its default.
+    # Settings that were added after this run was trained had their default.
     same = all(
         recorded.get(name, DEFAULTS[name]) == value or (value is None and name not in recorded)
         for name, value in settings.described().items()

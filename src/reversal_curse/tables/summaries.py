@@ -75,7 +75,7 @@ def exponents(separation: pl.DataFrame) -> pl.DataFrame:
 
 
 def first_passage(separation: pl.DataFrame, level: float) -> pl.DataFrame:
-    """Find the reverse loss (nats) of every pair when its forward loss first falls below `level`.
+    """Find each pair's reverse loss (nats) when its forward loss first falls below `level`.
 
     Returns `embed_dim`, `seed`, `pair`, `nll_reverse`, without the pairs that never get there.
     """
@@ -116,7 +116,7 @@ def rotary_correlation(displacement: int, head_dim: int, rotated: int | None = N
 
     This is the correlation of q^T R(-D) k and q^T R(D) k for isotropic queries and keys of d_h
     features: how rotary positions correlate the scores of the two layouts of a fact (Jeon et al.
-    2026; derived). If only `rotated` of the features are rotated, the others add 1 each.
+    2026; derived). If only `rotated` of the features are rotated, each of the others adds 1.
     """
     rotated = head_dim if rotated is None else rotated
     theta = 10000.0 ** (-np.arange(0, rotated, 2) / rotated)

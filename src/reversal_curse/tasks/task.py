@@ -26,7 +26,7 @@ class Task:
     unseen: str
     """What plots call the held-out sentences."""
     parts: frozenset[str]
-    """The parts of its sentences; settings with one of these as their `of` shape them."""
+    """The parts of its sentences; settings with one of these as their `of` shape the sentences."""
     generate: Callable[[Any, int], list[Sentence]]
     """Draws the sentences of one seed, given settings and seed."""
     relations: Callable[[Any], int]

@@ -80,7 +80,7 @@ def run_key(settings: Settings, device: torch.device) -> str:
 
 
 def read_dataset(path: Path, settings: Settings) -> Dataset:
-    """Read a dataset; raises UserError if its first seed is not that of these settings."""
+    """Read a dataset; raises UserError if it was not made with these settings."""
     dataset = Dataset.read(path)
     first = generate_dataset(settings.model_copy(update={"seeds": 1}))
     same = dataset.table.filter(pl.col("seed") == 0).equals(first)

@@ -69,7 +69,7 @@ class Interruption:
             signal.raise_signal(number)
 
     def reason(self) -> str | None:
-        """Say what asks to stop; None while nothing does."""
+        """Say why the run must stop; None while it need not."""
         if self._signal:
             return self._signal.name
         if self._end is not None and time.time() >= self._end - MARGIN:

@@ -59,10 +59,10 @@ def train(
     interruption: Interruption | None = None,
     keep_last: bool = False,
 ) -> dict[str, pl.DataFrame]:
-    """Train every seed of a grid point, from the newest checkpoint on; returns its tables.
+    """Train every seed of a grid point, from the newest checkpoint on; returns the tables.
 
-    `keep_last` saves one after the last epoch too. Raises UserError if not even one seed fits into
-    memory, and Interrupted, after an epoch, if `interruption` asks to stop.
+    `keep_last` saves a checkpoint after the last epoch too. Raises UserError if one seed alone does
+    not fit into memory, and Interrupted, after an epoch, if `interruption` asks to stop.
     """
     groups = seed_groups(settings, dataset.seeds, free_bytes(device))
     if len(groups) > 1:

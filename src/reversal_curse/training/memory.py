@@ -34,7 +34,7 @@ def free_bytes(device: torch.device) -> int:
 
 
 def seed_groups(settings: Settings, seeds: list[int], free: int) -> list[list[int]]:
-    """Split seeds into the fewest groups that fit `free` bytes; UserError if none does."""
+    """Split seeds into the fewest groups that fit; raises UserError if one seed alone does not."""
     needed = FAMILIES[settings.family].memory(settings)
     fitting = int(free // needed)
     if not fitting:

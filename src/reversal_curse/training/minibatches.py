@@ -82,7 +82,7 @@ def minibatches(
 
     def epoch() -> None:
         permutation = random_streams.stacked_permutations(streams["order"], sentences.shape[1])
-        if device.type == "cuda":  # from pinned memory the host need not wait for the copy
+        if device.type == "cuda":  # from pinned memory: the host does not wait for the copy
             permutation = permutation.pin_memory()
         permutation = permutation.to(device, non_blocking=True)
         for rows in permutation.split(settings.batch_size, dim=1):
