@@ -109,7 +109,7 @@ def kill_at(moment: str, job: Job, seconds: float) -> None:
     kill(process) if process.poll() is None else process.communicate()
 
 
-def test_killed_at_any_moment_the_next_job_ends_as_if_nothing_had_happened(make_job, whole):
+def test_after_a_kill_at_any_moment_the_next_job_ends_as_if_nothing_had_happened(make_job, whole):
     job = make_job(FIRST)
     seed = int(os.environ.get("FAULT_SEED", time.time_ns() % 10**6))
     print(f"FAULT_SEED={seed}")
@@ -128,7 +128,7 @@ def test_killed_at_any_moment_the_next_job_ends_as_if_nothing_had_happened(make_
     assert not job.checkpoints()
 
 
-def test_stopped_by_its_time_and_by_signals_it_goes_on_where_it_was(make_job, whole):
+def test_a_job_stopped_by_its_time_limit_or_a_signal_goes_on_where_it_stopped(make_job, whole):
     job = make_job(FIRST, SECOND)
     process = job.start(SLURM_JOB_END_TIME=str(int(time.time())))
     assert "stopped with 0 of 2 grid points finished" in job.finish(process, status=75)
@@ -164,7 +164,7 @@ def test_a_second_signal_acts_at_once(make_job):
     assert "stopped by" not in job.log(0)
 
 
-def test_two_at_once_leave_what_one_leaves(make_job, whole):
+def test_two_jobs_at_once_leave_the_same_tables_as_one(make_job, whole):
     job = make_job(FIRST, SECOND)
     for process in [job.start(), job.start()]:
         job.finish(process)
@@ -258,7 +258,7 @@ def finish_with_mounted(job: Job, folder: Path, options: str, status: int) -> tu
 @pytest.mark.parametrize(
     ("options", "said"), [("size=12k", "No space left on device"), ("ro", "Read-only file system")]
 )
-def test_a_folder_without_space_is_one_line_and_the_next_job_goes_on(
+def test_a_full_or_read_only_folder_gives_one_line_and_the_next_job_goes_on(
     make_job, whole, options, said
 ):
     job = make_job(FIRST)
@@ -274,7 +274,7 @@ def test_a_folder_without_space_is_one_line_and_the_next_job_goes_on(
     assert job.tables(0) == whole.tables(0)
 
 
-def test_a_full_disk_for_checkpoints_is_a_warning(make_job, whole):
+def test_when_only_checkpoints_find_no_space_training_goes_on_with_a_warning(make_job, whole):
     job = make_job(FIRST)
     finish_with_mounted(job, job.saved, "size=8k", status=0)
     assert "warning: " in job.log(0)

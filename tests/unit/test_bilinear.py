@@ -14,7 +14,7 @@ def bilinear(**overrides):
     return small_settings(family="bilinear", embed_dim=64, learning_rate=2.0, **overrides)
 
 
-def test_the_closed_form_gradient_is_that_of_autograd():
+def test_the_closed_form_gradient_equals_that_of_autograd():
     model = Bilinear(30, 8, 0.5, seed_generators([0, 1], "init"))
     model.embeddings, theta = model.embeddings.double(), model.theta.double().requires_grad_()
     model.theta = theta

@@ -20,7 +20,7 @@ from stopping import StopAfter
 
 @pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_stopped_run_ends_bit_for_bit_as_one_that_was_not(tmp_path, family):
+def test_a_stopped_run_ends_with_the_same_bits_as_one_that_was_not(tmp_path, family):
     settings, checkpoints = small_settings(family=family), Checkpoints(tmp_path / "kept", 1e9)
     whole = trained(settings)
     for epochs, reached in ((1, 1), (5, 6), (13, 19)):
@@ -116,7 +116,7 @@ def test_a_checkpoint_that_cannot_be_written_does_not_stop_the_run(tmp_path, cap
     assert "no checkpoint after epoch 1: " in capfd.readouterr().err
 
 
-def test_a_run_stops_before_the_time_of_its_job_is_up_and_not_long_before(monkeypatch):
+def test_a_run_stops_shortly_before_the_time_of_its_job_is_up(monkeypatch):
     for left, reason in ((1000, None), (-10, "the end of the job's time")):
         end = time.time() + interruption.MARGIN + left
         monkeypatch.setenv("SLURM_JOB_END_TIME", str(int(end)))

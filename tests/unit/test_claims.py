@@ -410,13 +410,13 @@ def test_the_ledger_reads_pretrained_models_if_the_config_has_some(tmp_path):
     assert "## Pretrained models" in text
 
 
-def test_a_missing_run_is_one_clear_line(tmp_path):
+def test_a_missing_run_gives_one_clear_line(tmp_path):
     with pytest.raises(UserError, match=r"layers=1/.*no finished run of these settings"):
         evaluate(config_of(RAW), tmp_path)
 
 
 @pytest.mark.parametrize("verdict", ["contradicted", "supported", "not tested"])
-def test_a_remark_stands_under_a_claim_that_was_judged(verdict):
+def test_a_remark_follows_a_claim_that_was_judged(verdict):
     rows = [{"id": name, "verdict": verdict} for name in CLAIMS]
     text = page(config_of(RAW), pl.DataFrame(rows, TABLES["claims"].schema))
     for name, claim in CLAIMS.items():

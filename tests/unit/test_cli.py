@@ -108,7 +108,7 @@ STEP = ["--config", "../config.json"]
         (["claims", *STEP, "--table", "x", "--page", "y"], "no finished run"),
     ],
 )
-def test_bad_input_is_one_line_and_nothing_is_written(
+def test_bad_input_gives_one_line_and_nothing_is_written(
     arguments, problem, tmp_path, monkeypatch, capsys
 ):
     figures = {"mine": {"plot": "curves", "sweep": "a"}}

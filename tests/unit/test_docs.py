@@ -109,7 +109,7 @@ def test_built_in_defaults_are_the_papers():
 
 
 @pytest.mark.parametrize(("page", "sizes"), [("README.md", [6]), ("config/README.md", [6, 2])])
-def test_the_example_config_of_a_readme_is_a_config(tmp_path, page, sizes):
+def test_the_example_config_in_a_readme_is_valid(tmp_path, page, sizes):
     examples = re.findall(r"```yaml\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
     (tmp_path / "my.yaml").write_text(next(text for text in examples if "sweeps" in text))
     sweeps = read_sweeps(Config.load(tmp_path / "my.yaml"))

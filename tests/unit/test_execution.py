@@ -46,7 +46,7 @@ def test_wide_models_are_trained_in_bfloat16_unless_asked_otherwise(
 
 
 @pytest.mark.parametrize("asked", ["auto", "bfloat16"])
-def test_without_bfloat16_instructions_it_is_float32_and_a_line_says_why(asked):
+def test_without_bfloat16_instructions_float32_is_used_and_a_line_says_why(asked):
     chosen = on(Machine("cpu", bfloat16=False, missing=""), precision=asked)
     assert chosen.precision == "float32"
     assert chosen.precision_reason == "this cpu has no bfloat16 instructions"
@@ -72,7 +72,7 @@ def test_without_a_compiler_the_plain_path_is_taken_and_a_line_says_why(asked):
     assert chosen.compiled_reason == "torch.compile lacks a compiler (g++)"
 
 
-def test_a_compiler_that_is_not_there_is_noticed(monkeypatch):
+def test_a_missing_compiler_is_noticed(monkeypatch):
     monkeypatch.setenv("CXX", "no-such-compiler")
     assert Machine.of(CPU).missing == "a compiler (no-such-compiler)"
 
@@ -117,7 +117,7 @@ def assert_near(compiled: dict[str, pl.DataFrame], plain: dict[str, pl.DataFrame
     ],
     ids=str,
 )
-def test_compiled_training_is_plain_training(compiler, capfd, given):
+def test_compiled_training_gives_the_tables_of_plain_training(compiler, capfd, given):
     """Every table, in float32, with dropout; the smaller last batch runs as it is."""
     tables = {}
     for choice in ("never", "always"):

@@ -124,7 +124,7 @@ def check(raw) -> None:
 @example(("sweeps", "d", "weight_decay", "log"), "", [1e-320, 1e308, 3])
 @example(("sweeps", "d", "dropout", "linear"), "", [-1e308, 1e308, 3])
 @example(("sweeps", "a", "layers", "range"), "", [1, 10**12])
-def test_a_config_with_anything_anywhere(path, key, value):
+def test_a_config_with_any_value_anywhere_is_read_or_refused(path, key, value):
     check(replaced(VALID, path, key, value))
     or_refused(read_settings, {key: value})
 
@@ -133,7 +133,7 @@ def test_a_config_with_anything_anywhere(path, key, value):
 @given(st.binary(max_size=80) | st.text(max_size=80).map(lambda text: text.encode()))
 @example(b"- " * 1000)
 @example(b"2020-99-99")
-def test_any_bytes_as_a_config_file_and_any_text_as_a_value(tmp_path, content):
+def test_any_bytes_as_a_config_file_or_a_value_are_read_or_refused(tmp_path, content):
     path = tmp_path / "config.yaml"
     path.write_bytes(content)
     or_refused(read_yaml, path)

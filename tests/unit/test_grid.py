@@ -114,7 +114,7 @@ def another(name: str) -> Settings:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_setting_that_means_something_is_told_by_the_path_and_in_words(name):
+def test_a_setting_that_applies_shows_in_the_path_and_in_words(name):
     settings = another(name)
     value = getattr(settings, name)
     default = settle(vars(settings) | {name: DEFAULTS[name]})
@@ -126,7 +126,7 @@ def test_a_setting_that_means_something_is_told_by_the_path_and_in_words(name):
     assert module.in_words(name, value) not in ("", module.in_words(name, DEFAULTS[name]))
 
 
-def test_settings_that_mean_nothing_move_no_path_and_are_not_described():
+def test_settings_that_do_not_apply_change_no_path_and_are_not_described():
     one, other = (
         settle({**DEFAULTS, "family": "bilinear", **values})
         for values in ({}, {"dropout": 0.3, "batch_size": 7, "layers": 3, "masking": "both"})
@@ -151,7 +151,7 @@ def test_paths_of_known_settings_stay_so_that_old_runs_stay_valid():
     assert dataset_directory(settle(DEFAULTS)) == "task=reversal/vocab_size=800/settings=default"
 
 
-def test_a_path_that_no_file_system_takes_is_shortened_and_stays_its_own():
+def test_a_path_too_long_for_file_systems_is_shortened_and_stays_unique():
     long = {name: getattr(another(name), name) for name in NAMES if name not in (*CARD, "masking")}
     long |= {"learning_rate": 0.123456789012345, "pos_encoding": "rotary", "beta2": 0.12345678901}
     first, second = (run_directory(settle({**DEFAULTS, **long, "seeds": n})) for n in (11, 12))

@@ -34,7 +34,7 @@ def test_every_grid_point_is_in_exactly_one_job(minutes):
     assert len(found) == len(set(found)) == 5
 
 
-def test_points_of_other_families_and_other_sweeps_are_apart():
+def test_points_of_different_families_or_sweeps_are_in_different_jobs():
     found = jobs_of(SWEEPS, 1e9).values()
     assert {(job.family, job.sweeps): len(job.points) for job in found} == {
         ("gpt", ("vocab", "base")): 1,

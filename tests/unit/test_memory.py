@@ -25,7 +25,7 @@ def test_seeds_are_divided_evenly_and_each_group_fits(free, groups):
     assert seed_groups(Settings(), list(range(10)), free) == groups
 
 
-def test_if_not_one_seed_fits_a_line_says_how_much_it_needs():
+def test_if_not_even_one_seed_fits_a_line_says_how_much_it_needs():
     with pytest.raises(UserError, match=r"one seed needs about .* GB .* larger GPU"):
         seed_groups(Settings(layers=96, embed_dim=12288), [0], GPU_80)
 
@@ -38,7 +38,7 @@ def test_every_family_has_an_estimate_that_grows_with_the_model(family):
 
 
 @pytest.mark.slow
-def test_the_tables_do_not_show_the_groups_nor_where_a_run_was_stopped(
+def test_the_tables_show_neither_the_groups_nor_where_a_run_was_stopped(
     tmp_path, monkeypatch, capsys
 ):
     settings = small_settings(epochs=6)

@@ -75,7 +75,7 @@ def test_a_table_as_the_workflow_gathers_it_is_drawn(runs):
         (lambda runs: rc.load("nowhere"), r"nowhere: holds no run \(run\.json\)"),
     ],
 )
-def test_a_mistake_is_one_line_that_says_what_would_be_right(runs, call, problem):
+def test_a_mistake_gives_one_line_that_says_what_is_allowed(runs, call, problem):
     with pytest.raises(UserError, match=problem) as caught:
         call(runs)
     assert "\n" not in str(caught.value)

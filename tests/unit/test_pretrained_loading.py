@@ -149,7 +149,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_cannot_be_loaded_is_refused_with_the_reason(tmp_path, case):
+def test_a_checkpoint_that_cannot_be_loaded_is_refused_with_the_reason(tmp_path, case):
     save, file, how, keys, message = REFUSED[case]
     folder = save(tmp_path / "model")
     (folder / "pytorch_model.bin").write_bytes(b"a pickle")
@@ -318,7 +318,7 @@ def test_a_model_of_the_hub_is_loaded_from_its_cache_or_refused(monkeypatch, tmp
         find_model(given)
 
 
-def test_more_gpus_than_there_are_are_refused(masked):
+def test_asking_for_more_gpus_than_there_are_is_refused(masked):
     if torch.cuda.is_available():
         with refused(r"gpus must be at most \d here, got 99"):
             loaded(masked, gpus=99)

@@ -40,7 +40,7 @@ VARIED = [
 
 
 @pytest.mark.parametrize("overrides", VARIED, ids=str)
-def test_a_seed_trained_in_a_batch_is_that_seed_trained_alone(overrides):
+def test_a_seed_trained_in_a_batch_equals_that_seed_trained_alone(overrides):
     settings = small_settings(**overrides)
     together = trained(settings)
     alone = trained(settings, seeds=[2])
@@ -60,7 +60,7 @@ def test_a_seed_trained_in_a_batch_is_that_seed_trained_alone(overrides):
     ("length", "loss_on", "tie_head", "weight_decay"),
     [(1, "answer", False, 0.01), (2, "answer", False, 0.5), (2, "sequence", True, 0.01)],
 )
-def test_training_is_that_of_a_plain_loop_over_hugging_face_gpt2(
+def test_training_equals_a_plain_loop_over_hugging_face_gpt2(
     length, loss_on, tie_head, weight_decay
 ):
     """One seed at a time, without dropout, from the same weights and in the same order."""

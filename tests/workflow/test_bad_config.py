@@ -25,7 +25,7 @@ def complaints(workflow, *arguments: str) -> list[str]:
 
 
 @pytest.mark.parametrize("config", MISTAKES, ids=["two of the file", "one of the grid"])
-def test_a_mistake_is_one_line_and_nothing_is_written(workflow, config):
+def test_a_mistake_gives_one_line_and_nothing_is_written(workflow, config):
     workflow.config_file.write_text(config)
     for complaint, text in zip(complaints(workflow), MISTAKES[config], strict=True):
         assert complaint.startswith("config error: ")
@@ -34,7 +34,7 @@ def test_a_mistake_is_one_line_and_nothing_is_written(workflow, config):
     assert left == {"config.yaml", ".snakemake"}  # that is Snakemake's own log of the call
 
 
-def test_a_broken_default_config_is_one_line(workflow, root, tmp_path_factory):
+def test_a_broken_default_config_gives_one_line(workflow, root, tmp_path_factory):
     """The default config is read by us first."""
     checkout = tmp_path_factory.mktemp("checkout")
     shutil.copy(root / "Snakefile", checkout)

@@ -12,7 +12,7 @@ from .conftest import TINY_POINTS
 
 
 @pytest.mark.parametrize("name", ["config.yaml", "paper.yaml"])
-def test_the_configs_that_come_with_the_project_dry_run(workflow, root, name):
+def test_the_configs_that_come_with_the_project_pass_a_dry_run(workflow, root, name):
     """Without a config of the user it is `config/config.yaml`."""
     workflow.config_file.unlink()
     given = ("--configfile", str(root / "config" / name)) if name == "paper.yaml" else ()
@@ -47,7 +47,7 @@ def test_targets_have_a_docstring_and_the_slurm_profile_names_rules_that_exist(w
         assert "attempt" in resources["runtime"]
 
 
-def test_values_on_the_command_line_are_numbers_and_booleans(workflow, nvidia_smi):
+def test_values_on_the_command_line_become_numbers_and_booleans(workflow, nvidia_smi):
     """And a second config file goes over the first; jobs get the config that came of it."""
     workflow.path = f"{nvidia_smi}:{workflow.path}"
     patch = workflow.directory / "patch.yaml"

@@ -38,7 +38,7 @@ def test_every_figure_and_table_is_made_and_progress_is_shown(finished, tiny):
     assert "(100%) done" in output
 
 
-def test_a_run_holds_its_tables_record_and_log_nothing_partial_and_few_inodes(finished):
+def test_a_run_is_its_tables_record_and_log_in_few_inodes_without_partial_files(finished):
     workflow, _ = finished
     (record,) = workflow.find("runs/*/family=gpt/**/vocab_size=24/**/run.json")
     run = record.parent
@@ -62,13 +62,13 @@ def test_plan_says_what_is_trained(copy, nvidia_smi):
     assert 'Provided resources: gpu=Resource("gpu", 1)' in output, "of two GPUs"
 
 
-def test_jobs_packed_otherwise_train_nothing_and_a_changed_setting_trains_anew(copy):
+def test_packing_jobs_differently_trains_nothing_and_changing_a_setting_does(copy):
     assert copy.jobs("--config", "job_minutes=0") == {}
     changed = copy.jobs("figures", "--config", "defaults={epochs: 4}")
     assert (changed["train_gpt"], changed["train_bilinear"]) == (2, 1)
 
 
-def test_a_run_that_was_deleted_and_a_value_that_was_added_are_all_that_is_trained(copy, tiny):
+def test_only_a_deleted_run_and_an_added_value_are_trained(copy, tiny):
     before = copy.contents("runs/**/*")
     (lost,) = copy.find("runs/*/family=gpt/**/vocab_size=20")
     shutil.rmtree(lost)
@@ -108,7 +108,7 @@ def test_a_config_with_a_name_has_files_of_its_own_and_shares_the_runs(copy, tin
     assert copy.contents("**/*").items() >= before.items()
 
 
-def test_only_a_deleted_figure_and_one_of_changed_code_are_rendered_again(
+def test_only_a_deleted_figure_and_one_whose_code_changed_are_drawn_again(
     copy, tmp_path, monkeypatch
 ):
     """In a checkout whose every file has a new time; nothing is trained."""
@@ -172,7 +172,7 @@ def test_the_report_is_built_offline_and_says_what_figures_show(copy):
         assert text in report
 
 
-def test_a_killed_workflow_says_what_to_do_and_then_ends_complete(workflow, tiny):
+def test_a_killed_workflow_says_what_to_do_and_the_next_call_finishes_it(workflow, tiny):
     """SIGKILL of Snakemake and its jobs while they train: the lock stays, the work does too.
 
     A second Snakemake is refused before, and leaves the first one alone.
