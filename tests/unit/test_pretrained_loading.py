@@ -210,7 +210,7 @@ def test_a_model_too_big_for_the_memory_is_refused_with_what_to_do():
     with pytest.raises(UserError) as error:
         model_folder.check_memory(whole, eight_billion, int(64e9), "cuda")
     assert str(error.value) == (
-        "tiny: 8.02 billion parameters in float32, method full, need about 128 GB of memory, and "
+        "tiny: 8.02 billion parameters in float32, method full, need about 128 GB of memory, but "
         "64 GB are available: use method: lora, or dtype: bfloat16, or gpus: 2 or more"
     )
     for changed in ({"method": "lora"}, {"steps": 0}):
@@ -265,7 +265,7 @@ def test_what_would_fail_is_refused_before_weights_are_read(masked, monkeypatch)
         loading.check_loadable(checkpoint, loading.from_folder(checkpoint))
 
     check(method="lora")
-    with refused(r"^tiny: mask_token_id must be below 43, the model's tokens, got 99$"):
+    with refused(r"^tiny: mask_token_id must be below 43, the number of tokens, got 99$"):
         check(mask_token_id=99)
     monkeypatch.setattr(loading, "free_bytes", lambda device: 10)
     with refused(r"^tiny: 4\.\S+ billion parameters in float32, method"):
