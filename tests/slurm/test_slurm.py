@@ -1,4 +1,4 @@
-"""A sweep through `--profile slurm`: what arrives in SLURM, and what survives."""
+"""A sweep through `--profile slurm`: what reaches SLURM, and what survives failures."""
 
 import time
 
@@ -56,7 +56,7 @@ def test_a_cancelled_job_is_submitted_again_with_more_memory_and_time_and_goes_o
 
 
 def test_a_job_whose_time_is_nearly_up_stops_and_the_next_one_goes_on(workflow):
-    """Three minutes, of which the last two are not used; the second attempt has six."""
+    """The first attempt has three minutes but leaves the last two unused; the second has six."""
     workflow.write_config(epochs=60000, eval_every=30000)
     output = workflow.run(CURVE, "--set-resources", "train_gpt:runtime=3 * attempt")
     jobs = workflow.jobs("train_gpt")

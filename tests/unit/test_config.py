@@ -1,4 +1,4 @@
-"""Every mistake in a config is answered by one line: file and line, key, what is allowed."""
+"""Every mistake in a config gives one line: file and line, key, what is allowed."""
 
 import re
 
@@ -118,7 +118,7 @@ def test_all_mistakes_are_reported_at_once_with_their_lines(tmp_path):
     assert len(found) == 3
     assert all(re.search(*pair) for pair in zip(said, found, strict=True)), found
     path.write_text("sweeps:\n  a: {vocab_size: 7}\n  b:\n    masking: subject\n    heads: 5\n")
-    assert len(mistakes_in(path)) == 2, "of the grid, too"
+    assert len(mistakes_in(path)) == 2, "mistakes of the grid come at once, too"
 
 
 def test_a_second_file_is_merged_over_the_first_and_its_lines_are_named(tmp_path):

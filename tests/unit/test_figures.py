@@ -1,4 +1,4 @@
-"""Plots of synthetic tables, and what they and the claims read off the tables."""
+"""Plots of synthetic tables, and the summaries that plots and claims compute from them."""
 
 from collections import Counter
 from functools import cache
@@ -60,7 +60,7 @@ def embeddings(points, seeds=2) -> pl.DataFrame:
 
 
 def separation(points, seeds=2, exponent=0.1) -> pl.DataFrame:
-    """Losses for which the theorem's bound holds with equality at the given exponent."""
+    """Make losses for which the theorem's bound is an equality at the given exponent."""
     rows = [
         {**one, "seed": seed, "pair": pair, "epoch": epoch}
         | {"nll_forward": 4 * ratio, "nll_reverse": 5 * ratio**exponent}
@@ -351,7 +351,7 @@ def test_correlations_are_those_within_relations_and_lengths_of_the_subject():
     assert found["correlation"].min() > 0.95
     table = synthetic.scores(False)
     none = head_correlations(table)
-    # The means of the relations alone would correlate with nearly 1, as those of the lengths do.
+    # The means of relations alone would correlate with nearly 1, and so would those of lengths.
     assert none["correlation"].abs().max() < 0.7
     assert none["correlation"].is_between(none["null_low"], none["null_high"]).mean() > 0.7
     both, longer = pl.col("score_forward", "score_reverse"), pl.col("fact") % 3

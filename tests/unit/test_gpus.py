@@ -20,7 +20,7 @@ sys.stdin.readline()
 
 @pytest.fixture
 def start(tmp_path):
-    """Start a process that claims a GPU and waits; returns it and what it printed."""
+    """Start a process that claims a GPU and waits; return it and what it printed."""
     processes = []
 
     def begin() -> tuple[subprocess.Popen, str]:
@@ -35,7 +35,7 @@ def start(tmp_path):
 
 
 def test_processes_take_one_gpu_each_and_share_when_all_are_taken(start):
-    """What was claimed is free again, however its process ended."""
+    """A GPU is free again however its process ended."""
     (first, told_first), (_, told_second), (_, told_third) = (start() for _ in range(3))
     assert (told_first, told_second) == ("0 True", "1 True")
     assert told_third in ("0 False", "1 False")

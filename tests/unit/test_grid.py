@@ -20,7 +20,7 @@ def sweep_of(block: dict, **blocks) -> grid.Sweep:
 
 
 def points_of(block: dict, *names: str, **blocks) -> list[tuple]:
-    """The values of some settings at every grid point, sorted."""
+    """List the values of some settings at every grid point, sorted."""
     points = sweep_of(block, **blocks).points.values()
     return sorted(tuple(getattr(point, name) for name in names) for point in points)
 
@@ -98,7 +98,7 @@ def test_a_range_stands_for_its_values(name, given, values):
 
 
 def another(name: str) -> Settings:
-    """Settings to which a setting means something, with a value for it that is not the default."""
+    """Return settings to which a setting applies, with a value for it that is not its default."""
     default = DEFAULTS[name]
     if choices(name):
         value = next(one for one in choices(name) if one != default)
@@ -110,7 +110,7 @@ def another(name: str) -> Settings:
             values = {**DEFAULTS, "family": family, "task": task, **needs, name: value}
             if name in module.meaningful(values):
                 return settle(values)
-    raise AssertionError(f"{name} means something nowhere")
+    raise AssertionError(f"{name} applies nowhere")
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -173,7 +173,7 @@ LABELS = [
         ["learned embeddings", "frozen embeddings"],
     ),
     ({"weight_decay": [0.0, 1e-3]}, ["weight decay 0", "weight decay 0.001"]),
-    ({"family": ["gpt", "bilinear"]}, ["autoregressive", "bilinear"]),  # and their own RATES
+    ({"family": ["gpt", "bilinear"]}, ["autoregressive", "bilinear"]),  # each has its own RATES
     (
         {"points": [{"layers": 1, "label": "small"}, {"layers": 4}], "vocab_size": [20, 80]},
         ["small, V = 20", "4 layers, V = 20", "small, V = 80", "4 layers, V = 80"],

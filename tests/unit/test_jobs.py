@@ -83,7 +83,7 @@ def test_twice_the_epochs_cost_about_twice_as_much(family, hardware):
 
 
 def test_estimates_are_within_a_factor_of_1_5_for_nine_runs_in_ten():
-    """The runs of the default sweep, two at a time on two cores: see `benchmarks/calibrate.py`."""
+    """The runs are those of the default sweep, two at a time: see `benchmarks/calibrate.py`."""
     recorded = json.loads((Path(__file__).parent / "measured_runs.json").read_text())
     ratios = [
         seconds(settle(DEFAULTS | run["settings"]), recorded["hardware"]) / run["seconds"]

@@ -19,7 +19,7 @@ DRAWN = {"task": "facts", "family": "masked_diffusion", "layers": 1, "pos_encodi
 
 
 def test_the_loss_is_an_unbiased_estimate_of_the_any_order_likelihood():
-    """Three tokens: the exact mean of -ln p per token over all orders of unmasking them."""
+    """For three tokens, it is the mean of -ln p per token over all orders of unmasking them."""
     settings = small_settings(**DRAWN, seeds=1, vocab_size=8)
     dataset = dataset_of(settings)
     model = masked_diffusion.build_model(settings, dataset, CPU)

@@ -22,7 +22,7 @@ def softmax(x: np.ndarray) -> np.ndarray:
 
 
 def test_a_step_on_all_sentences_equals_the_papers_updates_for_each_sentence():
-    """Y[x1, :] += eta (e_{x3} - softmax(Y[x1, :])): rows of different sentences do not meet."""
+    """Y[x1, :] += eta (e_{x3} - softmax(Y[x1, :])): sentences change different rows."""
     settings = one_layer(epochs=5, eval_every=5, seeds=2)
     dataset = dataset_of(settings)
     expected = []
@@ -60,7 +60,7 @@ def test_the_leap_of_a_held_out_chain_stays_below_one_in_m():
 
 
 def test_attention_reads_the_tokens_before_the_query():
-    """Two answer tokens of a sentence of five, against the formulas spelt out."""
+    """Two answer tokens of a sentence of five must agree with the plain formulas."""
     model = OneLayer(1, 6, CPU)
     generator = torch.manual_seed(0)
     with torch.no_grad():

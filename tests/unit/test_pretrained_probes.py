@@ -1,4 +1,4 @@
-"""Attention scores and gradients of pretrained models, and all measures of one by the command."""
+"""Attention scores and gradients of pretrained models, and the command that measures a model."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_scores_are_those_of_the_models_own_weights_rotary_included(tiny):
     ("save", "keys", "heads"),
     [
         (save_own_code, {"trust_remote_code": True}, 2),
-        # Several heads may ask one key head, as in Llama and Dream.
+        # Several heads may share a key head, as in Llama and Dream.
         (partial(save_masked, heads=4, num_key_value_heads=2), {}, 4),
     ],
 )

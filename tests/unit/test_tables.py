@@ -143,8 +143,8 @@ def test_a_missing_run_is_named_and_no_table_is_written(results, gone):
 
 RECORDS = [
     (lambda record: record, True),
-    (lambda record: record["settings"].pop("dropout"), False),  # 0.0, not the default
-    (lambda record: record["settings"].pop("beta1"), True),  # newer than the run: its default
+    (lambda record: record["settings"].pop("dropout"), False),  # it was 0.0, not the default
+    (lambda record: record["settings"].pop("beta1"), True),  # newer than the run: the default
     (lambda record: record["settings"].update(beta1=0.8), False),
     (lambda record: record["settings"].update(gone=1), True),
     (lambda record: record["versions"].update(training=-1), False),

@@ -1,7 +1,7 @@
-"""The versions of data and training stand for numbers; these are the numbers.
+"""Each version of data and training stands for certain numbers, which are listed here.
 
-When a test here fails on purpose, results have moved: raise the version in
-`reversal_curse/tables/provenance.py`, so that users' runs are trained again, and renew the numbers.
+If a test here fails because you changed results on purpose, update the numbers, and raise the
+version in `reversal_curse/tables/provenance.py`, so that users' runs are trained again.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""Pretrained models through the workflow: tiny ones, made on the spot."""
+"""The workflow on tiny pretrained models, made on the spot."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def folder(workflow):
 
 @pytest.fixture
 def models(workflow, folder) -> list[dict]:
-    """Entries of a masked and a causal model; the config that is written has them."""
+    """Entries of a masked and a causal model, which the config has too."""
     common = {"facts": write_facts(folder), "steps": 2, "seeds": 1}
     entries = [
         {"name": "masked", "kind": "masked_lm", "path": str(save_masked(folder / "m")), **common},
@@ -35,7 +35,7 @@ def models(workflow, folder) -> list[dict]:
 
 
 def test_effects_are_found_in_the_models_that_have_them_and_in_no_others(workflow, folder):
-    """Of three models: learning in any order, left to right, and not at all."""
+    """Three models learn in any order, from left to right, and not at all."""
     common = {"facts": write_facts(folder), "seeds": 2, "batch_size": 64, "learning_rate": 0.003}
     diffusion, own = {"kind": "masked_diffusion"}, save_own_code(folder / "own")
     causal = {"kind": "causal", "steps": 50, "learning_rate": 0.01}
