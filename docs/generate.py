@@ -1,6 +1,6 @@
 """Generate documents from the typed config and the table schemas, so that they cannot drift.
 
-The JSON schema of the config, the tables of keys in `config/README.md` and the tables of
+They are the JSON schema of the config, the tables of keys in `config/README.md` and the tables of
 columns in `results/README.md`. `make docs` writes them; a test compares.
 """
 

@@ -79,7 +79,7 @@ def test_running_out_of_memory_is_not_damage(saved, capfd, monkeypatch):
 
 
 def test_checkpoints_of_a_gpu_are_not_taken_up_on_a_cpu():
-    """Both devices have different random streams."""
+    """The two devices have different random streams."""
     settings = small_settings()
     assert run_key(settings, torch.device("cuda", 0)) != run_key(settings, CPU)
     assert run_key(settings, torch.device("cuda", 0)) == run_key(settings, torch.device("cuda", 1))

@@ -54,7 +54,7 @@ MISTAKES = {
     "word after the answer": ({"forward": "{subject} is {object} now"}, f"forward {ONCE}"),
     "empty entity": ({"subject": ""}, "fact 1: subject is empty"),
     "spaces around": ({"object": " x"}, "object is empty or has spaces around it"),
-    "same question": ({"subject": "x"}, "fact 2: asks the same of 'x' as fact 1"),
+    "same question": ({"subject": "x"}, "fact 2: asks the same about 'x' as fact 1"),
     "one fact": ({"count": 1}, "must have at least two facts, got 1"),
 }
 

@@ -116,7 +116,7 @@ CLAIMS = {
     ),
     "gradients_aligned_more": Claim(
         statement="In masked diffusion the gradients of `[M] is B` and of `B is [M]` are more "
-        "aligned with rotary positions than with absolute ones, which do not answer in reverse.",
+        "aligned with rotary positions than with absolute ones, with which reverse queries fail.",
         **CONTRASTED,
         measures="cosine minus another fact's, mean over training, rotary minus absolute",
         effect=effects.mean_difference(
@@ -136,7 +136,7 @@ CLAIMS = {
         statement="In masked diffusion with rotary positions a step on the forward loss lowers "
         "the reverse loss.",
         **GRADIENTS,
-        measures="decrease of the reverse loss by a forward step / the forward loss, mean "
+        measures="decrease of the reverse loss by a forward step, divided by forward loss, mean "
         "over training, worst point",
         effect=_over_points(-PER_FORWARD, ROTARY_DIFFUSION),
         threshold=NO_EFFECT,
@@ -144,7 +144,7 @@ CLAIMS = {
     "forward_step_hurts_gpt": Claim(
         statement="In an autoregressive model a step on the forward loss raises the reverse loss.",
         **CONTRASTED,
-        measures="increase of the reverse loss by a forward step / the forward loss, mean "
+        measures="increase of the reverse loss by a forward step, divided by forward loss, mean "
         "over training, worst point",
         effect=_over_points(PER_FORWARD, AUTOREGRESSIVE),
         threshold=NO_EFFECT,

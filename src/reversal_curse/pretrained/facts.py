@@ -112,7 +112,7 @@ def read_facts(given: str | None) -> list[Fact]:
                 raise UserError(f"{where}: {direction} {must}, got {template!r}")
             earlier = questions.setdefault((template, row[known]), number)
             if earlier != number:
-                raise UserError(f"{where}: asks the same of {row[known]!r} as fact {earlier}")
+                raise UserError(f"{where}: asks the same about {row[known]!r} as fact {earlier}")
         relation = relations.setdefault((row["forward"], row["reverse"]), len(relations))
         facts.append(Fact(**row, relation=relation))
     return facts

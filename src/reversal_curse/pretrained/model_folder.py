@@ -79,7 +79,7 @@ def _download(entry: PretrainedModel, weights: bool) -> Path:
     try:
         return Path(snapshot_download(entry.hub, revision=entry.revision, allow_patterns=files))
     except Exception as error:  # the library's own errors, and those of the network below it
-        raise entry.error(f"hub {entry.hub} at {entry.revision}: not downloaded", error) from None
+        raise entry.error(f"hub {entry.hub} at {entry.revision}: download failed", error) from None
 
 
 def _auto_class(entry: PretrainedModel, config: dict[str, Any]) -> tuple[str, bool]:
