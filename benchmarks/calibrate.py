@@ -1,4 +1,4 @@
-"""Fit the prices of `cost.py` to measured runs, and say how well they foretell runs not fitted to.
+"""Fit the prices of `cost.py` to measured runs, and say how well they predict other runs.
 
     python benchmarks/calibrate.py results/runs cpu > tests/unit/measured_runs.json
 
@@ -23,7 +23,7 @@ PRICES = ("start", "launch", "token", "product", "weight")
 
 
 def fitted(amounts: np.ndarray, measured: np.ndarray) -> np.ndarray:
-    """Prices, none negative, with the least squares of relative errors."""
+    """Fit prices, none negative, by least squares of the relative errors."""
     relative = amounts / measured[:, None]
     scale = np.linalg.norm(relative, axis=0)
     scale[scale == 0] = 1.0
@@ -39,21 +39,21 @@ def fitted(amounts: np.ndarray, measured: np.ndarray) -> np.ndarray:
 
 
 def within(ratio: np.ndarray, factor: float = 1.5) -> float:
-    """The part of the ratios that is neither above `factor` nor below its inverse."""
+    """Return the fraction of ratios from 1 / `factor` to `factor`."""
     return float(np.mean((ratio <= factor) & (ratio >= 1 / factor)))
 
 
 def amounts_of(settings: Settings) -> tuple[float, ...]:
-    """How much a run has of what has a price, in the order of `PRICES`."""
+    """Return how much a run uses of everything that has a price, in the order of `PRICES`."""
     work = FAMILIES[settings.family].work(settings)
     return 1.0, work.launches, work.tokens, work.products, work.weights
 
 
 def main(folder: str, hardware: str) -> None:
-    """Read, fit, print."""
+    """Read the runs, fit the prices and print both."""
     records = [json.loads(path.read_text()) for path in sorted(Path(folder).rglob("run.json"))]
     records = [record for record in records if record["device"] == DEVICES[hardware]]
-    # What a run records as null means nothing to it.
+    # Settings recorded as null do not apply to the run.
     given = [{k: v for k, v in r["settings"].items() if v is not None} for r in records]
     settings = [settle(DEFAULTS | one) for one in given]
     measured = np.array([record["wall_seconds"] for record in records])

@@ -1,4 +1,4 @@
-"""What this machine can do: products and memory, as the work of one epoch needs them."""
+"""The ceilings of this machine, products and memory, and the least time that an epoch needs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 def device() -> torch.device:
-    """The GPU, where there is one."""
+    """Return the GPU, or the CPU if there is none."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
@@ -28,24 +28,24 @@ def _best(function, repeats: int = 7) -> float:
 
 
 def product_rate(precision: str) -> float:
-    """Floating-point operations per second of a large product."""
+    """Measure the floating-point operations per second of a large product."""
     size = 8192 if device().type == "cuda" else 2048
     a, b = torch.randn(2, size, size, device=device()).to(DTYPES[precision])
     return 2 * size**3 / _best(lambda: a @ b)
 
 
 def memory_rate() -> float:
-    """Bytes per second that a sum of two large tensors reads and writes."""
+    """Measure the bytes per second that a sum of two large tensors reads and writes."""
     a, b = torch.randn(2, 2**25, device=device())
     out = torch.empty_like(a)
     return 3 * 4 * 2**25 / _best(lambda: torch.add(a, b, out=out))
 
 
 def floor_seconds(layers: int, embed_dim: int, seeds: int, products: float, memory: float) -> float:
-    """The least time for an epoch of reversal at V = 800, batch 64, evaluated once.
+    """Compute the least time for an epoch of reversal at V = 800, batch 64, evaluated once.
 
     Products of 340 training sentences forward and backward and of 400 forward, two tokens each
-    but in the last block's end; and AdamW's seven passes over the parameters in six steps.
+    except at the end of the last block; and AdamW's seven passes over the parameters in six steps.
     """
     d, words = embed_dim, 802
     whole, last = layers * 12 * d * d - 9 * d * d, 9 * d * d
@@ -56,5 +56,5 @@ def floor_seconds(layers: int, embed_dim: int, seeds: int, products: float, memo
 
 
 def threads() -> int:
-    """As many as this process may use."""
+    """Count the threads that this process may use."""
     return len(os.sched_getaffinity(0))

@@ -1,4 +1,4 @@
-"""Seconds per epoch of a grid point, evaluated every epoch, all metrics kept: printed as JSON.
+"""Print the seconds per epoch of a grid point, evaluated every epoch, all metrics kept, as JSON.
 
 python benchmarks/ours.py '{"layers": 1, "embed_dim": 20, "heads": 2}' 20
 """
@@ -24,7 +24,7 @@ WARM_UP = 2
 
 
 def seconds_per_epoch(settings: Settings, epochs: int) -> tuple[float, float]:
-    """Training and evaluation, without the start and without probes; and the first epochs' time."""
+    """Time an epoch of training and evaluation, without probes; and the first two epochs."""
     dataset = Dataset.of(generate_dataset(settings))
     device = training_device()
     training = FAMILIES[settings.family].load_start()(settings, dataset, device)
@@ -45,7 +45,7 @@ def seconds_per_epoch(settings: Settings, epochs: int) -> tuple[float, float]:
 if __name__ == "__main__":
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     given, count = json.loads(sys.argv[1]), int(sys.argv[2])
-    # The estimate that decides on compiling is of the 3000 epochs that the paper trains.
+    # Whether to compile is decided as for the 3000 epochs that the paper trains.
     machine = Machine.of(training_device())
     whole = execution(settle({**DEFAULTS, "eval_every": 1, **given}), machine)
     values = {**DEFAULTS, "epochs": count + WARM_UP, "eval_every": 1, **given}

@@ -1,9 +1,9 @@
-"""Every benchmark, and docs/benchmarks.md from what they measure.
+"""Run every benchmark and write docs/benchmarks.md.
 
     python benchmarks/page.py [--official FOLDER --official-python PYTHON]
 
-FOLDER is a checkout of the official code of Zhu et al. 2024, PYTHON an interpreter that has
-what it needs.
+FOLDER is a checkout of the official code of Zhu et al. 2024, PYTHON an interpreter with
+the packages that it needs.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ def main() -> None:
         "## Training",
         "",
         "An epoch of the reversal task: V = 800, batch 64, evaluated every epoch, metrics kept;",
-        f"median of {options.repeats}, measured in turn, in the precision and compiled as a run of",
-        "3000 epochs is. The official code and the plain loop (Hugging Face GPT-2,",
+        f"median of {options.repeats}, measured in turn, with the precision and compiling of a run",
+        "of 3000 epochs. The official code and the plain loop (Hugging Face GPT-2,",
         "`benchmarks/plain.py`) train one seed at a time, so their time for several is a",
-        "multiple. The floor is arithmetic and memory at the ceilings; the last column, what part",
-        "of our time it is.",
+        "multiple. The floor is the time of arithmetic and memory at the ceilings; the last",
+        "column is its share of our time.",
         "",
         *training.lines(official, options.repeats),
         "",
@@ -54,8 +54,8 @@ def main() -> None:
         "`snakemake -n` for a grid: through the profile of a cluster and on this machine, where",
         "many grid points share a job, so that a sweep has at most about 2,000 jobs;",
         "`aggregate`, which gathers the runs' metrics (6,000 rows each) into one table; and",
-        "`figure`, from the runs of a sweep. Seconds, and the most memory held at a time.",
-        "The exponent says how the seconds grow: 1 is in proportion.",
+        "`figure`, from the runs of a sweep. Seconds and peak memory.",
+        "The exponent says how the seconds grow: 1 means in proportion.",
         "",
         *scale.lines(),
     ]
@@ -63,7 +63,7 @@ def main() -> None:
 
 
 def _processor() -> str:
-    """The processor as the system names it."""
+    """Return the processor's name, as the system gives it."""
     lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()

@@ -1,6 +1,6 @@
-"""What one would write first: Hugging Face's GPT-2, AdamW, one seed at a time.
+"""The loop that one would write first: Hugging Face's GPT-2, AdamW, one seed at a time.
 
-Seconds per epoch of reversal with evaluation every epoch, printed as JSON.
+Print the seconds per epoch of reversal, evaluated every epoch, as JSON.
 
     python benchmarks/plain.py '{"layers": 1, "embed_dim": 20, "heads": 2}' 20
 """
@@ -20,7 +20,7 @@ WARM_UP = 1
 
 
 def seconds_per_epoch(layers: int, embed_dim: int, heads: int, epochs: int) -> float:
-    """One seed; 340 sentences `A -> B` and `B <- A` and 60 unseen ones at V = 800."""
+    """Train one seed: 340 sentences `A -> B` and `B <- A`, and 60 unseen ones, at V = 800."""
     rng = np.random.default_rng(0)
     a, b = rng.permutation(800)[:400].reshape(2, 200) + 2
     forward = np.stack([a, np.zeros(200, int), b], 1)

@@ -1,9 +1,9 @@
-"""How the workflow's own costs grow: the dry run, the aggregation and a figure, at three sizes.
+"""Measure how the costs of the dry run, the aggregation and a figure grow with the grid.
 
     python benchmarks/scale.py 2000 20000
 
-Through the profile of a cluster many grid points share a job; on a machine without one most of
-these, estimated at more than a minute each, have their own.
+Through a cluster's profile many grid points share a job; on one machine most have their own,
+because each is estimated at more than a minute.
 
 Run files are real tables of made-up numbers: ten seeds, evaluated before training and after each
 of 299 epochs, so 6,000 rows for each grid point.
@@ -34,11 +34,11 @@ ROOT = Path(__file__).parent.parent
 SIZES = (2_000, 6_400, 20_000)
 SEEDS, EPOCHS = 10, 299
 DIFFERENT = 40
-"""Run files with numbers of their own; the others are copies of them."""
+"""How many run files have numbers of their own; the others are copies."""
 
 
 def grid(points: int) -> dict:
-    """A config of `points` grid points (a multiple of 400) and one sweep of four for a figure."""
+    """Return a config of `points` grid points (a multiple of 400) and a sweep of four to draw."""
     return {
         "defaults": {"seeds": SEEDS, "epochs": EPOCHS, "eval_every": 1, "heads": 2},
         "sweeps": {
@@ -55,7 +55,7 @@ def grid(points: int) -> dict:
 
 
 def run_file(number: int, path: Path) -> None:
-    """A `metrics` table with the loss curves of a run."""
+    """Write a `metrics` table with the made-up loss curves of a run."""
     rng = np.random.default_rng(number)
     epochs = np.arange(EPOCHS + 1)
     frames = []
@@ -76,7 +76,7 @@ def run_file(number: int, path: Path) -> None:
 
 
 def record(settings: Settings) -> str:
-    """What stands in `run.json` of a run that was trained today."""
+    """Return the `run.json` of a run that was trained by this version."""
     versions = {"data": DATA_VERSION, "training": TRAINING_VERSION, "torch": "none"}
     how = {"wall_seconds": 1.0, "device": "cpu", "device_name": "none", "precision": "float32"}
     return json.dumps(
@@ -85,7 +85,7 @@ def record(settings: Settings) -> str:
 
 
 def make_tree(folder: Path, config: Config) -> None:
-    """Finished runs of every grid point below `folder`, of which only `metrics` is not empty."""
+    """Write a finished run of every grid point below `folder`; only its `metrics` has content."""
     masters = [folder.parent / f"master-{number}.parquet" for number in range(DIFFERENT)]
     for number, master in enumerate(masters):
         run_file(number, master)
@@ -99,7 +99,7 @@ def make_tree(folder: Path, config: Config) -> None:
 
 
 def measured(command: list[str], cwd: Path) -> tuple[float, float]:
-    """Seconds, and the most GB that the command and its children held at a time."""
+    """Run a command; return its seconds, and the peak GB of it and its children together."""
     started, most = time.perf_counter(), 0
     with tempfile.TemporaryFile() as output:
         process = psutil.Popen(command, cwd=cwd, stdout=output, stderr=output)
@@ -126,7 +126,7 @@ def _children(process: psutil.Process) -> list[psutil.Process]:
 
 
 def costs(points: int) -> dict[str, tuple[float, float]]:
-    """Seconds and GB of each cost at one size."""
+    """Measure the seconds and GB of each cost at one size."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         config_file = folder / "config.yaml"
@@ -156,7 +156,7 @@ def costs(points: int) -> dict[str, tuple[float, float]]:
 
 
 def lines(sizes: tuple[int, ...] = SIZES) -> list[str]:
-    """The section of the page: a table, and how each cost grows."""
+    """Return the section of the page: a table, and how each cost grows."""
     found = {points: costs(points) for points in sizes}
     names = list(found[sizes[0]])
     table = [

@@ -1,4 +1,4 @@
-"""Training against the official code and a plain loop: ratios measured in turn, and the ceiling."""
+"""Compare training with the official code and a plain loop, measured in turn, and the ceiling."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ HERE = Path(__file__).parent
 NARROW = ({"layers": 1, "embed_dim": 20, "heads": 2}, 10)
 MIDDLE = ({"layers": 4, "embed_dim": 128, "heads": 4}, 1)
 PAPER = {"layers": 24, "embed_dim": 768, "heads": 12}
-# Shape and seeds; epochs to time: ours, and another's of one seed. The official code's time is the
-# difference of two runs that start in seconds: its epochs must take several times as long as that
-# varies.
+# Shape and seeds; then how many epochs to time, ours and the others' (of one seed). The official
+# code's time is the difference of two runs whose start takes seconds: its epochs must take several
+# times as long as the start varies.
 CASES = {
     "cpu": [(*NARROW, 200, 400), (*MIDDLE, 100, 120), (PAPER, 1, 3, 2)],
     "cuda": [(*NARROW, 200, 40), (*MIDDLE, 200, 40), (PAPER, 10, 40, 20)],
@@ -32,7 +32,7 @@ def _json(script: str, shape: dict, epochs: int) -> dict:
 
 
 def _official(folder: Path, python: Path, shape: dict, epochs: int) -> float:
-    """Seconds per epoch of one seed: the difference of a short and a longer run."""
+    """Measure the seconds per epoch of one seed: the difference of a short and a longer run."""
 
     def run(count: int) -> float:
         with tempfile.TemporaryDirectory() as results:
@@ -50,14 +50,14 @@ def _official(folder: Path, python: Path, shape: dict, epochs: int) -> float:
 
 
 def lines(official: tuple[Path, Path] | None, repeats: int) -> list[str]:
-    """The section of the page. `official` is a checkout of its code and an interpreter for it."""
+    """Return the section of the page. `official` is a checkout and an interpreter for it."""
     products = {precision: product_rate(precision) for precision in ("float32", "bfloat16")}
     memory = memory_rate()
     rates = ", ".join(f"{rate / 1e9:.0f} GFLOP/s ({name})" for name, rate in products.items())
     table = [
         f"Ceilings measured in the same call: {rates}, {memory / 1e9:.0f} GB/s (memory).",
         "",
-        "| layers, d, seeds | ours | official code | ratio | plain loop | ratio | floor | of it |",
+        "| layers, d, seeds | ours | official code | ratio | plain loop | ratio | floor | share |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     notes = []

@@ -1,6 +1,6 @@
-"""What is generated from the typed config and the table schemas, so that it cannot drift.
+"""Generate documents from the typed config and the table schemas, so that they cannot drift.
 
-The JSON schema of the config, the tables of keys in `config/README.md` and the tables of
+They are the JSON schema of the config, the tables of keys in `config/README.md` and the tables of
 columns in `results/README.md`. `make docs` writes them; a test compares.
 """
 
@@ -29,12 +29,12 @@ SCHEMA = Path("workflow/schemas/config.schema.json")
 
 
 def config_schema() -> str:
-    """The JSON schema of the config, as the text of its file."""
+    """Return the JSON schema of the config, as the text of its file."""
     draft = "https://json-schema.org/draft/2020-12/schema"
     schema = {"$schema": draft, **Config.model_json_schema()}
     for mapping in schema["properties"].values():
         if "patternProperties" in mapping:
-            mapping["additionalProperties"] = False  # names are names, as in the typed config
+            mapping["additionalProperties"] = False  # only names are keys, as in the typed config
     return json.dumps(schema, indent=2) + "\n"
 
 
@@ -59,7 +59,7 @@ def _settings() -> str:
 
 
 def _applies(name: str) -> str:
-    """The families and tasks that have a setting, and what else it takes."""
+    """Name the families and tasks that have a setting, and the other settings that it needs."""
     about = ABOUT[name]
     families = [f"`{key}`" for key, f in FAMILIES.items() if not about.of or about.of in f.parts]
     tasks = [f"`{key}`" for key, task in TASKS.items() if about.data and about.of in task.parts]
@@ -73,7 +73,7 @@ def _applies(name: str) -> str:
 
 
 def _allowed(schema: dict) -> str:
-    """What a JSON schema allows, in words."""
+    """Put into words what a JSON schema allows."""
     if "enum" in schema or "const" in schema:
         return ", ".join(f"`{value}`" for value in schema.get("enum", [schema.get("const")]))
     if schema["type"] == "boolean":
@@ -130,7 +130,7 @@ def _plots() -> str:
     rows: dict[str, tuple[str, ...]] = {}
     for name, plot in PLOTS.items():
         if not plot.pretrained:
-            # The caption up to its first stop, or a later one where another plot begins so.
+            # The caption up to its first stop, or to a later one if another plot begins alike.
             short, longer = (re.split(stop, plot.caption())[0] for stop in ("[.:;] ", "[.;] "))
             shown = longer if short in rows else short
             varies = ", ".join(f"`{setting}`" for setting in plot.varies or ()) or "any setting"
@@ -139,14 +139,14 @@ def _plots() -> str:
 
 
 def shared_columns() -> list[Column]:
-    """The columns that several tables have, and that tell what a row is about."""
+    """List the columns that several tables share and that tell what a row is about."""
     every = [column for table in TABLES.values() for column in table.columns]
     shared = (c for c in every if every.count(c) > 1 and not c.dtype.is_float())
     return list(dict.fromkeys(shared))
 
 
 def _shared() -> str:
-    """The shared columns; two of the same name differ in the tables that have them."""
+    """Make the table of shared columns; two of one name belong to different tables."""
     rows = []
     for column in shared_columns():
         having = [name for name, table in TABLES.items() if column in table.columns]
@@ -156,7 +156,7 @@ def _shared() -> str:
 
 
 def _documented(table: Table) -> str:
-    """What a row of a table is, which families write it, its shared columns and its own."""
+    """Describe a table: its rows, the families that write it, its shared columns and its own."""
     writing = [f"`{name}`" for name, family in FAMILIES.items() if table.name in family.tables]
     families = ""
     if writing:
@@ -179,7 +179,7 @@ COLUMN = ("column", "type", "unit", "meaning")
 
 
 def _own_row(column: Column) -> tuple[str, ...]:
-    """A row of a table of columns; the splits of a measure in `points` are one row."""
+    """Return the row that describes a column; both splits of a measure in `points` share one."""
     measure = re.fullmatch(r"(?:train|unseen)_(\w+?)(?:_sd)?", column.name)
     if not measure:
         return _row(column, f"`{column.name}`")
@@ -192,7 +192,7 @@ def _row(column: Column, name: str) -> tuple[str, ...]:
 
 
 def generated_blocks() -> dict[Path, dict[str, str]]:
-    """Per README, the text between its `<!-- begin NAME -->` and `<!-- end NAME -->` markers."""
+    """Return each README's texts between `<!-- begin NAME -->` and `<!-- end NAME -->` markers."""
     return {
         Path("config/README.md"): {
             "keys": _keys(Config),
@@ -212,14 +212,14 @@ def generated_blocks() -> dict[Path, dict[str, str]]:
 
 
 def with_blocks(text: str, blocks: dict[str, str]) -> str:
-    """`text` with every marked block replaced; raises UserError where a marker is missing."""
+    """Replace every marked block of `text`; raises UserError if a marker is missing."""
     for name, content in blocks.items():
         begin, end = f"<!-- begin {name} -->", f"<!-- end {name} -->"
         before, found, rest = text.partition(begin)
         _, closed, after = rest.partition(end)
         if not found or not closed:
             raise UserError(
-                f"no place for the block {name}; write two lines where it is to stand: {begin} "
+                f"no place for the block {name}; write two lines where it belongs: {begin} "
                 f"and {end}"
             )
         text = f"{before}{begin}\n{content}\n{end}{after}"
@@ -227,7 +227,7 @@ def with_blocks(text: str, blocks: dict[str, str]) -> str:
 
 
 def with_pins(text: str, root: Path) -> str:
-    """A conda environment with the versions of `requirements.lock`."""
+    """Put the versions of `requirements.lock` into a conda environment."""
     lock = (root / "requirements.lock").read_text("utf-8").lower()
     pins = dict(re.findall(r"^([\w-]+)==(\S+)", lock, re.MULTILINE))
     return re.sub(r" - ([\w-]+)==.*", lambda found: f" - {found[1]}=={pins[found[1]]}", text)
@@ -236,7 +236,7 @@ def with_pins(text: str, root: Path) -> str:
 def write_docs(root: Path) -> list[Path]:
     """Write the schema and refresh the READMEs below `root`; returns the files.
 
-    Raises UserError where a README has no place for a block; nothing is written then.
+    Raises UserError, and writes nothing, if a README has no place for a block.
     """
     texts = {root / SCHEMA: config_schema()}
     for path, blocks in generated_blocks().items():

@@ -1,4 +1,4 @@
-"""Shared fixtures, and what has to be set before anything is imported."""
+"""Shared fixtures, and variables that must be set before anything is imported."""
 
 import os
 import tempfile
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two trainings at a time share the cores
-# Where transformers copies the code of a checkpoint to; it asks when it is imported.
+# transformers copies the code of checkpoints there; it reads this when imported.
 os.environ["HF_MODULES_CACHE"] = f"{tempfile.gettempdir()}/reversal-curse-tests-{os.getuid()}"
 
 
@@ -28,7 +28,7 @@ def nvidia_smi(tmp_path) -> Path:
 
 
 def pytest_collection_modifyitems(items):
-    """Put long tests first in both halves, one for each of the two processes of `make test`."""
+    """Put long tests first in both halves: each process of `make test` gets one half."""
     parts: dict[str, list] = {"workflow": [], "faults": [], "slow": [], "short": []}
     for item in items:
         usual = "slow" if item.get_closest_marker("slow") else "short"
@@ -40,7 +40,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """Let the process that is done take over tests of the other one, so that both end together."""
+    """Let a process that is done take over tests of the other, so that both end together."""
     from xdist.scheduler import WorkStealingScheduling
 
     return WorkStealingScheduling(config, log)

@@ -1,4 +1,4 @@
-"""Programs that tests start, and waiting for them."""
+"""Start programs, wait for them and kill them."""
 
 import os
 import signal

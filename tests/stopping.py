@@ -1,4 +1,4 @@
-"""Asking training to stop, as a signal or the end of a job's time does."""
+"""Ask training to stop, as a signal or the end of a job's time does."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from reversal_curse.training.interruption import Interruption
 
 
 class StopAfter(Interruption):
-    """Asks to stop after some epochs (or steps), those of earlier runs that it sees included."""
+    """Asks to stop after some epochs (or steps), counted over all runs that it watches."""
 
     def __init__(self, epochs: int):
         super().__init__()

@@ -112,11 +112,11 @@ class OwnModel(PreTrainedModel):
     config_class = OwnConfig
 
     def __init__(self, config):
-        super().__init__(config)  # and no post_init, as code for transformers 4 may do
+        super().__init__(config)  # without post_init, as in some code for transformers 4
         d = config.hidden_size
         self.wte, self.lm_head = nn.Embedding(config.vocab_size, d), nn.Linear(d, config.vocab_size)
         self.q_proj, self.k_proj, self.v_proj, self.attn_out = (nn.Linear(d, d) for _ in range(4))
-        rates, _ = ROPE_INIT_FUNCTIONS["default"](config)  # version 5 has none of this name
+        rates, _ = ROPE_INIT_FUNCTIONS["default"](config)  # version 5 lists none of this name
         self.register_buffer("rates", rates, persistent=False)
 
     def get_input_embeddings(self):

@@ -55,7 +55,7 @@ class Job:
         return start_in_a_group(self.command, self.directory, {**os.environ, **environment})
 
     def finish(self, process: subprocess.Popen | None = None, status: int = 0) -> str:
-        """Wait for its end; return what it printed. A report is there only if all is trained."""
+        """Wait until it ends; return its output. Only if all points are trained it has a report."""
         output = output_of(process or self.start(), status)
         assert (self.directory / "report.json").exists() == (status == 0)
         return output
@@ -68,7 +68,7 @@ class Job:
         return path.read_text() if path.exists() else ""
 
     def tables(self, point: int) -> dict[str, bytes]:
-        """The tables under their own names, complete or not."""
+        """Read the tables that have their final names."""
         return {path.name: path.read_bytes() for path in self.run(point).glob("[!.]*.parquet")}
 
     def trained(self) -> list[bool]:
@@ -80,7 +80,7 @@ class Job:
 
 @pytest.fixture
 def make_job(tmp_path):
-    """Make a job of some points, each given by how it differs from BASE."""
+    """Make a job of some points, each given by its differences from BASE."""
     return lambda *points: Job(tmp_path, *points)
 
 
@@ -98,7 +98,7 @@ def whole(tmp_path_factory) -> Job:
 
 
 def kill_at(moment: str, job: Job, seconds: float) -> None:
-    """SIGKILL after some seconds, or as soon as a checkpoint or a table is being written."""
+    """Kill the job after some seconds, or as soon as a checkpoint or a table is being written."""
     process = job.start()
     deadline = time.monotonic() + seconds
     partial = {"checkpoint": (job.saved, "*/.*partial*"), "table": (job.run(0), ".*partial*")}
@@ -109,7 +109,7 @@ def kill_at(moment: str, job: Job, seconds: float) -> None:
     kill(process) if process.poll() is None else process.communicate()
 
 
-def test_killed_at_any_moment_the_next_job_ends_as_if_nothing_had_happened(make_job, whole):
+def test_after_a_kill_at_any_moment_the_next_job_ends_as_if_nothing_had_happened(make_job, whole):
     job = make_job(FIRST)
     seed = int(os.environ.get("FAULT_SEED", time.time_ns() % 10**6))
     print(f"FAULT_SEED={seed}")
@@ -120,7 +120,7 @@ def test_killed_at_any_moment_the_next_job_ends_as_if_nothing_had_happened(make_
         kill_at(moment, job, moments[moment])
         assert (
             job.tables(0).items() <= whole.tables(0).items()
-        )  # one under its own name is complete
+        )  # a table with its final name is complete
         if job.trained() == [True]:
             shutil.rmtree(job.run(0))
     job.finish()
@@ -128,7 +128,7 @@ def test_killed_at_any_moment_the_next_job_ends_as_if_nothing_had_happened(make_
     assert not job.checkpoints()
 
 
-def test_stopped_by_its_time_and_by_signals_it_goes_on_where_it_was(make_job, whole):
+def test_a_job_stopped_by_its_time_limit_or_a_signal_goes_on_where_it_stopped(make_job, whole):
     job = make_job(FIRST, SECOND)
     process = job.start(SLURM_JOB_END_TIME=str(int(time.time())))
     assert "stopped with 0 of 2 grid points finished" in job.finish(process, status=75)
@@ -136,7 +136,7 @@ def test_stopped_by_its_time_and_by_signals_it_goes_on_where_it_was(make_job, wh
     for number, text in ((signal.SIGTERM, "epoch 0 of"), (signal.SIGINT, "going on after")):
         process = job.start()
         wait_for(lambda text=text: text in job.log(1))
-        os.killpg(process.pid, number)  # to all, as Ctrl-C and `scancel` send it: it counts once
+        os.killpg(process.pid, number)  # to all processes, as Ctrl-C does: it counts once
         output = job.finish(process, status=128 + number)
         last = output.splitlines()[-1]
         assert last.startswith("stopped with 1 of 2 grid points finished; progress is")
@@ -150,21 +150,21 @@ def test_stopped_by_its_time_and_by_signals_it_goes_on_where_it_was(make_job, wh
 
 
 def test_a_second_signal_acts_at_once(make_job):
-    """To the watching process alone, which passes it on."""
+    """Signals go to the watching process alone, which passes them on."""
     slow = {"vocab_size": 2000, "batch_size": 1, "layers": 12, "compile": "never"}
     job = make_job(slow)  # an epoch takes seconds
     process = job.start()
     wait_for(lambda: "epoch 0 of" in job.log(0))
     started = time.monotonic()
     process.send_signal(signal.SIGTERM)
-    time.sleep(2.5)  # later than an echo, within an epoch
+    time.sleep(2.5)  # too late for an echo of the first, within an epoch
     process.send_signal(signal.SIGTERM)
     job.finish(process, status=128 + signal.SIGTERM)
     assert time.monotonic() - started < 30
     assert "stopped by" not in job.log(0)
 
 
-def test_two_at_once_leave_what_one_leaves(make_job, whole):
+def test_two_jobs_at_once_leave_the_same_tables_as_one(make_job, whole):
     job = make_job(FIRST, SECOND)
     for process in [job.start(), job.start()]:
         job.finish(process)
@@ -192,7 +192,7 @@ def test_a_process_that_dies_takes_only_the_point_that_it_was_training(make_job,
     assert [job.tables(0), job.tables(2)] == [whole.tables(0), whole.tables(1)]
 
 
-# FIRST fails in an unexpected way in every Python process that finds this.
+# FIRST fails in an unexpected way in every Python process that imports this.
 DEFECT = """
 import os, signal, time
 from dataclasses import replace
@@ -229,7 +229,7 @@ def start(settings, dataset, device):
 def test_after_a_defect_the_others_go_on_in_a_fresh_process_unless_asked_to_stop(
     make_job, whole, how, status, said, trained
 ):
-    """On a GPU it may have left memory that is never freed, or a context that is lost."""
+    """On a GPU a defect may leave memory that is never freed, or a lost context."""
     job = make_job(FIRST, SECOND)
     (job.directory / "sitecustomize.py").write_text(DEFECT)
     path = f"{job.directory}:{os.environ.get('PYTHONPATH', '')}"
@@ -243,7 +243,7 @@ def test_after_a_defect_the_others_go_on_in_a_fresh_process_unless_asked_to_stop
 def finish_with_mounted(job: Job, folder: Path, options: str, status: int) -> tuple[str, list[str]]:
     """Run the job with a file system over a folder of its own; skip if mounting is forbidden.
 
-    Returns what it printed and what it left there.
+    Return what the job printed and what it left there.
     """
     if subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode:
         pytest.skip("mounting is not allowed here")
@@ -258,7 +258,7 @@ def finish_with_mounted(job: Job, folder: Path, options: str, status: int) -> tu
 @pytest.mark.parametrize(
     ("options", "said"), [("size=12k", "No space left on device"), ("ro", "Read-only file system")]
 )
-def test_a_folder_without_space_is_one_line_and_the_next_job_goes_on(
+def test_a_full_or_read_only_folder_gives_one_line_and_the_next_job_goes_on(
     make_job, whole, options, said
 ):
     job = make_job(FIRST)
@@ -274,7 +274,7 @@ def test_a_folder_without_space_is_one_line_and_the_next_job_goes_on(
     assert job.tables(0) == whole.tables(0)
 
 
-def test_a_full_disk_for_checkpoints_is_a_warning(make_job, whole):
+def test_when_only_checkpoints_find_no_space_training_goes_on_with_a_warning(make_job, whole):
     job = make_job(FIRST)
     finish_with_mounted(job, job.saved, "size=8k", status=0)
     assert "warning: " in job.log(0)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from processes import wait_for
 
-# Snakemake's job step forgets SLURM_CONF, so the configuration stands where SLURM looks.
+# Snakemake's job step forgets SLURM_CONF, so the configuration is put where SLURM looks.
 ETC = Path("/etc/slurm")
 NEEDED = ("munged", "slurmctld", "slurmd", "slurmdbd", "mariadbd", "sbatch", "squeue", "sacct")
 PATH = f"{os.environ['PATH']}:/usr/sbin:/sbin"
@@ -74,7 +74,7 @@ CONFIGS = ("slurm.conf", "gres.conf", "slurmdbd.conf")
 
 
 def missing() -> list[str]:
-    """Programs that are not installed."""
+    """List the programs that are not installed."""
     return [name for name in NEEDED if not shutil.which(name, path=PATH)]
 
 
@@ -127,7 +127,7 @@ class Cluster:
         )
         ETC.mkdir(exist_ok=True)
         for name in CONFIGS:
-            (ETC / name).symlink_to(self.folder / name)  # fails where the machine has a SLURM
+            (ETC / name).symlink_to(self.folder / name)  # fails if the machine has a SLURM
         munge = self.folder / "munge"
         self._start(
             *("munged", "--foreground", "--force", f"--key-file={key}"),
@@ -176,7 +176,7 @@ class Cluster:
         self._start("slurmd", "-D")
 
     def kill_node(self) -> None:
-        """SIGKILL to slurmd; the jobs' own processes go on, as on a real node."""
+        """Send SIGKILL to slurmd; the jobs' own processes go on, as on a real node."""
         self.daemons["slurmd"].kill()
         self.daemons["slurmd"].wait()
 
@@ -187,16 +187,16 @@ class Cluster:
         )
 
     def call(self, *command: str) -> str:
-        """The output of a SLURM command; empty if it fails."""
+        """Return the output of a SLURM command, empty if it fails."""
         return subprocess.run(command, env=self.environment, capture_output=True, text=True).stdout
 
     def jobs(self) -> list[dict[str, str]]:
-        """Every job that the controller knows, finished or not, as `scontrol show job` says."""
+        """List every job that the controller knows, finished or not: see `scontrol show job`."""
         lines = self.call("scontrol", "--oneliner", "show", "job").splitlines()
         return [dict(re.findall(r"(\w[\w:/]*)=(\S*)", line)) for line in lines if "JobId=" in line]
 
     def accounts(self) -> list[dict[str, str]]:
-        """Every job that the accounting database knows: see `sacct`."""
+        """List every job that the accounting database knows: see `sacct`."""
         fields = ("JobID", "Comment", "State", "AllocTRES", "ReqMem", "Timelimit")
         lines = self.call("sacct", "-X", "-P", "-n", "-o", ",".join(fields)).splitlines()
         return [dict(zip(fields, line.split("|"), strict=True)) for line in lines]

@@ -13,7 +13,7 @@ from processes import output_of, start_in_a_group
 
 from .cluster import Cluster, missing
 
-# A cluster of one's own: questions may be frequent.
+# The cluster is ours alone, so it may be asked often.
 HERE = [
     "--slurm-no-account",
     *("--slurm-init-seconds-before-status-checks", "2"),
@@ -59,24 +59,24 @@ class OnSlurm:
         return output_of(self.start(*targets), status)
 
     def jobs(self, rule: str = "") -> list[dict[str, str]]:
-        """The SLURM jobs of a rule of this workflow, or of rules that start so, oldest first."""
+        """List this workflow's SLURM jobs of rules whose names start with `rule`, oldest first."""
         jobs = [job for job in self.cluster.jobs() if job["JobId"] not in self.earlier]
         jobs = [job for job in jobs if job.get("Comment", "").startswith(f"rule_{rule}")]
         return sorted(jobs, key=lambda job: int(job["JobId"]))
 
     def training(self) -> list[dict[str, str]]:
-        """The training jobs that run now."""
+        """List the training jobs that run now."""
         return [job for job in self.jobs("train") if job["JobState"] == "RUNNING"]
 
     def training_log(self) -> str:
-        """The logs of all grid points."""
+        """Read the logs of all grid points."""
         logs = self.directory.glob("results/runs/**/train.log")
         return "".join(path.read_text() for path in logs)
 
 
 @pytest.fixture(scope="module")
 def cluster(request, tmp_path_factory) -> Cluster:
-    """A running cluster, with the accounting that the module asks for."""
+    """A running cluster, with accounting if the module asks for it."""
     if missing() or os.getuid():
         pytest.fail(f"a real SLURM needs root and {', '.join(missing())}; see `make test-slurm`")
     with Cluster(tmp_path_factory.mktemp("slurm"), request.module.ACCOUNTING) as running:
@@ -85,7 +85,7 @@ def cluster(request, tmp_path_factory) -> Cluster:
 
 @pytest.fixture
 def workflow(cluster, root, tmp_path) -> OnSlurm:
-    """The workflow with two small training points."""
+    """The workflow with two small grid points."""
     made = OnSlurm(root, tmp_path, cluster, [job["JobId"] for job in cluster.jobs()])
     made.write_config()
     return made

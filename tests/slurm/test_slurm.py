@@ -1,4 +1,4 @@
-"""A sweep through `--profile slurm`: what arrives in SLURM, and what survives."""
+"""A sweep through `--profile slurm`: what reaches SLURM, and what survives failures."""
 
 import time
 
@@ -39,7 +39,7 @@ def test_a_sweep_goes_from_the_config_to_figures_with_one_gpu_for_each_training_
     assert "train_gpt" in report.read_text()
 
 
-def test_a_cancelled_job_is_tried_again_with_more_and_goes_on_where_it_was(workflow):
+def test_a_cancelled_job_is_submitted_again_with_more_memory_and_time_and_goes_on(workflow):
     workflow.write_config(**LONG)
     process = workflow.start(CURVE)
     (first,) = wait_for(workflow.training)
@@ -56,7 +56,7 @@ def test_a_cancelled_job_is_tried_again_with_more_and_goes_on_where_it_was(workf
 
 
 def test_a_job_whose_time_is_nearly_up_stops_and_the_next_one_goes_on(workflow):
-    """Three minutes, of which the last two are not used; the second attempt has six."""
+    """The first attempt has three minutes but leaves the last two unused; the second has six."""
     workflow.write_config(epochs=60000, eval_every=30000)
     output = workflow.run(CURVE, "--set-resources", "train_gpt:runtime=3 * attempt")
     jobs = workflow.jobs("train_gpt")
@@ -82,7 +82,7 @@ def test_a_pretrained_model_is_probed_with_a_gpu_and_the_memory_of_its_size(work
     assert len(list(workflow.directory.glob("results/pretrained/*.parquet"))) == 3
 
 
-def test_a_drained_node_delays_the_sweep_and_a_killed_node_daemon_loses_nothing(workflow):
+def test_a_drained_node_only_delays_the_sweep_and_a_killed_slurmd_loses_nothing(workflow):
     cluster = workflow.cluster
     workflow.write_config(**LONG)
     cluster.call("scontrol", "update", f"NodeName={cluster.host}", "State=DRAIN", "Reason=test")
@@ -101,7 +101,7 @@ def test_a_drained_node_delays_the_sweep_and_a_killed_node_daemon_loses_nothing(
     assert (workflow.directory / CURVE).exists()
 
 
-def test_when_snakemake_is_killed_the_next_one_ends_complete(workflow):
+def test_when_snakemake_is_killed_the_next_call_finishes_the_work(workflow):
     workflow.write_config(**LONG)
     process = workflow.start(CURVE)
     wait_for(workflow.training)

@@ -1,4 +1,4 @@
-"""Without slurmdbd; GPUs are asked for by --gres, and a setting is given by hand."""
+"""SLURM without slurmdbd; --gres asks for GPUs, and one setting is given by hand."""
 
 ACCOUNTING = False
 

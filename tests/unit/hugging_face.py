@@ -1,4 +1,4 @@
-"""Hugging Face's GPT-2 with our weights, to compare with."""
+"""Hugging Face's GPT-2 with our weights, for comparison."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from reversal_curse.models.transformer import Transformer
 
 
 def hugging_face_twin(model: Transformer, settings, seed: int) -> transformers.GPT2LMHeadModel:
-    """Make a GPT-2 of Hugging Face with the weights of one of our seeds."""
+    """Make Hugging Face's GPT-2 with the weights of one of our seeds."""
     config = transformers.GPT2Config(
         vocab_size=model.wte.shape[1],
         n_positions=model.wpe.shape[1],

@@ -24,7 +24,7 @@ PRETRAINED = (("diffusion", "masked_diffusion"), ("causal", "causal"))
 
 
 def point(**given) -> dict:
-    """Return the settings of a grid point by name, None for those that mean nothing."""
+    """Return the settings of a grid point by name, None for those that do not apply."""
     return settle({**DEFAULTS, **given}).described()
 
 
@@ -61,7 +61,7 @@ def write_runs(config: Config, results: Path, metrics: Callable[[dict], pl.DataF
 
 
 def sentence_nll(points: list[dict], exponent=1.0, unseen_ratio=1.0, seeds=2) -> pl.DataFrame:
-    """Seen answers meet the bound with equality at `exponent`; unseen ones have `ratio` / M."""
+    """Make seen answers that equal the bound at `exponent`, and unseen ones with p = ratio / M."""
     m, rate = 82, 0.5
     rows = [
         {**axes, "seed": seed, "epoch": epoch, "pair": 0, "pair_split": "validation"}
@@ -77,7 +77,7 @@ def sentence_nll(points: list[dict], exponent=1.0, unseen_ratio=1.0, seeds=2) ->
 
 
 def weights(points: list[dict], back=0.0, leap=0.0, seeds=2) -> pl.DataFrame:
-    """Trained links have weight 10, those from B to A `back`, those from A to C `leap`."""
+    """Make trained links of weight 10, links from B to A of `back` and from A to C of `leap`."""
     links = {"AB": 10.0, "BC": 10.0, "BA": back, "AC": leap}
     rows = [
         {**axes, "seed": seed, "pair_split": "train" if i < 2 else "validation"}
@@ -91,7 +91,7 @@ def weights(points: list[dict], back=0.0, leap=0.0, seeds=2) -> pl.DataFrame:
 
 
 def attention(points: list[dict], before=None, after=0.5, seeds=2) -> pl.DataFrame:
-    """Scores of four facts correlate as given; without `before`, then as the closed form says."""
+    """Make scores of four facts that correlate as given; `before` defaults to the closed form."""
     rows = [
         {**axes, "seed": seed, "epoch": epoch, "layer": 0, "head": 0, "pair": fact}
         | {"displacement": shift, "rotated": size, "score_forward": x}
@@ -100,13 +100,13 @@ def attention(points: list[dict], before=None, after=0.5, seeds=2) -> pl.DataFra
         for shift, size in [(axes["distance"] + 1, axes["embed_dim"] // axes["heads"])]
         for epoch, given in ((0, before), (8, after))
         for r in [rotary_correlation(shift, size) if given is None else given]
-        for fact, (x, y) in enumerate(product((1.0, -1.0), repeat=2))  # which do not correlate
+        for fact, (x, y) in enumerate(product((1.0, -1.0), repeat=2))  # x and y do not correlate
     ]
     return gathered("attention", rows)
 
 
 def gradients(points: list[dict], attention_cosine=0.4, seeds=2) -> pl.DataFrame:
-    """Gradients have one cosine in every group but attention, and steps do as predicted."""
+    """Make gradients with one cosine in all groups but attention; steps do what is predicted."""
     rows = [
         {**axes, "seed": seed, "epoch": epoch, "group": group}
         | {"cosine": attention_cosine if group == "attention" else 0.8 + 0.001 * seed}
@@ -132,7 +132,7 @@ def _states(seeds: int) -> list[dict]:
 
 
 def answers(reverses: dict[str, bool], reverse_nll=0.5, seeds=3) -> pl.DataFrame:
-    """Forward facts are learned; `reverses` says by kind whether the reverse is known."""
+    """Make answers to learned forward facts; `reverses` tells which kinds know the reverse."""
     rows = [
         {**state, "direction": direction, "fact": fact, "relation": fact % 2, "tokens": 2}
         | {"nll": (nll if known else 10.0) + 0.01 * state["seed"], "exact": known, "chance": 11.0}
@@ -149,7 +149,7 @@ def answers(reverses: dict[str, bool], reverse_nll=0.5, seeds=3) -> pl.DataFrame
 
 
 def scores(correlated: bool, seeds=3) -> pl.DataFrame:
-    """Scores of 24 facts in two relations, which differ in their means."""
+    """Make scores of 24 facts in two relations that differ in their means."""
     rng = np.random.default_rng(0)
     states = [state for state in _states(seeds) if state["kind"] != "causal"]
     rows = []
@@ -167,7 +167,7 @@ def scores(correlated: bool, seeds=3) -> pl.DataFrame:
 
 
 def pretrained_gradients(aligned: dict[str, bool], seeds=3) -> pl.DataFrame:
-    """Cosines by kind of model; steps do as predicted, but for 2 %."""
+    """Make cosines by kind of model; steps do what is predicted, except for 2 %."""
     rows = [
         {**state, "group": group, "cosine": 0.8 if aligned[state["kind"]] else 0.0}
         | {"cosine_control": 0.0, "nll_forward": 1.0, "nll_reverse": 5.0}

@@ -14,7 +14,7 @@ def bilinear(**overrides):
     return small_settings(family="bilinear", embed_dim=64, learning_rate=2.0, **overrides)
 
 
-def test_the_closed_form_gradient_is_that_of_autograd():
+def test_the_closed_form_gradient_equals_that_of_autograd():
     model = Bilinear(30, 8, 0.5, seed_generators([0, 1], "init"))
     model.embeddings, theta = model.embeddings.double(), model.theta.double().requires_grad_()
     model.theta = theta
@@ -54,7 +54,7 @@ def test_separation_follows_every_held_out_pair():
     table = tables["separation"].sort("seed", "epoch", "pair")
     held_out = dataset_of(settings).table.filter(split="unseen").sort("seed", "pair")
     assert table.filter(epoch=5)["seed", "pair"].equals(held_out["seed", "pair"])
-    # The mean over pairs is the loss of the unseen split: pairs are not mixed up with each other.
+    # The mean over pairs must be the loss of the unseen split, or pairs are mixed up.
     unseen = tables["metrics"].filter(split="unseen").sort("seed", "epoch")
     means = table.group_by("seed", "epoch", maintain_order=True).agg(pl.mean("nll_reverse"))
     assert means["nll_reverse"].to_list() == pytest.approx(unseen["nll_token"].to_list(), abs=1e-5)

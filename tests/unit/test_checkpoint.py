@@ -1,4 +1,4 @@
-"""Checkpoints: a stopped run ends as if it had not been stopped; damaged files are left out."""
+"""Checkpoints: a stopped run ends as if it had not been stopped; damaged files are skipped."""
 
 import hashlib
 import pickle
@@ -20,7 +20,7 @@ from stopping import StopAfter
 
 @pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
-def test_a_stopped_run_ends_bit_for_bit_as_one_that_was_not(tmp_path, family):
+def test_a_stopped_run_ends_with_the_same_bits_as_one_that_was_not(tmp_path, family):
     settings, checkpoints = small_settings(family=family), Checkpoints(tmp_path / "kept", 1e9)
     whole = trained(settings)
     for epochs, reached in ((1, 1), (5, 6), (13, 19)):
@@ -32,7 +32,7 @@ def test_a_stopped_run_ends_bit_for_bit_as_one_that_was_not(tmp_path, family):
 
 @pytest.fixture
 def saved(tmp_path) -> Checkpoints:
-    """Checkpoints of a run that keeps one at every epoch and was stopped after six."""
+    """Checkpoints of a run that saves one at every epoch and was stopped after six."""
     checkpoints = Checkpoints(tmp_path / "checkpoints", 0.0)
     with pytest.raises(Interrupted):
         trained(small_settings(layers=1), checkpoints, StopAfter(6))
@@ -79,7 +79,7 @@ def test_running_out_of_memory_is_not_damage(saved, capfd, monkeypatch):
 
 
 def test_checkpoints_of_a_gpu_are_not_taken_up_on_a_cpu():
-    """The random streams of the one are not those of the other."""
+    """The two devices have different random streams."""
     settings = small_settings()
     assert run_key(settings, torch.device("cuda", 0)) != run_key(settings, CPU)
     assert run_key(settings, torch.device("cuda", 0)) == run_key(settings, torch.device("cuda", 1))
@@ -116,7 +116,7 @@ def test_a_checkpoint_that_cannot_be_written_does_not_stop_the_run(tmp_path, cap
     assert "no checkpoint after epoch 1: " in capfd.readouterr().err
 
 
-def test_a_run_stops_before_the_time_of_its_job_is_up_and_not_long_before(monkeypatch):
+def test_a_run_stops_shortly_before_the_time_of_its_job_is_up(monkeypatch):
     for left, reason in ((1000, None), (-10, "the end of the job's time")):
         end = time.time() + interruption.MARGIN + left
         monkeypatch.setenv("SLURM_JOB_END_TIME", str(int(end)))
@@ -128,7 +128,7 @@ def test_a_run_stops_before_the_time_of_its_job_is_up_and_not_long_before(monkey
     [("2026-11-21T10:00:00", datetime(2026, 11, 21, 10).timestamp()), ("N/A", None), ("", None)],
 )
 def test_the_controller_is_asked_for_the_end_of_the_job(monkeypatch, tmp_path, answer, expected):
-    """A program called squeue that answers as SLURM's does."""
+    """A program called squeue answers as SLURM's does."""
     squeue = tmp_path / "squeue"
     squeue.write_text(f"#!/bin/sh\necho '{answer}'\n")
     squeue.chmod(0o755)

@@ -1,4 +1,4 @@
-"""Every claim can be supported, contradicted and untested, and is judged on what it is about."""
+"""Every claim can be supported, contradicted or untested, and is judged on the right data."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from .synthetic import gathered, point, write_runs
 SEEDS = 5
 CLASS, VOCABULARY = math.log(20), math.log(82)
 LEARNED, CURSED, INFERRED = 0.001, 7.0, 0.02
-"""Losses (nats): of what is known, of what is less known than by a guess, of what is found out."""
+"""Losses (nats) of what is known, of what is worse than a guess, and of what is inferred."""
 
 
 def losses(points: list[dict], unseen: float, train: float = LEARNED) -> dict:
@@ -66,7 +66,7 @@ def embeddings(mean: float) -> dict:
 
 
 def separation(*exponents: float) -> dict:
-    """Return pairs for which the bound holds with equality, at one exponent per dimension."""
+    """Return pairs for which the bound is an equality, with one exponent per dimension."""
     rows = [
         {**point(family="bilinear", embed_dim=d, vocab_size=80), "seed": seed, "pair": 0}
         | {"epoch": epoch, "nll_forward": 4 * ratio, "nll_reverse": 6 * ratio**exponent}
@@ -87,7 +87,7 @@ def one_of(name: str, points: list[dict], **values) -> dict:
 
 
 def pretrained(diffusion=True, causal=False, correlated=True, **values) -> dict:
-    """Return tables of two kinds of models, which reverse facts or not."""
+    """Return tables of two kinds of models that do or do not reverse facts."""
     reverses = {"masked_diffusion": diffusion, "causal": causal}
     return {
         "pretrained_answers": synthetic.answers(reverses, seeds=SEEDS, **values),
@@ -97,7 +97,7 @@ def pretrained(diffusion=True, causal=False, correlated=True, **values) -> dict:
 
 
 def changed(tables: dict, **values) -> dict:
-    """Return tables with other values in some columns, in those tables that have them."""
+    """Change values of some columns in the tables that have these columns."""
     exprs = {c: v if isinstance(v, pl.Expr) else pl.lit(v) for c, v in values.items()}
     return {
         name: table.with_columns(v.alias(c) for c, v in exprs.items() if c in table.columns)
@@ -110,7 +110,7 @@ def by_encoding(absolute: float, other: float) -> pl.Expr:
 
 
 def generalised(points: list[dict]) -> tuple[dict, dict]:
-    """Return tables in which the unseen is known, and in which it is not."""
+    """Return tables in which unseen sentences are known, and others in which they are not."""
     return losses(points, INFERRED), losses(points, CURSED)
 
 
@@ -226,7 +226,7 @@ def test_a_claim_is_supported_if_it_holds_contradicted_if_not_and_else_untested(
         ("bilinear_exponent_shrinks", separation(0.3, 0.2)),
         ("one_layer_intransitive", one_of("weights", ONE_LAYER[:1])),
         ("one_layer_intransitive", changed(weights(), weight=0.0)),
-        ("one_layer_seen_bound", changed(one_layer(), learning_rate=1e-6)),  # says nothing yet
+        ("one_layer_seen_bound", changed(one_layer(), learning_rate=1e-6)),  # too early to say
         ("scores_correlated_either", one_of("attention", ROTARY[:2])),
         ("gradients_aligned", one_of("gradients", AUTOREGRESSIVE)),
         ("gradients_not_aligned_gpt", one_of("gradients", DIFFUSION)),
@@ -243,7 +243,7 @@ def test_a_claim_without_what_its_effect_compares_is_not_tested(claim, tables):
 def test_a_pretrained_model_of_another_kind_or_that_did_not_learn_shows_nothing():
     for claim in OF_MODELS:
         assert judged(claim, changed(PRETRAINED, kind="masked_lm")).verdict == "not tested"
-        if claim != "pretrained_first_order":  # that is calculus, whatever was learned
+        if claim != "pretrained_first_order":  # calculus holds whatever was learned
             assert judged(claim, changed(PRETRAINED, exact=False)).verdict == "not tested"
     no_steps = changed(PRETRAINED, actual_change=None)
     assert judged("pretrained_first_order", no_steps).verdict == "not tested"
@@ -267,7 +267,7 @@ def test_a_point_that_diverged_leaves_its_claim_inconclusive():
     [
         ([1.0, 1.1, 0.9], "supported", 1.0, 3),
         ([-1.0, -1.1, -0.9], "contradicted", -1.0, 0),
-        ([-4.0, 5.0, 4.0, -3.0], "inconclusive", 0.5, 2),  # though the mean is above 0
+        ([-4.0, 5.0, 4.0, -3.0], "inconclusive", 0.5, 2),  # although the mean is above 0
         ([0.1, -0.1, 0.0, 9.0], "inconclusive", 0.05, 3),
         ([1.0], "inconclusive", 1.0, 1),  # one seed decides nothing
         ([-1.0], "inconclusive", -1.0, 0),
@@ -289,7 +289,7 @@ def test_the_interval_is_that_of_the_mean():
 
 
 def test_a_claim_names_its_paper_and_is_understood_without_its_neighbours():
-    """A row of `claims.parquet` stands alone: the table is filtered and sorted."""
+    """A row of `claims.parquet` must make sense alone: readers filter and sort the table."""
     for name, claim in CLAIMS.items():
         assert re.match(r"\w+", claim.paper)[0] in PAPERS, name
         assert claim.threshold.because, name
@@ -308,7 +308,7 @@ def two_values(claim: Claim, name: str) -> list:
 
 
 def sweep_of(claim: Claim, *names: str) -> Sweep:
-    """Return grid points that a claim is about, in the product of two values of some settings."""
+    """Return grid points that a claim is about, with two values of each of some settings."""
     base = {**DEFAULTS, **{name: allowed[-1] for name, allowed in claim.where.items()}}
     values = itertools.product(*(two_values(claim, name) for name in names))
     points = [settle(base | dict(zip(names, v, strict=True))) for v in values]
@@ -356,7 +356,7 @@ def test_a_sweep_over_one_setting_judges_no_claim_on_another():
 
 
 def ledger(raw: dict, tmp_path) -> tuple[pl.DataFrame, str]:
-    """Judge runs that learned what they were trained on and nothing else: the table, the page."""
+    """Judge runs that learned only their training set; return the table and the page."""
     config = config_of(raw)
     write_runs(config, tmp_path, lambda one: losses([one], CURSED)["metrics"])
     paths = tmp_path / "claims.parquet", tmp_path / "claims.md"
@@ -410,13 +410,13 @@ def test_the_ledger_reads_pretrained_models_if_the_config_has_some(tmp_path):
     assert "## Pretrained models" in text
 
 
-def test_a_missing_run_is_one_clear_line(tmp_path):
+def test_a_missing_run_gives_one_clear_line(tmp_path):
     with pytest.raises(UserError, match=r"layers=1/.*no finished run of these settings"):
         evaluate(config_of(RAW), tmp_path)
 
 
 @pytest.mark.parametrize("verdict", ["contradicted", "supported", "not tested"])
-def test_a_remark_stands_under_a_claim_that_was_judged(verdict):
+def test_a_remark_follows_a_claim_that_was_judged(verdict):
     rows = [{"id": name, "verdict": verdict} for name in CLAIMS]
     text = page(config_of(RAW), pl.DataFrame(rows, TABLES["claims"].schema))
     for name, claim in CLAIMS.items():

@@ -1,4 +1,4 @@
-"""`reversal-curse`: what it does for people; `tests/workflow` calls the steps of its rules."""
+"""`reversal-curse` as people call it; `tests/workflow` covers the commands of the rules."""
 
 import json
 import re
@@ -71,7 +71,7 @@ def test_plan_estimates_what_is_left_and_corrects_it_by_what_was_measured(tmp_pa
     assert "corrected by 1 measured run (x 3)" in text
     assert text.splitlines()[-2].endswith(f"1  {duration(3 * estimate):>10}")
     elsewhere = config.model_copy(update={"hardware": "cpu"})
-    assert "corrected" not in plan(elsewhere, tmp_path), "it was measured on another kind"
+    assert "corrected" not in plan(elsewhere, tmp_path), "the run was measured on other hardware"
 
 
 def test_plan_counts_probed_models_if_there_are_some(tmp_path):
@@ -108,7 +108,7 @@ STEP = ["--config", "../config.json"]
         (["claims", *STEP, "--table", "x", "--page", "y"], "no finished run"),
     ],
 )
-def test_bad_input_is_one_line_and_nothing_is_written(
+def test_bad_input_gives_one_line_and_nothing_is_written(
     arguments, problem, tmp_path, monkeypatch, capsys
 ):
     figures = {"mine": {"plot": "curves", "sweep": "a"}}

@@ -1,4 +1,4 @@
-"""Every mistake in a config is answered by one line: file and line, key, what is allowed."""
+"""Every mistake in a config gives one line: file and line, key, what is allowed."""
 
 import re
 
@@ -99,7 +99,7 @@ def mistakes_in(path) -> list[str]:
 
 
 @pytest.mark.parametrize("mistake", MISTAKES.strip("\n").split("\n"))
-def test_a_mistake_is_answered_by_key_value_and_what_is_allowed(mistake, tmp_path):
+def test_a_mistake_is_reported_with_key_value_and_what_is_allowed(mistake, tmp_path):
     content, _, answer = mistake.partition(" => ")
     key, *said = answer.split(" | ")
     path = tmp_path / "config.yaml"
@@ -110,7 +110,7 @@ def test_a_mistake_is_answered_by_key_value_and_what_is_allowed(mistake, tmp_pat
     assert all(part in tail for part in said), message
 
 
-def test_all_mistakes_are_said_at_once_with_their_lines(tmp_path):
+def test_all_mistakes_are_reported_at_once_with_their_lines(tmp_path):
     path = tmp_path / "config.yaml"
     path.write_text("defaults:\n  layer: 2\n  epochs: none\nsweeps:\n  a:\n    heads: [1, 0]\n")
     said = ("line 2.*layer: unknown key", r"line 3.*epochs", r"line 6.*heads\[1\]")
@@ -118,10 +118,10 @@ def test_all_mistakes_are_said_at_once_with_their_lines(tmp_path):
     assert len(found) == 3
     assert all(re.search(*pair) for pair in zip(said, found, strict=True)), found
     path.write_text("sweeps:\n  a: {vocab_size: 7}\n  b:\n    masking: subject\n    heads: 5\n")
-    assert len(mistakes_in(path)) == 2, "of the grid, too"
+    assert len(mistakes_in(path)) == 2, "mistakes of the grid come at once, too"
 
 
-def test_a_file_over_another_is_merged_and_its_lines_are_named(tmp_path):
+def test_a_second_file_is_merged_over_the_first_and_its_lines_are_named(tmp_path):
     first, second = tmp_path / "first.yaml", tmp_path / "second.yaml"
     first.write_text("defaults: {layers: 2, heads: 2}\nsweeps: {a: {vocab_size: [20, 40]}}\n")
     second.write_text("defaults: {heads: 4}\nsweeps: {a: {vocab_size: [8]}, b: }\n")
@@ -147,7 +147,7 @@ def test_a_missing_file_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["config.yaml", "paper.yaml"])
-def test_the_configs_that_come_with_the_project_are_right_and_read_back(root, tmp_path, name):
+def test_the_configs_that_come_with_the_project_are_valid_and_read_back_equal(root, tmp_path, name):
     config = Config.load(root / "config" / name)
     (tmp_path / "again.json").write_text(config.to_json())
     again = Config.load(tmp_path / "again.json")

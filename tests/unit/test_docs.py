@@ -1,4 +1,4 @@
-"""What is generated or stated twice does not drift."""
+"""Text that is generated or stated twice must not drift."""
 
 import dataclasses
 import importlib.util
@@ -103,13 +103,13 @@ def test_the_schema_refuses_what_the_typed_config_refuses(schema, config):
 
 
 def test_built_in_defaults_are_the_papers():
-    """`config/paper.yaml` spells settings out for its readers; they are the built-in ones."""
+    """`config/paper.yaml` spells out the built-in settings for its readers."""
     spelt = yaml.safe_load((ROOT / "config/paper.yaml").read_text())["defaults"]
     assert spelt == {name: DEFAULTS[name] for name in spelt}
 
 
 @pytest.mark.parametrize(("page", "sizes"), [("README.md", [6]), ("config/README.md", [6, 2])])
-def test_the_example_config_of_a_readme_is_a_config(tmp_path, page, sizes):
+def test_the_example_config_in_a_readme_is_valid(tmp_path, page, sizes):
     examples = re.findall(r"```yaml\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
     (tmp_path / "my.yaml").write_text(next(text for text in examples if "sweeps" in text))
     sweeps = read_sweeps(Config.load(tmp_path / "my.yaml"))
@@ -117,7 +117,7 @@ def test_the_example_config_of_a_readme_is_a_config(tmp_path, page, sizes):
 
 
 def two_seeds(point: dict) -> pl.DataFrame:
-    """Losses that are learned after 10 epochs, and then differ by dropout."""
+    """Make losses that are small after 10 epochs, and then differ by dropout."""
     splits = {"train": (3.0, 0.05, 0.01 + point["dropout"]), "unseen": (3.0, 6.0, 7.0)}
     rows = [
         {"seed": seed, "epoch": epoch, "split": split, "nll_token": loss, "nll_word": loss}
@@ -130,7 +130,7 @@ def two_seeds(point: dict) -> pl.DataFrame:
 
 
 def test_the_queries_of_the_results_readme_tell_their_rows_apart(tmp_path, monkeypatch, capsys):
-    """On the tables of two grid points, as a reader would paste them."""
+    """Paste them as a reader would, and run them on the tables of two grid points."""
     raw = {"defaults": {"epochs": 20}, "sweeps": {"a": {"dropout": [0.0, 0.1]}}}
     config = Config.parse(raw).executed(False)
     monkeypatch.chdir(tmp_path)
@@ -202,7 +202,7 @@ def entry(heading: str, known: dict, name: str, number: int = 1) -> dict:
 
 @pytest.fixture
 def install(monkeypatch):
-    """Make a module of the first code of a recipe, importable for as long as a test runs."""
+    """Make a module from a recipe's first code block, importable while a test runs."""
 
     def make(heading: str, name: str) -> types.ModuleType:
         module = types.ModuleType(f"reversal_curse.{name}")
@@ -214,7 +214,7 @@ def install(monkeypatch):
 
 
 def train_as(monkeypatch, family: families.Family, **given) -> dict[str, pl.DataFrame]:
-    """Train gpt's settings as a family of another kind."""
+    """Train gpt's settings as another family."""
     monkeypatch.setitem(families.FAMILIES, "other", family)
     return trained(small_settings(**given).model_copy(update={"family": "other"}))
 
@@ -279,7 +279,7 @@ read_sweeps(Config.parse({"sweeps": {"a": {"family": "bilinear", "label_smoothin
 
 @pytest.mark.slow
 def test_the_setting_of_the_recipe_can_be_swept_and_moves_no_existing_run(tmp_path):
-    """In a copy of the package with that one field."""
+    """Add the field to a copy of the package."""
     shutil.copytree(ROOT / "src/reversal_curse", tmp_path / "reversal_curse")
     path = tmp_path / "reversal_curse/config/settings.py"
     before, marker, after = path.read_text().partition("    precision: Annotated[")

@@ -1,4 +1,4 @@
-"""Precision and compiling: what is chosen and said where, and that results stay the same."""
+"""Precision and compiling: what is chosen, what is printed, and that results stay the same."""
 
 import os
 import shutil
@@ -46,7 +46,7 @@ def test_wide_models_are_trained_in_bfloat16_unless_asked_otherwise(
 
 
 @pytest.mark.parametrize("asked", ["auto", "bfloat16"])
-def test_without_bfloat16_instructions_it_is_float32_and_a_line_says_why(asked):
+def test_without_bfloat16_instructions_float32_is_used_and_a_line_says_why(asked):
     chosen = on(Machine("cpu", bfloat16=False, missing=""), precision=asked)
     assert chosen.precision == "float32"
     assert chosen.precision_reason == "this cpu has no bfloat16 instructions"
@@ -72,14 +72,14 @@ def test_without_a_compiler_the_plain_path_is_taken_and_a_line_says_why(asked):
     assert chosen.compiled_reason == "torch.compile lacks a compiler (g++)"
 
 
-def test_a_compiler_that_is_not_there_is_noticed(monkeypatch):
+def test_a_missing_compiler_is_noticed(monkeypatch):
     monkeypatch.setenv("CXX", "no-such-compiler")
     assert Machine.of(CPU).missing == "a compiler (no-such-compiler)"
 
 
 @pytest.mark.parametrize("family", ["gpt", "masked_diffusion"])
 def test_bfloat16_ends_near_float32(family):
-    """Products are rounded to eight bits; the curves must not part by more than that explains."""
+    """Products are rounded to eight bits; the curves must not differ by more than that explains."""
     if not Machine.of(CPU).bfloat16:
         pytest.skip("no bfloat16 instructions")
     settings = {"family": family, "dropout": 0.0}
@@ -88,12 +88,12 @@ def test_bfloat16_ends_near_float32(family):
     assert (exact - rounded).abs().max() < 0.03
     assert not exact.equals(rounded)
     start = [table["gradients"].filter(epoch=0) for table in tables]
-    assert start[0].equals(start[1]), "probes are in float32"
+    assert start[0].equals(start[1]), "probes must use float32"
 
 
 @pytest.fixture
 def compiler():
-    """Something to compile with; what was compiled is forgotten afterwards."""
+    """A compiler; what it compiled is forgotten afterwards."""
     if not shutil.which("g++"):
         pytest.skip("no C++ compiler")
     yield
@@ -101,7 +101,7 @@ def compiler():
 
 
 def assert_near(compiled: dict[str, pl.DataFrame], plain: dict[str, pl.DataFrame]) -> None:
-    """All tables alike, but for the rounding of sums in another order."""
+    """Compare all tables, up to the rounding of sums in another order."""
     for name, table in plain.items():
         for column in table.select(pl.selectors.float()).columns:
             apart = (compiled[name][column] - table[column]).abs().max() or 0
@@ -117,8 +117,8 @@ def assert_near(compiled: dict[str, pl.DataFrame], plain: dict[str, pl.DataFrame
     ],
     ids=str,
 )
-def test_compiled_training_is_plain_training(compiler, capfd, given):
-    """Every table, in float32, with dropout; the smaller last batch runs as it is."""
+def test_compiled_training_gives_the_tables_of_plain_training(compiler, capfd, given):
+    """This holds for every table, with dropout; the smaller last batch is not compiled."""
     tables = {}
     for choice in ("never", "always"):
         pace = {"epochs": 6, "batch_size": 5, "eval_every": 1, "compile": choice}
@@ -127,13 +127,13 @@ def test_compiled_training_is_plain_training(compiler, capfd, given):
         tables[choice] = trained(settings)
     assert "not compiled" not in capfd.readouterr().out
     graphs = torch._dynamo.utils.counters["stats"]["unique_graphs"]
-    assert graphs == 2, "a whole batch and an evaluation, each compiled once"
+    assert graphs == 2, "whole batches and evaluations must each be compiled once"
     assert_near(tables["always"], tables["never"])
 
 
 @pytest.mark.slow
 def test_compiled_runs_follow_each_other_and_go_on_where_they_stopped(compiler, tmp_path, capfd):
-    """In one process, as grid points of a job are: nothing is taken from the run before."""
+    """Runs share a process, as in a job, but nothing is taken over from the run before."""
     for width in (8, 12):
         given = {"layers": 1, "embed_dim": width, "freeze_embeddings": True}
         given |= {"epochs": 6, "batch_size": 5, "eval_every": 1}
@@ -168,7 +168,7 @@ print(f"{gradient.sum() / 64:.3f} is the slope")
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "broken_at", ["", "0.134145"], ids=["always", "at the gradient"]
-)  # 3 * 0.044715 stands in the derivative of GELU alone
+)  # 3 * 0.044715 is only in the derivative of GELU
 def test_a_compiler_that_fails_leaves_the_plain_path(tmp_path, broken_at):
     if not shutil.which("g++"):
         pytest.skip("no C++ compiler")

@@ -1,4 +1,4 @@
-"""Plots of synthetic tables, and what they and the claims read off the tables."""
+"""Plots of synthetic tables, and the summaries that plots and claims compute from them."""
 
 from collections import Counter
 from functools import cache
@@ -60,7 +60,7 @@ def embeddings(points, seeds=2) -> pl.DataFrame:
 
 
 def separation(points, seeds=2, exponent=0.1) -> pl.DataFrame:
-    """Losses for which the theorem's bound holds with equality at the given exponent."""
+    """Make losses for which the theorem's bound is an equality at the given exponent."""
     rows = [
         {**one, "seed": seed, "pair": pair, "epoch": epoch}
         | {"nll_forward": 4 * ratio, "nll_reverse": 5 * ratio**exponent}
@@ -245,14 +245,14 @@ def test_the_overview_writes_the_gap_after_the_last_epoch_into_its_cells():
 
 
 @pytest.mark.parametrize("exponent", [0.3, 0.0, -0.5])
-def test_the_exponent_of_the_bound_is_found_and_a_reverse_loss_that_grows_needs_none(exponent):
+def test_the_exponent_of_the_bound_is_found_and_is_0_if_the_reverse_loss_grows(exponent):
     found = summaries.exponents(separation(SWEEPS["bilinear widths"], exponent=exponent))
     assert found["exponent"].to_list() == pytest.approx([max(exponent, 0)] * 4, abs=1e-5)
 
 
-def test_separation_without_anything_learned_is_refused():
+def test_separation_is_refused_if_nothing_was_learned():
     table = separation([point(**BILINEAR)]).with_columns(nll_forward=pl.lit(4.0, pl.Float32))
-    with pytest.raises(UserError, match="learned in no run"):
+    with pytest.raises(UserError, match="no run learned"):
         draw("separation", {"separation": table})
 
 
@@ -284,7 +284,7 @@ def test_figures_say_how_many_seeds_each_point_has():
         assert grouping.seed_phrase(table.filter(rows)) == phrase
 
 
-def test_the_cosine_of_random_directions():
+def test_random_directions_have_the_cosine_of_the_formula():
     vectors = np.random.default_rng(0).normal(size=(2, 100_000, 20))
     vectors /= np.linalg.norm(vectors, axis=2, keepdims=True)
     measured = np.abs(vectors.prod(0).sum(1)).mean()
@@ -320,7 +320,7 @@ def test_files_are_written_whole_and_the_same_each_time_unless_a_suffix_is_unkno
 
 
 @pytest.mark.parametrize("seeds", [0, 1, 3])
-def test_every_plot_of_pretrained_models_draws_also_without_fine_tuning_or_steps(seeds):
+def test_pretrained_plots_draw_even_without_fine_tuning_or_a_measured_step(seeds):
     gradients = synthetic.pretrained_gradients(REVERSES, seeds=seeds)
     unmeasured = gradients.with_columns(actual_change=pl.lit(None, pl.Float64))
     assert drawn_pretrained("reversal", synthetic.answers(REVERSES, seeds=seeds)).axes
@@ -351,7 +351,7 @@ def test_correlations_are_those_within_relations_and_lengths_of_the_subject():
     assert found["correlation"].min() > 0.95
     table = synthetic.scores(False)
     none = head_correlations(table)
-    # The means of the relations alone would correlate with nearly 1, as those of the lengths do.
+    # The means of relations alone would correlate with nearly 1, and so would those of lengths.
     assert none["correlation"].abs().max() < 0.7
     assert none["correlation"].is_between(none["null_low"], none["null_high"]).mean() > 0.7
     both, longer = pl.col("score_forward", "score_reverse"), pl.col("fact") % 3

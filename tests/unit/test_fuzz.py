@@ -1,4 +1,4 @@
-"""Any content of a file gives a right answer or clear lines, never a traceback from inside."""
+"""Whatever a file contains, it is read or refused in clear lines, never with a traceback."""
 
 import copy
 import json
@@ -66,7 +66,7 @@ anything = st.recursive(
 
 
 def places(tree, path=()):
-    """Every path into nested mappings and lists, and one place more in each of them."""
+    """Yield every path into nested mappings and lists, and one new place in each of them."""
     yield path
     if isinstance(tree, dict | list):
         for key in tree if isinstance(tree, dict) else range(len(tree)):
@@ -75,7 +75,7 @@ def places(tree, path=()):
 
 
 def replaced(tree, path, key, value):
-    """A copy of a tree with another value in one place; a new place of a mapping is at `key`."""
+    """Copy a tree with another value in one place; a new place in a mapping is at `key`."""
     if not path:
         return value
     tree = copy.deepcopy(tree)
@@ -89,7 +89,7 @@ def replaced(tree, path, key, value):
 
 
 def or_refused(call, *arguments):
-    """The result of a call; None if it is refused in one line, a config in one per mistake."""
+    """Return a call's result; None if it is refused in one line (configs: one per mistake)."""
     try:
         return call(*arguments)
     except UserError as error:
@@ -101,7 +101,7 @@ def or_refused(call, *arguments):
 
 
 def check(raw) -> None:
-    """It is a config whose sweeps make sense, or it is refused."""
+    """Check that it is a config with valid sweeps, or is refused."""
     config = or_refused(Config.parse, raw)
     sweeps = config and or_refused(read_sweeps, config)
     if not sweeps:
@@ -124,7 +124,7 @@ def check(raw) -> None:
 @example(("sweeps", "d", "weight_decay", "log"), "", [1e-320, 1e308, 3])
 @example(("sweeps", "d", "dropout", "linear"), "", [-1e308, 1e308, 3])
 @example(("sweeps", "a", "layers", "range"), "", [1, 10**12])
-def test_a_config_with_anything_anywhere(path, key, value):
+def test_a_config_with_any_value_anywhere_is_read_or_refused(path, key, value):
     check(replaced(VALID, path, key, value))
     or_refused(read_settings, {key: value})
 
@@ -133,7 +133,7 @@ def test_a_config_with_anything_anywhere(path, key, value):
 @given(st.binary(max_size=80) | st.text(max_size=80).map(lambda text: text.encode()))
 @example(b"- " * 1000)
 @example(b"2020-99-99")
-def test_any_bytes_as_a_config_file_and_any_text_as_a_value(tmp_path, content):
+def test_any_bytes_as_a_config_file_or_a_value_are_read_or_refused(tmp_path, content):
     path = tmp_path / "config.yaml"
     path.write_bytes(content)
     or_refused(read_yaml, path)
@@ -153,7 +153,7 @@ def table_file(folder, name: str):
 @FUZZ
 @given(st.sampled_from(["metrics", "dataset"]), st.floats(0, 1), st.integers(0, 255))
 def test_a_damaged_table_is_read_or_refused(tmp_path, name, where, byte):
-    """One byte of it is changed, or (with 0) it ends there."""
+    """One byte of the table is changed, or (with 0) the file ends there."""
     path = table_file(tmp_path, name)
     content = bytearray(path.read_bytes())
     at = int(where * (len(content) - 1))

@@ -28,10 +28,10 @@ def random_tokens() -> torch.Tensor:
 
 
 @pytest.mark.parametrize("tie_head", [False, True])
-def test_logits_are_those_of_hugging_face_gpt2(tie_head):
+def test_logits_equal_those_of_hugging_face_gpt2(tie_head):
     settings = small_settings(layers=3, heads=4, embed_dim=32, tie_head=tie_head)
     model = build(settings)
-    with torch.no_grad():  # larger weights than at initialisation, so that nothing hides
+    with torch.no_grad():  # larger weights than at initialisation, so that every part matters
         for parameter in model.parameters():
             parameter.add_(0.3 * torch.randn(parameter.shape))
     tokens = random_tokens()

@@ -20,7 +20,7 @@ sys.stdin.readline()
 
 @pytest.fixture
 def start(tmp_path):
-    """Start a process that claims a GPU and waits; returns it and what it printed."""
+    """Start a process that claims a GPU and waits; return it and what it printed."""
     processes = []
 
     def begin() -> tuple[subprocess.Popen, str]:
@@ -34,8 +34,8 @@ def start(tmp_path):
         process.communicate("\n")
 
 
-def test_processes_take_one_each_and_share_when_all_are_taken(start):
-    """What was claimed is free again, however its process ended."""
+def test_processes_take_one_gpu_each_and_share_when_all_are_taken(start):
+    """A GPU is free again however its process ended."""
     (first, told_first), (_, told_second), (_, told_third) = (start() for _ in range(3))
     assert (told_first, told_second) == ("0 True", "1 True")
     assert told_third in ("0 False", "1 False")
@@ -44,7 +44,7 @@ def test_processes_take_one_each_and_share_when_all_are_taken(start):
     assert start()[1] == "0 True"
 
 
-def test_a_claim_lasts_as_long_as_its_file(start, tmp_path):
+def test_a_gpu_is_claimed_as_long_as_the_file_is_open(start, tmp_path):
     index, file = claim(["first", "second"], tmp_path)
     assert index == 0
     assert start()[1] == "1 True"
@@ -60,7 +60,7 @@ def test_visible_devices_are_counted(monkeypatch, visible, count):
     assert count_gpus() == count
 
 
-def test_all_that_nvidia_lists_are_counted_and_without_it_there_are_none(monkeypatch, nvidia_smi):
+def test_gpus_that_nvidia_smi_lists_are_counted_and_none_without_it(monkeypatch, nvidia_smi):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     for path, count in ((f"{nvidia_smi}:{os.environ['PATH']}", 2), (str(nvidia_smi / "none"), 0)):
         monkeypatch.setenv("PATH", path)

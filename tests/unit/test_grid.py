@@ -20,7 +20,7 @@ def sweep_of(block: dict, **blocks) -> grid.Sweep:
 
 
 def points_of(block: dict, *names: str, **blocks) -> list[tuple]:
-    """The values of some settings at every grid point, sorted."""
+    """List the values of some settings at every grid point, sorted."""
     points = sweep_of(block, **blocks).points.values()
     return sorted(tuple(getattr(point, name) for name in names) for point in points)
 
@@ -98,7 +98,7 @@ def test_a_range_stands_for_its_values(name, given, values):
 
 
 def another(name: str) -> Settings:
-    """Settings to which a setting means something, with a value for it that is not the default."""
+    """Return settings to which a setting applies, with a value for it that is not its default."""
     default = DEFAULTS[name]
     if choices(name):
         value = next(one for one in choices(name) if one != default)
@@ -110,11 +110,11 @@ def another(name: str) -> Settings:
             values = {**DEFAULTS, "family": family, "task": task, **needs, name: value}
             if name in module.meaningful(values):
                 return settle(values)
-    raise AssertionError(f"{name} means something nowhere")
+    raise AssertionError(f"{name} applies nowhere")
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_setting_that_means_something_is_told_by_the_path_and_in_words(name):
+def test_a_setting_that_applies_shows_in_the_path_and_in_words(name):
     settings = another(name)
     value = getattr(settings, name)
     default = settle(vars(settings) | {name: DEFAULTS[name]})
@@ -126,7 +126,7 @@ def test_a_setting_that_means_something_is_told_by_the_path_and_in_words(name):
     assert module.in_words(name, value) not in ("", module.in_words(name, DEFAULTS[name]))
 
 
-def test_settings_that_mean_nothing_move_no_path_and_are_not_described():
+def test_settings_that_do_not_apply_change_no_path_and_are_not_described():
     one, other = (
         settle({**DEFAULTS, "family": "bilinear", **values})
         for values in ({}, {"dropout": 0.3, "batch_size": 7, "layers": 3, "masking": "both"})
@@ -151,7 +151,7 @@ def test_paths_of_known_settings_stay_so_that_old_runs_stay_valid():
     assert dataset_directory(settle(DEFAULTS)) == "task=reversal/vocab_size=800/settings=default"
 
 
-def test_a_path_that_no_file_system_takes_is_shortened_and_stays_its_own():
+def test_a_path_too_long_for_file_systems_is_shortened_and_stays_unique():
     long = {name: getattr(another(name), name) for name in NAMES if name not in (*CARD, "masking")}
     long |= {"learning_rate": 0.123456789012345, "pos_encoding": "rotary", "beta2": 0.12345678901}
     first, second = (run_directory(settle({**DEFAULTS, **long, "seeds": n})) for n in (11, 12))
@@ -173,7 +173,7 @@ LABELS = [
         ["learned embeddings", "frozen embeddings"],
     ),
     ({"weight_decay": [0.0, 1e-3]}, ["weight decay 0", "weight decay 0.001"]),
-    ({"family": ["gpt", "bilinear"]}, ["autoregressive", "bilinear"]),  # and their own RATES
+    ({"family": ["gpt", "bilinear"]}, ["autoregressive", "bilinear"]),  # each has its own RATES
     (
         {"points": [{"layers": 1, "label": "small"}, {"layers": 4}], "vocab_size": [20, 80]},
         ["small, V = 20", "4 layers, V = 20", "small, V = 80", "4 layers, V = 80"],

@@ -34,7 +34,7 @@ def test_every_grid_point_is_in_exactly_one_job(minutes):
     assert len(found) == len(set(found)) == 5
 
 
-def test_points_of_other_families_and_other_sweeps_are_apart():
+def test_points_of_different_families_or_sweeps_are_in_different_jobs():
     found = jobs_of(SWEEPS, 1e9).values()
     assert {(job.family, job.sweeps): len(job.points) for job in found} == {
         ("gpt", ("vocab", "base")): 1,
@@ -83,7 +83,7 @@ def test_twice_the_epochs_cost_about_twice_as_much(family, hardware):
 
 
 def test_estimates_are_within_a_factor_of_1_5_for_nine_runs_in_ten():
-    """The runs of the default sweep, two at a time on two cores: see `benchmarks/calibrate.py`."""
+    """The runs are those of the default sweep, two at a time: see `benchmarks/calibrate.py`."""
     recorded = json.loads((Path(__file__).parent / "measured_runs.json").read_text())
     ratios = [
         seconds(settle(DEFAULTS | run["settings"]), recorded["hardware"]) / run["seconds"]

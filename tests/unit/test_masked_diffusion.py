@@ -19,7 +19,7 @@ DRAWN = {"task": "facts", "family": "masked_diffusion", "layers": 1, "pos_encodi
 
 
 def test_the_loss_is_an_unbiased_estimate_of_the_any_order_likelihood():
-    """Three tokens: the exact mean of -ln p per token over all orders of unmasking them."""
+    """For three tokens, it is the mean of -ln p per token over all orders of unmasking them."""
     settings = small_settings(**DRAWN, seeds=1, vocab_size=8)
     dataset = dataset_of(settings)
     model = masked_diffusion.build_model(settings, dataset, CPU)
@@ -78,7 +78,7 @@ def test_an_arm_masks_what_its_name_says(arm):
 
 
 @pytest.mark.slow
-def test_reverse_is_learned_in_any_order_and_not_when_only_the_object_is_masked():
+def test_any_order_masking_teaches_the_reverse_and_masking_only_the_object_does_not():
     size = {"heads": 1, "embed_dim": 64, "vocab_size": 40, "dropout": 0.0}
     pace = {"epochs": 800, "eval_every": 800, "learning_rate": 0.001}
     final = {}
@@ -94,7 +94,7 @@ def test_reverse_is_learned_in_any_order_and_not_when_only_the_object_is_masked(
 
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("pos_encoding", choices("pos_encoding"))
-def test_logits_at_asked_positions_are_those_among_all(pos_encoding, causal):
+def test_logits_at_asked_positions_equal_those_computed_at_all(pos_encoding, causal):
     settings = small_settings(pos_encoding=pos_encoding)
     model = Transformer(settings, 22, 6, seed_generators([0, 1], "init"), causal)
     generator = torch.Generator().manual_seed(0)

@@ -1,4 +1,4 @@
-"""Seeds that do not fit together are trained in groups, and the tables do not show it."""
+"""Seeds that do not all fit are trained in groups, which the tables do not show."""
 
 import polars as pl
 import pytest
@@ -13,9 +13,9 @@ from small_runs import CPU, same_tables, small_settings, trained
 from stopping import StopAfter
 
 GPU_80 = 80 * 10**9 // 5 * 4
-"""What is used of a GPU of 80 GB."""
+"""Bytes of a GPU of 80 GB that training uses."""
 FOUR = 4 * FAMILIES["gpt"].memory(Settings())
-"""What four seeds of the papers' default need."""
+"""Bytes that four seeds of the papers' default need."""
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ def test_seeds_are_divided_evenly_and_each_group_fits(free, groups):
     assert seed_groups(Settings(), list(range(10)), free) == groups
 
 
-def test_if_not_one_seed_fits_a_line_says_how_much_it_needs():
+def test_if_not_even_one_seed_fits_a_line_says_how_much_it_needs():
     with pytest.raises(UserError, match=r"one seed needs about .* GB .* larger GPU"):
         seed_groups(Settings(layers=96, embed_dim=12288), [0], GPU_80)
 
@@ -38,12 +38,12 @@ def test_every_family_has_an_estimate_that_grows_with_the_model(family):
 
 
 @pytest.mark.slow
-def test_the_tables_do_not_show_the_groups_nor_where_a_run_was_stopped(
+def test_the_tables_show_neither_the_groups_nor_where_a_run_was_stopped(
     tmp_path, monkeypatch, capsys
 ):
     settings = small_settings(epochs=6)
     whole = trained(settings)
-    monkeypatch.setenv("SLURM_MEM_PER_NODE", "1")  # a job with one MiB: two seeds fit
+    monkeypatch.setenv("SLURM_MEM_PER_NODE", "1")  # a job with one MiB, in which two seeds fit
     assert len(seed_groups(settings, [0, 1, 2], free_bytes(CPU))) == 2
     parts = trained(settings)
     assert "seeds in 2 groups of up to 2, as memory allows" in capsys.readouterr().out
@@ -53,7 +53,7 @@ def test_the_tables_do_not_show_the_groups_nor_where_a_run_was_stopped(
     losses = [tables["metrics"]["nll_token"].to_list() for tables in (parts, whole)]
     assert losses[0] == pytest.approx(losses[1], abs=1e-3)
     checkpoints = Checkpoints(tmp_path / "checkpoints", 1e9)
-    for epochs in (3, 6):  # within the first group, and then within the second
+    for epochs in (3, 6):  # first in the first group, then in the second
         with pytest.raises(Interrupted):
             trained(settings, checkpoints, StopAfter(epochs))
     capsys.readouterr()

@@ -24,11 +24,11 @@ def titles(figure) -> list[str]:
 
 
 def test_a_run_has_tables_with_every_setting_as_a_column(runs):
-    assert runs[0].settings.heads == 4, "they divide a width that is given alone"
+    assert runs[0].settings.heads == 4, "heads must be chosen to divide the width"
     table = runs[0].metrics
     assert set(table.columns) > {*NAMES, "run", "seed", "epoch", "nll_token"}
     assert table.height == 2 * 2 * 2
-    assert table["masking"].null_count() == table.height, "it means nothing to gpt"
+    assert table["masking"].null_count() == table.height, "masking does not apply to gpt"
     assert set(table["dropout"]) == {0.1}
     assert list(runs[0].tables) == [*FAMILIES["gpt"].tables]
     assert repr(runs[0]).startswith("Run(task=reversal/family=gpt/layers=1/embed_dim=20/")
@@ -53,7 +53,7 @@ def test_a_run_is_drawn_and_several_are_told_apart(runs):
 
 
 def test_a_table_as_the_workflow_gathers_it_is_drawn(runs):
-    """`results/metrics.parquet` has the settings of its config only."""
+    """`results/metrics.parquet` has only the settings of its config."""
     table = pl.concat(run.metrics for run in runs).drop("beta1", "tie_head", "precision")
     assert titles(rc.draw("curves", table)) == ["dropout 0", "dropout 0.1"]
     first = table.filter(pl.col("dropout") == 0)
@@ -75,7 +75,7 @@ def test_a_table_as_the_workflow_gathers_it_is_drawn(runs):
         (lambda runs: rc.load("nowhere"), r"nowhere: holds no run \(run\.json\)"),
     ],
 )
-def test_a_mistake_is_one_line_that_says_what_would_be_right(runs, call, problem):
+def test_a_mistake_gives_one_line_that_says_what_is_allowed(runs, call, problem):
     with pytest.raises(UserError, match=problem) as caught:
         call(runs)
     assert "\n" not in str(caught.value)

@@ -21,8 +21,8 @@ def softmax(x: np.ndarray) -> np.ndarray:
     return e / e.sum()
 
 
-def test_a_step_on_all_sentences_is_the_update_of_the_paper_sentence_by_sentence():
-    """Y[x1, :] += eta (e_{x3} - softmax(Y[x1, :])): rows of different sentences do not meet."""
+def test_a_step_on_all_sentences_equals_the_papers_updates_for_each_sentence():
+    """Y[x1, :] += eta (e_{x3} - softmax(Y[x1, :])): sentences change different rows."""
     settings = one_layer(epochs=5, eval_every=5, seeds=2)
     dataset = dataset_of(settings)
     expected = []
@@ -59,8 +59,8 @@ def test_the_leap_of_a_held_out_chain_stays_below_one_in_m():
     assert steps["p"].min() > 0.99
 
 
-def test_attention_reads_what_stands_before_the_query():
-    """Two answer tokens of a sentence of five, against the formulas spelt out."""
+def test_attention_reads_the_tokens_before_the_query():
+    """Two answer tokens of a sentence of five must agree with the plain formulas."""
     model = OneLayer(1, 6, CPU)
     generator = torch.manual_seed(0)
     with torch.no_grad():
@@ -76,7 +76,7 @@ def test_attention_reads_what_stands_before_the_query():
         assert logits[place] == pytest.approx(y.T @ f / np.linalg.norm(f), abs=1e-12)
 
 
-def test_attention_is_learned_if_the_fact_stands_in_the_sentence():
+def test_attention_is_learned_if_the_fact_is_in_the_sentence():
     settings = one_layer(task="in_context", epochs=60, eval_every=60, learning_rate_z=0.1)
     assert trained(settings)["metrics"].filter(epoch=60)["accuracy"].min() == 1.0
 

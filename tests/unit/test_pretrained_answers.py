@@ -82,7 +82,7 @@ def test_answers_do_not_depend_on_the_batch(tiny):
 
 @torch.no_grad()
 def test_a_shifted_model_is_read_one_position_earlier_and_not_asked_for_first_tokens(tiny):
-    """As Dream, whose output at a token is about the next one."""
+    """Dream is one: its output at a token predicts the next token."""
     (plain, _), (loaded, questions) = tiny(), tiny(shifted=True)
     tokens = torch.tensor([LONG.tokens])
     assert torch.equal(loaded.logits(tokens)[:, 1:], plain.logits(tokens)[:, :-1])
@@ -112,7 +112,7 @@ def test_an_untrained_model_is_at_chance_everywhere(tiny, kind):
 
 FAST = {"steps": 50, "learning_rate": 0.01}
 CURSE = {
-    # kind, settings: whether the reverse is answered after learning the forward facts, and by how
+    # kind, settings: whether the reverse is answered once the forward facts are learned, and by how
     # much the cosine of the gradients exceeds that with another fact's answer
     "any order": ("masked_diffusion", {"steps": 500}, True, (0.3, 2)),
     "last entity": ("masked_diffusion", {**FAST, "masking": "object"}, False, (-1, 0.1)),
@@ -167,6 +167,6 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_weights(tiny, tmp_path, meth
     whole = run()
     with pytest.raises(Interrupted, match=r"after step 7 of 20"):
         run(kept, StopAfter(7))
-    for _ in ("going on", "done"):  # the last step is kept, too
+    for _ in ("going on", "done"):  # the last step has a checkpoint, too
         assert all(map(torch.equal, whole, run(kept)))
         assert kept.newest(torch.device("cpu"))["step"] == 20

@@ -1,4 +1,4 @@
-"""Facts for pretrained models: their table, and where their entities stand among the tokens."""
+"""Facts for pretrained models: their table, and where their entities are among the tokens."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ MISTAKES = {
     "word after the answer": ({"forward": "{subject} is {object} now"}, f"forward {ONCE}"),
     "empty entity": ({"subject": ""}, "fact 1: subject is empty"),
     "spaces around": ({"object": " x"}, "object is empty or has spaces around it"),
-    "same question": ({"subject": "x"}, "fact 2: asks the same of 'x' as fact 1"),
+    "same question": ({"subject": "x"}, "fact 2: asks the same about 'x' as fact 1"),
     "one fact": ({"count": 1}, "must have at least two facts, got 1"),
 }
 
@@ -127,7 +127,7 @@ def test_spans_are_the_tokens_of_the_entities(kind):
                 assert bare == getattr(fact, name).replace(" ", "")
                 lengths.add(end - start)
             assert layout.answer == (layout.object if direction == "forward" else layout.subject)
-    assert len(lengths) > 3  # of one token to several
+    assert len(lengths) > 3  # from one token to several
 
 
 def word_tokenizer(*words: str) -> transformers.PreTrainedTokenizerFast:

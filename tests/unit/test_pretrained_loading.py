@@ -1,4 +1,4 @@
-"""What is checked before a pretrained model is loaded: each mistake is one line."""
+"""Checks before a pretrained model is loaded: each mistake gives one line."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def own(tmp_path):
 
 
 def entry(path=None, **keys) -> PretrainedModel:
-    """An entry of a model in a folder; if it is trusted, its code is pinned."""
+    """Make an entry of a model in a folder; if it is trusted, its code is pinned."""
     given = {"name": "tiny", "kind": "masked_lm", **({"path": str(path)} if path else {})}
     if "trust_remote_code" in keys:
         given |= {"kind": "masked_diffusion", "revision": code_digest(path)}
@@ -115,7 +115,7 @@ TRUST = {"trust_remote_code": True}
 FORMAT = "not a checkpoint in Hugging Face's format"
 TOKENIZER = {"auto_map": {"AutoTokenizer": ["tokenization_own.OwnTokenizer", None]}}
 REFUSED = {
-    # what is saved, which file is changed and how; keys of the entry; the error
+    # what is saved, which file is changed and how, keys of the entry, the error
     "no config": (save_masked, "config.json", None, {}, f"{FORMAT}: no config.json"),
     "half a config": (save_masked, "config.json", slice(1), {}, f"{FORMAT}: .*JSON"),
     "a list as config": (save_masked, "config.json", b"[]", {}, FORMAT),
@@ -149,7 +149,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_cannot_be_loaded_is_refused_with_the_reason(tmp_path, case):
+def test_a_checkpoint_that_cannot_be_loaded_is_refused_with_the_reason(tmp_path, case):
     save, file, how, keys, message = REFUSED[case]
     folder = save(tmp_path / "model")
     (folder / "pytorch_model.bin").write_bytes(b"a pickle")
@@ -210,18 +210,18 @@ def test_a_model_too_big_for_the_memory_is_refused_with_what_to_do():
     with pytest.raises(UserError) as error:
         model_folder.check_memory(whole, eight_billion, int(64e9), "cuda")
     assert str(error.value) == (
-        "tiny: 8.02 billion parameters in float32, method full, need about 128 GB of memory, and "
+        "tiny: 8.02 billion parameters in float32, method full, need about 128 GB of memory, but "
         "64 GB are available: use method: lora, or dtype: bfloat16, or gpus: 2 or more"
     )
     for changed in ({"method": "lora"}, {"steps": 0}):
         small = entry("x", kind="causal", **changed)
         model_folder.check_memory(small, eight_billion, int(65e9), "cuda")
-        with refused("need about 96"):  # the third: weights put aside
+        with refused("need about 96"):  # the third copy: weights put aside
             model_folder.check_memory(small, eight_billion, int(65e9), "cpu")
 
 
 def test_memory_is_asked_for_by_the_size_of_the_model(masked):
-    # Less than a megabyte, besides what any process needs.
+    # The model needs less than a megabyte, besides what any process needs.
     assert memory_to_ask_for(entry(masked), "cuda") == 8001
     assert memory_to_ask_for(entry(masked / "nowhere"), "cuda") == 8000
     for keys, device, copies, size in (
@@ -265,7 +265,7 @@ def test_what_would_fail_is_refused_before_weights_are_read(masked, monkeypatch)
         loading.check_loadable(checkpoint, loading.from_folder(checkpoint))
 
     check(method="lora")
-    with refused(r"^tiny: mask_token_id must be below 43, the model's tokens, got 99$"):
+    with refused(r"^tiny: mask_token_id must be below 43, the number of tokens, got 99$"):
         check(mask_token_id=99)
     monkeypatch.setattr(loading, "free_bytes", lambda device: 10)
     with refused(r"^tiny: 4\.\S+ billion parameters in float32, method"):
@@ -304,7 +304,7 @@ def test_a_model_of_the_hub_is_loaded_from_its_cache_or_refused(monkeypatch, tmp
 
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
-    with refused(f"^tiny: hub a/b at {COMMIT}: not downloaded: "):
+    with refused(f"^tiny: hub a/b at {COMMIT}: download failed: "):
         find_model(entry(**EIGHT_BILLION))
     snapshot = save_masked(tmp_path / f"models--a--b/snapshots/{COMMIT}")
     parameters = find_model(entry(snapshot)).parameters
@@ -313,14 +313,14 @@ def test_a_model_of_the_hub_is_loaded_from_its_cache_or_refused(monkeypatch, tmp
     assert found.folder == snapshot
     assert find_model(given) == replace(found, parameters=parameters)
     (snapshot / WEIGHTS).unlink()
-    assert find_model(given, weights=False) == found  # the weights come last
+    assert find_model(given, weights=False) == found  # the weights are downloaded last
     with refused(r"no \*.safetensors"):
         find_model(given)
 
 
-def test_more_gpus_than_there_are_are_refused(masked):
+def test_asking_for_more_gpus_than_there_are_is_refused(masked):
     if torch.cuda.is_available():
         with refused(r"gpus must be at most \d here, got 99"):
             loaded(masked, gpus=99)
     else:
-        assert loaded(masked, gpus=99).device.type == "cpu"  # as training: without a GPU on the CPU
+        assert loaded(masked, gpus=99).device.type == "cpu"  # as in training, without a GPU

@@ -1,4 +1,4 @@
-"""Attention scores and gradients of pretrained models, and all measures of one by the command."""
+"""Attention scores and gradients of pretrained models, and the command that measures a model."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_scores_are_those_of_the_models_own_weights_rotary_included(tiny):
     ("save", "keys", "heads"),
     [
         (save_own_code, {"trust_remote_code": True}, 2),
-        # Several heads may ask one key head, as in Llama and Dream.
+        # Several heads may share a key head, as in Llama and Dream.
         (partial(save_masked, heads=4, num_key_value_heads=2), {}, 4),
     ],
 )
@@ -95,7 +95,7 @@ def learned(tmp_path_factory):
     return loaded, questions, before, measure_gradients(loaded, questions)
 
 
-def test_gradients_are_those_of_autograd(learned):
+def test_gradients_equal_those_of_autograd(learned):
     loaded, questions, _, table = learned
     parameters = dict(loaded.model.named_parameters())
 
@@ -149,7 +149,7 @@ def test_half_precision_cannot_hold_the_step(tiny):
     assert table["predicted_change"].item() < 0
 
 
-def test_gradients_with_adapters_are_those_of_the_models_own_weights(tiny):
+def test_gradients_with_adapters_are_taken_at_the_models_own_weights(tiny):
     pytest.importorskip("peft")
     loaded, questions = tiny(method="lora")
     alone = measure_gradients(loaded, questions)
@@ -250,7 +250,7 @@ def test_a_probe_that_is_stopped_goes_on_to_the_same_tables(tmp_path, monkeypatc
     assert {path: path.read_bytes() for path in whole} == whole
 
 
-def test_a_mistake_is_one_line_of_the_command(tmp_path, capsys):
+def test_a_mistake_makes_the_command_print_one_line(tmp_path, capsys):
     assert main(probe(tmp_path, path=str(tmp_path / "none"))) == 1
     assert capsys.readouterr().err == f"tiny: path {tmp_path}/none: no such folder\n"
     assert not (tmp_path / "pretrained").exists()

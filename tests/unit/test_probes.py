@@ -1,4 +1,4 @@
-"""Probes against computations spelt out: attention scores, gradients, first-order changes."""
+"""Probes agree with plain computations: attention scores, gradients, first-order changes."""
 
 import math
 
@@ -49,7 +49,7 @@ def facts(**overrides):
 
 @pytest.mark.parametrize("fraction", [1.0, 0.5])
 def test_attention_scores_are_those_of_the_weights(fraction):
-    """One layer, rotary: S = q_M^T R(D) k_B from the weights of one seed, one fact, one head."""
+    """One rotary layer: S = q_M^T R(D) k_B from the weights of one seed, one fact, one head."""
     settings = facts(layers=1, pos_encoding="rotary", rotary_fraction=fraction)
     learner = learner_of(settings)
     table = attention.probe(learner)
@@ -161,7 +161,7 @@ def test_frozen_and_tied_parameters_leave_no_group_of_their_own():
 def test_the_control_asks_for_the_answers_of_other_facts():
     table = gradients_of(learner_of(facts(pos_encoding="none", layers=1)))
     head = table.filter(group="head")
-    # Without positions both layouts are one to the model: the gradients are the same.
+    # Without positions the model cannot tell both layouts apart: the gradients are the same.
     assert head["cosine"].to_list() == pytest.approx([1.0] * 3, abs=1e-5)
     assert head["cosine_control"].abs().max() < 0.2
 

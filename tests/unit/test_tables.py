@@ -42,7 +42,7 @@ def test_a_table_is_read_back_and_a_write_that_fails_leaves_it_and_nothing_parti
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1" + b"\0" * 64 + b"PAR1", None])
-def test_a_file_that_is_not_parquet_or_missing_is_one_clear_line(tmp_path, content):
+def test_a_missing_file_or_one_that_is_not_parquet_gives_one_clear_line(tmp_path, content):
     path = tmp_path / "metrics.parquet"
     if content is not None:
         path.write_bytes(content)
@@ -113,7 +113,7 @@ def test_every_grid_point_is_one_row_with_all_settings_and_what_was_measured(res
     assert (row["layers"], row["embed_dim"]) == (None, 16)
 
 
-def test_runs_scan_as_hive_partitions_with_null_for_settings_that_mean_nothing(results):
+def test_runs_scan_as_hive_partitions_with_null_for_settings_that_do_not_apply(results):
     found = pl.scan_parquet(results / "runs/**/metrics.parquet", hive_partitioning=True).collect()
     assert found.height == gather(results)[0].height
     assert set(found.columns) == {*CARD, "settings", *metrics().columns}
@@ -133,7 +133,7 @@ def test_runs_are_read_with_labels_and_only_if_their_family_writes_the_table(res
 
 
 @pytest.mark.parametrize("gone", ["metrics.parquet", "run.json", "logits.parquet"])
-def test_a_missing_run_is_named_and_no_table_written(results, gone):
+def test_a_missing_run_is_named_and_no_table_is_written(results, gone):
     run = next(iter(read_sweeps(CONFIG)["a"].points))
     (results / "runs" / run / gone).unlink()
     with pytest.raises(UserError, match=r"layers=1.*no finished run.*train it first"):
@@ -143,8 +143,8 @@ def test_a_missing_run_is_named_and_no_table_written(results, gone):
 
 RECORDS = [
     (lambda record: record, True),
-    (lambda record: record["settings"].pop("dropout"), False),  # 0.0, not the default
-    (lambda record: record["settings"].pop("beta1"), True),  # newer than the run: its default
+    (lambda record: record["settings"].pop("dropout"), False),  # it was 0.0, not the default
+    (lambda record: record["settings"].pop("beta1"), True),  # newer than the run: the default
     (lambda record: record["settings"].update(beta1=0.8), False),
     (lambda record: record["settings"].update(gone=1), True),
     (lambda record: record["versions"].update(training=-1), False),
@@ -155,7 +155,7 @@ RECORDS = [
 
 
 @pytest.mark.parametrize(("change", "trained"), RECORDS)
-def test_a_run_counts_as_trained_if_settings_and_code_are_todays(results, change, trained):
+def test_a_run_counts_as_trained_if_settings_and_versions_are_current(results, change, trained):
     run, settings = next(iter(read_sweeps(CONFIG)["a"].points.items()))
     path = results / "runs" / run / "run.json"
     record = json.loads(path.read_text())

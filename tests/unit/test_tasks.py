@@ -144,7 +144,7 @@ def test_facts_are_trained_in_one_order_only(distance):
         assert (ahead[0], ahead[-1]) == (back[-1], back[0])
 
 
-def test_stacked_tokens_are_the_table():
+def test_stacked_tokens_are_those_of_the_table():
     dataset = dataset_of(small_settings())
     tokens = dataset.split("train")
     assert tokens.shape == (3, 9, 3)

@@ -40,7 +40,7 @@ VARIED = [
 
 
 @pytest.mark.parametrize("overrides", VARIED, ids=str)
-def test_a_seed_trained_in_a_batch_is_that_seed_trained_alone(overrides):
+def test_a_seed_trained_in_a_batch_equals_that_seed_trained_alone(overrides):
     settings = small_settings(**overrides)
     together = trained(settings)
     alone = trained(settings, seeds=[2])
@@ -60,10 +60,10 @@ def test_a_seed_trained_in_a_batch_is_that_seed_trained_alone(overrides):
     ("length", "loss_on", "tie_head", "weight_decay"),
     [(1, "answer", False, 0.01), (2, "answer", False, 0.5), (2, "sequence", True, 0.01)],
 )
-def test_training_is_that_of_a_plain_loop_over_hugging_face_gpt2(
+def test_training_equals_a_plain_loop_over_hugging_face_gpt2(
     length, loss_on, tie_head, weight_decay
 ):
-    """One seed at a time, without dropout, from the same weights and in the same order."""
+    """The loop trains one seed at a time, without dropout, from the same weights and order."""
     arm = {"entity_length": length, "loss_on": loss_on, "tie_head": tie_head}
     pace = {"dropout": 0.0, "batch_size": 16, "epochs": 4, "eval_every": 1}
     settings = small_settings(**arm, **pace, vocab_size=40, weight_decay=weight_decay)
@@ -160,7 +160,7 @@ def test_a_run_records_what_its_tables_do_not(tmp_path):
     train_grid_point(settings, dataset_of(settings), tmp_path / "run", threads=1)
     record = json.loads((tmp_path / "run/run.json").read_text())
     assert record["settings"] == settings.described()
-    assert record["settings"]["masking"] is None, "it means nothing to gpt"
+    assert record["settings"]["masking"] is None, "masking does not apply to gpt"
     assert is_trained(tmp_path / "run", settings)
     assert not is_trained(tmp_path / "run", small_settings(epochs=21))
     assert record["device"] == ("cuda" if torch.cuda.is_available() else "cpu")
@@ -186,7 +186,7 @@ def test_a_seed_that_diverged_leaves_the_others_alone(family):
     clean, sick = (start(settings, dataset, CPU) for _ in range(2))
     with torch.no_grad():
         for name, tensor in sick.tensors.items():
-            if name != "adamw.steps":  # which the seeds share
+            if name != "adamw.steps":  # the seeds share this one
                 tensor[0] = float("nan")
     for _ in range(3):
         clean.epoch()

@@ -1,7 +1,7 @@
-"""The versions of data and training stand for numbers; these are the numbers.
+"""Each version of data and training stands for certain numbers, which are listed here.
 
-When a test here fails on purpose, results have moved: raise the version in
-`reversal_curse/tables/provenance.py`, so that users' runs are trained again, and renew the numbers.
+If a test here fails because you changed results on purpose, update the numbers, and raise the
+version in `reversal_curse/tables/provenance.py`, so that users' runs are trained again.
 """
 
 import hashlib
@@ -36,21 +36,21 @@ PRETRAINED = {
 }
 
 
-def test_data_of_this_version_are_these():
+def test_sentences_of_this_data_version_have_the_known_digest():
     frame = generate_dataset(Settings(vocab_size=20, entity_length=2, seeds=2))
     digest = hashlib.sha256(frame.write_json().encode()).hexdigest()[:16]
     assert DATA.get(DATA_VERSION) == digest
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_training_of_this_version_ends_here(family):
+def test_training_of_this_version_ends_with_the_known_losses(family):
     metrics = trained(small_settings(family=family, learning_rate=0.01))["metrics"]
     last = metrics.filter(epoch=20).sort("seed", "split")["nll_token"]
     assert TRAINING.get((family, TRAINING_VERSION)) == pytest.approx(last.to_list(), abs=2e-3)
 
 
 @pytest.mark.parametrize("kind", ["masked_diffusion", "causal"])
-def test_a_pretrained_model_is_measured_by_this_version_so(tmp_path, kind):
+def test_pretrained_measures_of_this_version_are_the_known_numbers(tmp_path, kind):
     folder = (save_causal if kind == "causal" else save_masked)(tmp_path / "model")
     given = {"facts": write_facts(tmp_path), "steps": 20, "seeds": 1, "learning_rate": 0.003}
     entry = PretrainedModel(name="tiny", kind=kind, path=str(folder), **given)

@@ -1,4 +1,4 @@
-"""Run the real Snakemake on the real workflow, in a directory of its own."""
+"""Run the real Snakemake on the real workflow, each test in its own directory."""
 
 import fcntl
 import os
@@ -43,7 +43,7 @@ class Workflow:
         return self.directory / "config.yaml"
 
     def write_config(self, **keys) -> None:
-        """A config of tiny models; keywords are its keys, one grid point where there is none."""
+        """Write a config of tiny models from its keys, by default with one grid point."""
         config = {"defaults": TINY["defaults"], "sweeps": {"base": {}}, **keys}
         self.config_file.write_text(yaml.safe_dump(config, sort_keys=False))
 
@@ -64,21 +64,21 @@ class Workflow:
         return output_of(self.start(*arguments), status)
 
     def jobs(self, *arguments: str) -> dict[str, int]:
-        """Rules that a dry run would execute, with the number of jobs."""
+        """Count the jobs of every rule that a dry run would execute."""
         return job_counts(self.snakemake("--dry-run", *arguments))
 
     def find(self, pattern: str) -> list[Path]:
-        """What matches below `results`."""
+        """List the paths below `results` that match."""
         return sorted((self.directory / "results").glob(pattern))
 
     def contents(self, pattern: str) -> dict[Path, tuple[int, bytes]]:
-        """Time and bytes of the files that match below `results`."""
+        """Read the time and bytes of the files below `results` that match."""
         found = [path for path in self.find(pattern) if path.is_file()]
         return {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in found}
 
 
 def job_counts(output: str) -> dict[str, int]:
-    """The table "Job stats" of Snakemake's output, without its total and `all`."""
+    """Read the table "Job stats" of Snakemake's output, without its total and `all`."""
     if "Job stats:" not in output:
         assert "Nothing to be done" in output, output
         return {}

@@ -1,4 +1,4 @@
-"""A mistake stops Snakemake with a line for each and writes nothing.
+"""Mistakes stop Snakemake with one line each, and nothing is written.
 
 `tests/unit/test_config.py` has the table of all mistakes; here one of each kind goes through
 Snakemake itself.
@@ -25,17 +25,17 @@ def complaints(workflow, *arguments: str) -> list[str]:
 
 
 @pytest.mark.parametrize("config", MISTAKES, ids=["two of the file", "one of the grid"])
-def test_a_mistake_is_one_line_and_nothing_is_written(workflow, config):
+def test_a_mistake_gives_one_line_and_nothing_is_written(workflow, config):
     workflow.config_file.write_text(config)
     for complaint, text in zip(complaints(workflow), MISTAKES[config], strict=True):
         assert complaint.startswith("config error: ")
         assert text in complaint
     left = {path.name for path in workflow.directory.iterdir()}
-    assert left == {"config.yaml", ".snakemake"}  # that is Snakemake's own log of the call
+    assert left == {"config.yaml", ".snakemake"}  # Snakemake's own log of the call
 
 
-def test_a_broken_default_config_is_one_line(workflow, root, tmp_path_factory):
-    """The default config is read by us first."""
+def test_a_broken_default_config_gives_one_line(workflow, root, tmp_path_factory):
+    """We read the default config before Snakemake does."""
     checkout = tmp_path_factory.mktemp("checkout")
     shutil.copy(root / "Snakefile", checkout)
     shutil.copytree(root / "workflow", checkout / "workflow")

@@ -12,14 +12,14 @@ from .conftest import TINY_POINTS
 
 
 @pytest.mark.parametrize("name", ["config.yaml", "paper.yaml"])
-def test_the_configs_that_come_with_the_project_dry_run(workflow, root, name):
-    """Without a config of the user it is `config/config.yaml`."""
+def test_the_configs_that_come_with_the_project_pass_a_dry_run(workflow, root, name):
+    """If the user gives no config, it is `config/config.yaml`."""
     workflow.config_file.unlink()
     given = ("--configfile", str(root / "config" / name)) if name == "paper.yaml" else ()
     jobs = workflow.jobs(*given)
     figures = {rule.removeprefix("figure_") for rule in jobs if rule.startswith("figure_")}
     pretrained = jobs.get("probe_pretrained", 0)
-    assert pretrained == (4 if name == "paper.yaml" else 0)  # those would be downloaded
+    assert pretrained == (4 if name == "paper.yaml" else 0)  # a dry run downloads none of them
     assert figures == {*PAPER_FIGURES, *(PRETRAINED_FIGURES if pretrained else {})}
     for family in ("gpt", "masked_diffusion", "one_layer", "bilinear"):
         assert jobs[f"train_{family}"] >= 1
@@ -47,8 +47,8 @@ def test_targets_have_a_docstring_and_the_slurm_profile_names_rules_that_exist(w
         assert "attempt" in resources["runtime"]
 
 
-def test_values_on_the_command_line_are_numbers_and_booleans(workflow, nvidia_smi):
-    """And a second config file goes over the first; jobs get the config that came of it."""
+def test_values_on_the_command_line_become_numbers_and_booleans(workflow, nvidia_smi):
+    """A second config file is merged over the first; jobs get the merged config."""
     workflow.path = f"{nvidia_smi}:{workflow.path}"
     patch = workflow.directory / "patch.yaml"
     patch.write_text("defaults: {epochs: 9, seeds: 4}\nsweeps: {vocab: {vocab_size: [20, 28]}}\n")
@@ -62,12 +62,12 @@ def test_values_on_the_command_line_are_numbers_and_booleans(workflow, nvidia_sm
     assert config["sweeps"]["vocab"] == {"vocab_size": [20, 28]}
     (row,) = (line.split() for line in output.splitlines() if line.startswith("all, each"))
     assert row[4:7] == [str(TINY_POINTS), "0", str(TINY_POINTS)]
-    assert "core-hours" in output, "jobs that are not submitted are planned for this machine"
-    assert 'Provided resources: gpu=Resource("gpu", 2)' in output, "as many as there are"
+    assert "core-hours" in output, "jobs that are not submitted must be planned for this machine"
+    assert 'Provided resources: gpu=Resource("gpu", 2)' in output, "jobs must share two GPUs"
 
 
 def test_a_thousand_small_points_are_at_most_25_jobs_on_slurm(workflow, root):
-    """Not counting what runs where Snakemake does; values given by hand change no size of job."""
+    """Jobs that run beside Snakemake do not count; values given by hand change no job's size."""
     sweep = {"layers": {"range": [1, 40]}, "embed_dim": list(range(8, 33))}
     workflow.write_config(sweeps={"many": sweep}, figures={"sweep_overview": "many"})
     profile = ("--profile", str(root / "profiles/slurm"))

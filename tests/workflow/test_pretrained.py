@@ -1,4 +1,4 @@
-"""Pretrained models through the workflow: tiny ones, made on the spot."""
+"""The workflow on tiny pretrained models, made on the spot."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def folder(workflow):
 
 @pytest.fixture
 def models(workflow, folder) -> list[dict]:
-    """Entries of a masked and a causal model; the config that is written has them."""
+    """Entries of a masked and a causal model, which the config has too."""
     common = {"facts": write_facts(folder), "steps": 2, "seeds": 1}
     entries = [
         {"name": "masked", "kind": "masked_lm", "path": str(save_masked(folder / "m")), **common},
@@ -34,8 +34,8 @@ def models(workflow, folder) -> list[dict]:
     return entries
 
 
-def test_an_effect_is_seen_where_there_is_one_and_nowhere_else(workflow, folder):
-    """Of three models: learning in any order, left to right, and not at all."""
+def test_effects_are_found_in_the_models_that_have_them_and_in_no_others(workflow, folder):
+    """Three models learn in any order, from left to right, and not at all."""
     common = {"facts": write_facts(folder), "seeds": 2, "batch_size": 64, "learning_rate": 0.003}
     diffusion, own = {"kind": "masked_diffusion"}, save_own_code(folder / "own")
     causal = {"kind": "causal", "steps": 50, "learning_rate": 0.01}
@@ -67,7 +67,7 @@ def test_an_effect_is_seen_where_there_is_one_and_nowhere_else(workflow, folder)
     assert record["architecture"] == "OwnModel"
 
 
-def test_the_ledger_asks_for_pretrained_models_only_where_there_are_some(workflow, models):
+def test_the_ledger_asks_for_pretrained_models_only_if_there_are_some(workflow, models):
     target = "results/claims.md"
     probed = {"probe_pretrained": 2, "gather_pretrained": 3}
     assert workflow.jobs(target).items() >= probed.items()
@@ -75,7 +75,7 @@ def test_the_ledger_asks_for_pretrained_models_only_where_there_are_some(workflo
     assert "probe_pretrained" not in workflow.jobs(target)
 
 
-def test_changed_facts_or_weights_probe_again_and_others_do_not(workflow, folder, models):
+def test_a_model_is_probed_again_only_if_its_facts_or_weights_changed(workflow, folder, models):
     target = "results/pretrained/model=causal/answers.parquet"
     workflow.snakemake(target)
     assert workflow.jobs(target) == {}
@@ -87,7 +87,7 @@ def test_changed_facts_or_weights_probe_again_and_others_do_not(workflow, folder
     assert workflow.jobs(target) == {"probe_pretrained": 1}
 
 
-def test_what_cannot_be_loaded_is_one_line_in_the_log(workflow, models):
+def test_a_model_that_cannot_be_loaded_gives_one_line_in_the_log(workflow, models):
     folder = save_own_code(workflow.directory / "own")
     models[0] |= {"path": str(folder), "kind": "masked_diffusion"}
     workflow.write_config(pretrained=models)

@@ -1,4 +1,4 @@
-"""A tiny sweep for real: what is made, and what is made again."""
+"""Run a tiny sweep for real: what is made, and what is made again."""
 
 import json
 import os
@@ -38,7 +38,7 @@ def test_every_figure_and_table_is_made_and_progress_is_shown(finished, tiny):
     assert "(100%) done" in output
 
 
-def test_a_run_holds_its_tables_record_and_log_nothing_partial_and_few_inodes(finished):
+def test_a_run_is_its_tables_record_and_log_in_few_inodes_without_partial_files(finished):
     workflow, _ = finished
     (record,) = workflow.find("runs/*/family=gpt/**/vocab_size=24/**/run.json")
     run = record.parent
@@ -59,23 +59,23 @@ def test_plan_says_what_is_trained(copy, nvidia_smi):
     (row,) = (line.split() for line in output.splitlines() if line.startswith("all, each"))
     assert row[4:] == [str(TINY_POINTS), str(TINY_POINTS), "0", "-"]
     assert f"corrected by {TINY_POINTS} measured runs" in output
-    assert 'Provided resources: gpu=Resource("gpu", 1)' in output, "of two GPUs"
+    assert 'Provided resources: gpu=Resource("gpu", 1)' in output, "1 of 2 GPUs"
 
 
-def test_jobs_packed_otherwise_train_nothing_and_a_changed_setting_trains_anew(copy):
+def test_packing_jobs_differently_trains_nothing_and_changing_a_setting_does(copy):
     assert copy.jobs("--config", "job_minutes=0") == {}
     changed = copy.jobs("figures", "--config", "defaults={epochs: 4}")
     assert (changed["train_gpt"], changed["train_bilinear"]) == (2, 1)
 
 
-def test_a_run_that_was_deleted_and_a_value_that_was_added_are_all_that_is_trained(copy, tiny):
+def test_only_a_deleted_run_and_an_added_value_are_trained(copy, tiny):
     before = copy.contents("runs/**/*")
     (lost,) = copy.find("runs/*/family=gpt/**/vocab_size=20")
     shutil.rmtree(lost)
     tiny["sweeps"]["vocab"]["vocab_size"].append(28)
     copy.write_config(**tiny)
     counts = job_counts(copy.snakemake("metrics", "results/figures/mine.svg"))
-    trained = {"dataset": 1, "train_gpt": 2}  # V = 28 with V = 24 in one job, which is trained
+    trained = {"dataset": 1, "train_gpt": 2}  # V = 28 shares a job with V = 24, which is trained
     assert counts == {**trained, "aggregate": 1, "metrics": 1, "figure_mine": 1}
     after = copy.contents("runs/**/*")
     assert len(copy.find("runs/**/run.json")) == TINY_POINTS + 1
@@ -108,10 +108,10 @@ def test_a_config_with_a_name_has_files_of_its_own_and_shares_the_runs(copy, tin
     assert copy.contents("**/*").items() >= before.items()
 
 
-def test_only_a_deleted_figure_and_one_of_changed_code_are_rendered_again(
+def test_only_a_deleted_figure_and_one_whose_code_changed_are_drawn_again(
     copy, tmp_path, monkeypatch
 ):
-    """In a checkout whose every file has a new time; nothing is trained."""
+    """Every file of the checkout has a new time, but nothing is trained."""
     checkout = tmp_path / "checkout"
     checkout.mkdir()
     left_out = shutil.ignore_patterns("*.egg-info", "__pycache__")
@@ -136,7 +136,7 @@ def write_dataset(results: Path, point, content) -> None:
 
 
 def test_a_grid_point_that_fails_is_tried_again_alone(workflow):
-    """Three grid points in one job; the dataset of the second is that of the first at first."""
+    """Three grid points share a job; at first the second has the dataset of the first."""
     workflow.write_config(sweeps={"vocab": {"vocab_size": [20, 24, 28]}}, job_minutes=9.0)
     results = workflow.directory / "results"
     first, second, _ = read_sweeps(Config.load(workflow.config_file))["vocab"].points.values()
@@ -158,7 +158,7 @@ def test_a_grid_point_that_fails_is_tried_again_alone(workflow):
 
 
 def test_the_longest_training_job_starts_first(workflow):
-    """Declared from short to long, one at a time."""
+    """They are declared from short to long, and run one at a time."""
     workflow.write_config(sweeps={"layers": {"layers": [1, 4]}}, job_minutes=0.0)
     workflow.snakemake("metrics", "--cores", "1")
     made = sorted(workflow.find("runs/**/run.json"), key=lambda path: path.stat().st_mtime_ns)
@@ -172,10 +172,10 @@ def test_the_report_is_built_offline_and_says_what_figures_show(copy):
         assert text in report
 
 
-def test_a_killed_workflow_says_what_to_do_and_then_ends_complete(workflow, tiny):
-    """SIGKILL of Snakemake and its jobs while they train: the lock stays, the work does too.
+def test_a_killed_workflow_says_what_to_do_and_the_next_call_finishes_it(workflow, tiny):
+    """Kill Snakemake and its jobs while they train: the lock stays, and so does the work.
 
-    A second Snakemake is refused before, and leaves the first one alone.
+    Before that, a second Snakemake is refused and leaves the first one alone.
     """
     workflow.lock = True
     workflow.write_config(defaults={**tiny["defaults"], "epochs": 5000, "eval_every": 5000})

@@ -43,13 +43,13 @@ CLAIMS = {
     "chain_logits_unseen": Claim(
         statement="The logits of A ~> C do not stand out on the diagonal for held-out chains.",
         **FIGURE_4,
-        measures="a tenth, minus the contrast of A ~> C over that of A -> B",
+        measures="0.1 minus (contrast of A ~> C / contrast of A -> B)",
         effect=effects.contrast_left("validation_a_to_b", "validation_a_to_c"),
         threshold=Threshold(0.0, "less than a tenth of the contrast of A -> B"),
     ),
     "chain_related_inferred": Claim(
         paper="P1, appendix (entities that share a token); the statement is ours",
-        statement="If entities of a held-out chain share a token, its leap x i ~> z i is answered.",
+        statement="If a held-out chain's entities share a token, its leap x i ~> z i is answered.",
         where={"task": ("chain_related",), "family": ("gpt",)},
         may_vary=("train_facts",),
         measures="loss of a guess of the word minus that of the unseen word (nats), worst point",
@@ -58,7 +58,7 @@ CLAIMS = {
     ),
     "in_context_reversal": Claim(
         paper="P1, appendix",
-        statement="A fact that stands in the context is reversed, also in sentences never trained.",
+        statement="A fact in the context is reversed, even in sentences that were never trained.",
         where={"task": ("in_context",), "family": ("gpt",)},
         measures="accuracy on the unseen sentences (fraction)",
         effect=effects.worst_over_points(pl.col("unseen_accuracy")),

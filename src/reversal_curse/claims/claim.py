@@ -17,11 +17,11 @@ RESAMPLES, CONFIDENCE = 10_000, 0.95
 Tables = dict[str, pl.DataFrame]
 Effect = Callable[[Tables], pl.DataFrame]
 Fields = dict[str, Any]
-"""Some fields of a claim, which several claims share."""
+"""Fields that several claims share."""
 
 
 class Threshold(NamedTuple):
-    """The smallest effect with which a claim holds, and the reason for this value."""
+    """The smallest effect that supports a claim, and the reason for this value."""
 
     value: float
     because: str
@@ -29,7 +29,7 @@ class Threshold(NamedTuple):
 
 @dataclass(frozen=True)
 class Claim:
-    """A statement, the grid points that it is about, and the effect from which on it holds.
+    """A statement, the grid points that it is about, and the effect that decides whether it holds.
 
     `effect` maps the tables of those grid points to one number per seed (columns `seed`,
     `effect`); no rows mean that there is nothing to judge. The claim holds if the effect is at
@@ -46,17 +46,17 @@ class Claim:
     where: Mapping[str, tuple] = field(default_factory=dict)
     """The values that settings may have; empty for pretrained models."""
     varies: tuple[str, ...] = ()
-    """Settings that must differ between the grid points of a sweep that it is judged on."""
+    """Settings that must differ between the grid points of a sweep."""
     may_vary: tuple[str, ...] = ()
     """Settings that may differ as well; all others must be equal."""
     remark: str = ""
-    """What a reader must know to weigh the verdict, whatever it is and with any config."""
+    """What a reader must know to weigh the verdict, whatever the verdict and the config."""
     tables: tuple[str, ...] = ("metrics",)
     """Tables that the effect is computed from."""
 
     @property
     def pretrained(self) -> bool:
-        """Whether it is about the config's pretrained models."""
+        """Whether the claim is about the config's pretrained models."""
         return self.tables[0].startswith("pretrained_")
 
 
@@ -68,7 +68,7 @@ class Selection:
     """Run directory to settings."""
     sweeps: tuple[str, ...] = ()
     reason: str = ""
-    """Why there are none."""
+    """Why there are no such data."""
 
 
 def select(claim: Claim, sweeps: Mapping[str, Sweep]) -> Selection:
@@ -86,13 +86,13 @@ def select(claim: Claim, sweeps: Mapping[str, Sweep]) -> Selection:
     conditions = ", ".join(f"{n} {' or '.join(map(str, v))}" for n, v in claim.where.items())
     if not found:
         return Selection(reason=f"not in this config: no grid point has {conditions}")
-    also = f" (it may vary {', '.join(claim.may_vary)})" if claim.may_vary else ""
+    also = f" (these may vary too: {', '.join(claim.may_vary)})" if claim.may_vary else ""
     needed = f"only {' and '.join(claim.varies)} varied" if claim.varies else "nothing varied"
     return Selection(reason=f"needs a sweep with {conditions} and {needed}{also}")
 
 
 def _meeting(where: Mapping[str, tuple], sweep: Sweep) -> tuple[dict[str, Settings], list[str]]:
-    """Return a sweep's grid points that meet conditions, and the settings that they vary."""
+    """Return a sweep's grid points that meet `where`, and the settings that vary among them."""
     if any(sweep.values[name].isdisjoint(allowed) for name, allowed in where.items()):
         return {}, []
     if all(sweep.values[name] <= set(allowed) for name, allowed in where.items()):
@@ -136,7 +136,7 @@ def judge(claim: Claim, tables: Tables) -> Judgement:
         return Judgement(INCONCLUSIVE, n_seeds=len(values), n_reaching=reaching)
     low, high = bootstrap_interval(values)
     verdict = SUPPORTED if low >= least else CONTRADICTED if high < least else INCONCLUSIVE
-    if len(values) < 2:  # one seed has no spread, and its interval no width
+    if len(values) < 2:  # one seed has no spread, so its interval has no width
         verdict = INCONCLUSIVE
     center = float(values.mean()), low, high, float(np.median(values))
     return Judgement(verdict, *center, len(values), reaching)

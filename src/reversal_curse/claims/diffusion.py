@@ -21,9 +21,9 @@ ABLATION: Fields = {**COMPARED, "paper": "P2, ablation"}
 ARMS: Fields = {"where": FACTS, "varies": ("masking",), "may_vary": ("pos_encoding", "distance")}
 MECHANISM: Fields = {**ARMS, "paper": "P2, mechanism; the arm is ours"}
 MIRROR = (
-    "With ALiBi, whose bias is symmetric in an encoder, or without positions, and one relation "
-    "token, the two layouts of a fact are one to the model: there this holds by construction. "
-    "Rotary positions are the test."
+    "With ALiBi, whose bias is symmetric in an encoder, or without positions, a model cannot tell "
+    "the two layouts of a fact with one relation token apart: there the claim holds by "
+    "construction. Rotary positions are the test."
 )
 
 
@@ -55,9 +55,9 @@ CLAIMS = {
         **effects.guessed(AUTOREGRESSIVE),
     ),
     "absolute_positions_hurt": Claim(
-        statement="With absolute positions masked diffusion answers reverse queries worse.",
+        statement="With absolute positions, masked diffusion answers reverse queries less well.",
         **ABLATION,
-        measures="reverse loss with absolute minus with relative positions (nats)",
+        measures="reverse loss with absolute positions minus that with relative ones (nats)",
         effect=effects.mean_difference(
             "metrics", pl.col("unseen_nll_token"), DIFFUSION & ABSOLUTE, DIFFUSION & RELATIVE
         ),
@@ -71,9 +71,9 @@ CLAIMS = {
         **effects.guessed(DIFFUSION & ~RELATIVE, 2),
     ),
     "any_order_needed": Claim(
-        paper='P2 ("needs any-order masking"), read literally by us',
-        statement="In masked diffusion reverse queries need masking in any order: masking the "
-        "first entity alone, or either entity, leaves them a guess.",
+        paper='P2 ("needs any-order masking"), taken literally by us',
+        statement="Masked diffusion answers reverse queries only if tokens are masked in any "
+        "order: masking the first entity alone, or either entity, leaves them a guess.",
         **ARMS,
         **effects.guessed(_arm("subject", "either"), 2, learned=False),
     ),
@@ -94,13 +94,13 @@ CLAIMS = {
         "reverse queries.",
         **ARMS,
         **_answered(_arm("any_order") & ROTARY & NEAR),
-        remark="Where both sweeps hold the grid point with rotary positions, this and "
-        "diffusion_reverses are one measurement.",
+        remark="If both sweeps have the grid point with rotary positions, this and "
+        "diffusion_reverses rest on the same measurement.",
     ),
     "masking_any_order_far": Claim(
         paper="P2, main claim; the distance is ours",
         statement="With rotary positions and tokens masked in any order, masked diffusion answers "
-        "reverse queries even if several relation tokens stand between the entities.",
+        "reverse queries even with several relation tokens between the entities.",
         **ARMS,
         **_answered(_arm("any_order") & ROTARY & ~NEAR),
     ),

@@ -12,7 +12,7 @@ from reversal_curse.tables.summaries import LEARNED, final_by_seed, logit_contra
 ANY = pl.lit(True)
 ABOVE_CLASS_CHANCE = pl.col("unseen_nll_token") - pl.col("chance_class")
 OWN_COSINE = pl.col("cosine") - pl.col("cosine_control")
-"""The cosine of a fact's two gradients, above that with the answer of another fact."""
+"""The cosine of a fact's two gradients, minus that with another fact's answer."""
 
 NO_BETTER = Threshold(0.0, "0: the level of a guess among the entities of the right class")
 STANDS_OUT = Threshold(math.log(20), "ln 20: one answer as likely as twenty others together")
@@ -27,12 +27,12 @@ Given = ParamSpec("Given")
 def effect_of(
     judged: Callable[Concatenate[Tables, Given], pl.DataFrame],
 ) -> Callable[Given, Effect]:
-    """Call `judged` in two steps: all other arguments first, then the tables."""
+    """Let `judged` be called in two steps: first with all other arguments, then the tables."""
     return lambda *given, **named: lambda tables: judged(tables, *given, **named)
 
 
 def smallest(rows: pl.DataFrame, value: pl.Expr) -> pl.DataFrame:
-    """Return the smallest `value` per seed; NaN if any is, which polars' own `min` leaves out."""
+    """Return the smallest `value` per seed, or NaN if one is NaN (polars' own `min` skips it)."""
     least = pl.when(value.is_nan().any()).then(float("nan")).otherwise(value.min())
     return rows.group_by("seed").agg(effect=least)
 
@@ -45,8 +45,8 @@ def worst_over_points(
 
     `value` is an expression over the columns of `final_by_seed`: a claim about several grid
     points holds only if it holds at every one of them. With fewer than `points` grid points
-    there is nothing to compare, and no rows. With `learned`, a seed's grid points whose
-    training set it did not learn are left out: what an untrained model does not know is no curse.
+    there is nothing to compare, so no rows. `learned` leaves out the grid points at which a
+    seed did not learn its training set: what an untrained model does not know is not a curse.
     """
     final = final_by_seed(tables["metrics"]).filter(where)
     if learned:
@@ -72,14 +72,14 @@ def mean_difference(
 
 @effect_of
 def contrast(tables: Tables, group: str) -> pl.DataFrame:
-    """Return the logit contrast of a group of queries, read as trained: entity and relation."""
+    """Return the logit contrast of a group, asked as in training: with entity and relation."""
     part = tables["logits"].filter(group=group, readout="entity_relation")
     return logit_contrast(part).select("seed", effect="contrast")
 
 
 @effect_of
 def contrast_left(tables: Tables, seen: str, unseen: str) -> pl.DataFrame:
-    """Return a tenth, minus the contrast of the unseen group over that of the seen one, per seed.
+    """Return 0.1 minus (contrast of the unseen group / contrast of the seen one), per seed.
 
     Seeds whose seen group does not stand out are left out: there is nothing to compare with.
     """

@@ -46,12 +46,12 @@ MARKS = {"supported": "✓", "contradicted": "✗", "inconclusive": "?"}
 PAGE = """# Ledger of claims
 
 Every statement of the papers that a number can decide, judged on this run. The effect is a mean
-over seeds, with its 95 % bootstrap interval, which has no width if all seeds agree, as they do in
-an exact theory, where a seed only draws the sentences. A claim is supported if the whole interval
+over seeds with its 95 % bootstrap interval. The interval has no width if all seeds agree, as in an
+exact theory, where seeds differ only in their sentences. A claim is supported if the whole interval
 reaches the threshold, contradicted if none of it does, and inconclusive otherwise or with a single
 seed. Then come the median and the number of seeds that reach the threshold by themselves.
 
-Not every seed counts everywhere. Most claims that something is not generalised count a seed only
+Not every seed counts everywhere. Most claims that something does not generalise count a seed only
 at the grid points where it has learned the training sentences ({learned:.0f} % right, the right
 answer more probable than all others together): what an untrained model does not know is not a
 curse. Claims that compare logits or weights count a seed only if the trained direction stands out.
@@ -61,8 +61,8 @@ Config {config}, code {code}.
 
 ## Settings
 
-The built-in settings are those that the code of Zhu et al. 2024 runs with: the paper's table
-prints a weight decay of 0.9, the code uses 0.01. What differs from them:
+The built-in settings are those of the code of Zhu et al. 2024, which uses a weight decay of 0.01,
+where the paper's table prints 0.9. This config differs from them as follows:
 
 {differences}
 
@@ -82,7 +82,7 @@ def claim_points(sweeps: Mapping[str, Sweep]) -> dict[str, Settings]:
 
 
 def evaluate(config: Config, results: Path) -> pl.DataFrame:
-    """Return the `claims` table, every claim judged; raises UserError if a table is missing."""
+    """Judge every claim and return the `claims` table; raises UserError if a table is missing."""
     sweeps = read_sweeps(config)
     every = all_points(sweeps)
     untested = "" if config.pretrained else "not in this config: it has no pretrained models"
@@ -106,11 +106,11 @@ def evaluate(config: Config, results: Path) -> pl.DataFrame:
         rows.append(
             {"id": name, **vars(claim), "threshold": claim.threshold.value, **own, **vars(result)}
         )
-    return pl.DataFrame(rows, TABLES["claims"].schema)  # which leaves out all other fields
+    return pl.DataFrame(rows, TABLES["claims"].schema)  # the schema drops other fields
 
 
 def _figure(config: Config, claim: Claim, sweeps: tuple[str, ...]) -> str | None:
-    """Return a figure of the config that draws what the claim was judged on, None without one."""
+    """Return a figure of the config that draws what the claim was judged on, or None."""
     for name, figure in config.drawings().items():
         here = claim.pretrained or figure.sweep in sweeps
         if here and claim.tables[0] in PLOTS[figure.plot].tables:

@@ -34,7 +34,7 @@ def _correlations(tables: Tables, when: pl.Expr) -> pl.DataFrame:
 
 
 def _with_rho(tables: Tables) -> pl.DataFrame:
-    """Return correlations before training with rho; masking arms start alike: one is enough."""
+    """Return correlations before training, and rho, of one masking arm: all arms start alike."""
     once = [*(name for name in NAMES if name != "masking"), "seed", "displacement"]
     found = _correlations(tables, BEFORE).sort("masking")
     found = found.unique(once, keep="first", maintain_order=True)
@@ -53,7 +53,7 @@ def _closed_form(tables: Tables) -> pl.DataFrame:
 def _over_points(
     tables: Tables, value: pl.Expr, where: pl.Expr, group: pl.Expr = ALL
 ) -> pl.DataFrame:
-    """Return `value` over the epochs of a run, the smallest over its grid points, per seed."""
+    """Return `value` over the epochs of a run: the smallest of all grid points, per seed."""
     rows = tables["gradients"].filter(where, group).group_by("run", "seed")
     return effects.smallest(rows.agg(value.alias("value")).drop_nulls(), pl.col("value"))
 
@@ -78,11 +78,11 @@ CLAIMS = {
         measures="loss of A in `B is [M]` minus that in `[M] is B` after training, rotary (nats)",
         effect=_over_points(BELOW.min(), ROTARY_DIFFUSION & LAST),
         threshold=effects.EQUAL,
-        remark="After training only: before it both are a guess.",
+        remark="Only after training: before it, both are guesses.",
     ),
     "scores_closed_form": Claim(
         paper="P2, attention scores; rho(D) derived",
-        statement=f"{SCORES} correlate as {RHO}, for queries and keys as they are drawn.",
+        statement=f"{SCORES} correlate as {RHO}, for untrained queries and keys.",
         **ATTENTION,
         measures="0.1 minus |mean deviation from rho(D)| over D and head sizes, before training",
         effect=_closed_form,
@@ -115,8 +115,8 @@ CLAIMS = {
         threshold=effects.ALIGNED,
     ),
     "gradients_aligned_more": Claim(
-        statement="In masked diffusion the gradients of `[M] is B` and of `B is [M]` are aligned "
-        "more with rotary than with absolute positions, where reverse queries are not answered.",
+        statement="In masked diffusion the gradients of `[M] is B` and of `B is [M]` are more "
+        "aligned with rotary positions than with absolute ones, with which reverse queries fail.",
         **CONTRASTED,
         measures="cosine minus another fact's, mean over training, rotary minus absolute",
         effect=effects.mean_difference(
@@ -136,7 +136,7 @@ CLAIMS = {
         statement="In masked diffusion with rotary positions a step on the forward loss lowers "
         "the reverse loss.",
         **GRADIENTS,
-        measures="decrease of the reverse loss by a forward step, over the forward loss, mean "
+        measures="decrease of the reverse loss by a forward step, divided by forward loss, mean "
         "over training, worst point",
         effect=_over_points(-PER_FORWARD, ROTARY_DIFFUSION),
         threshold=NO_EFFECT,
@@ -144,7 +144,7 @@ CLAIMS = {
     "forward_step_hurts_gpt": Claim(
         statement="In an autoregressive model a step on the forward loss raises the reverse loss.",
         **CONTRASTED,
-        measures="increase of the reverse loss by a forward step, over the forward loss, mean "
+        measures="increase of the reverse loss by a forward step, divided by forward loss, mean "
         "over training, worst point",
         effect=_over_points(PER_FORWARD, AUTOREGRESSIVE),
         threshold=NO_EFFECT,

@@ -1,7 +1,7 @@
 """Claims on the theory of the one-layer transformer: Zhu et al. 2024, section 4.
 
-Y and Z start at zero, so seeds differ in their sentences alone, and where the theory is exact
-their effects are the same number.
+Y and Z start at zero, so seeds differ only in their sentences, and their effects are equal
+wherever the theory is exact.
 """
 
 import polars as pl
@@ -38,7 +38,7 @@ def _asymmetry(tables: Tables) -> pl.DataFrame:
 
 
 def _intransitivity(tables: Tables) -> pl.DataFrame:
-    """Return a tenth minus the contrast of A ~> C over the smaller of A -> B and B -> C."""
+    """Return 0.1 minus (contrast of A ~> C / the smaller one of A -> B and B -> C), per seed."""
     contrasts = partner_contrasts(tables["weights"]).filter(pair_split="validation")
     link = pl.col("source_role") + pl.col("target_role")
     mean = {name: pl.col("contrast").filter(link == name).mean() for name in ("AB", "BC", "AC")}
@@ -66,7 +66,7 @@ CLAIMS = {
         threshold=Threshold(0.0, "c within 0.05 of the derived 1"),
     ),
     "one_layer_unseen_bound": Claim(
-        statement="The direction held out never becomes more probable than 1 / M.",
+        statement="The held-out direction never becomes more probable than 1 / M.",
         **_theorem("reversal"),
         measures="1 minus the largest M p over steps, sentences and vocabularies",
         effect=_bounds(1 - pl.col("ratio"), UNSEEN),
@@ -112,7 +112,7 @@ CLAIMS = {
         "from A to B and from B to C gives none from A to C.",
         where={"task": ("chain",), "family": ("one_layer",), "entity_length": (1,)},
         tables=("weights",),
-        measures="a tenth, minus the contrast of A to C over that of A to B or B to C",
+        measures="0.1 minus (contrast of A to C / the smaller one of A to B and B to C)",
         effect=_intransitivity,
         threshold=Threshold(0.0, "less than a tenth of the steps' contrast"),
     ),

@@ -10,7 +10,7 @@ DIFFUSION = pl.col("kind") == "masked_diffusion"
 CAUSAL = pl.col("kind") == "causal"
 ALL = pl.col("group") == "all"
 MARGIN = "reverse loss of another fact's answer minus that of the right one (nats per token)"
-ONE_CHOICE = "0.1: a right answer hardly more probable than another fact's"
+ONE_CHOICE = "0.1: the right answer is hardly more probable than another fact's"
 WORST = "after fine-tuning on forward statements, worst model that learned them"
 LEARNED = "In a pretrained masked-diffusion model that learned `A is B`"
 _ANSWERS: Fields = {"paper": "P2, large-scale check", "tables": ("pretrained_answers",)}
@@ -77,13 +77,13 @@ CLAIMS = {
         threshold=Threshold(0.0, ONE_CHOICE),
     ),
     "pretrained_diffusion_ahead": Claim(
-        statement="On `B is A`, pretrained masked-diffusion models that learned `A is B` are ahead "
-        "of autoregressive ones that learned it.",
+        statement="Of the pretrained models that learned `A is B`, masked-diffusion ones know "
+        "`B is A` better than autoregressive ones.",
         **_ANSWERS,
         measures=f"{MARGIN}: of the worst masked-diffusion model minus that of the best causal one",
         effect=_advantage,
         threshold=Threshold(0.0, "0: alike"),
-        remark="Of the config's models, whatever their sizes: give it models of one.",
+        remark="This compares the config's models whatever their sizes: use models of one size.",
     ),
     "pretrained_reverse_below": Claim(
         statement=f"{LEARNED} the answer to `B is` stays less probable than that to `A is`.",
@@ -99,7 +99,7 @@ CLAIMS = {
         measures="correlation over facts minus the 97.5 % quantile of the permutation null, mean "
         f"over layers and heads, {WORST}",
         effect=_correlated,
-        threshold=Threshold(0.0, "0: no more than of facts that are shuffled"),
+        threshold=Threshold(0.0, "0: no more than for shuffled facts"),
     ),
     "pretrained_gradients_aligned": Claim(
         statement=f"{LEARNED} the forward and reverse gradients of a fact are aligned.",

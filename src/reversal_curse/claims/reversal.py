@@ -26,7 +26,7 @@ def _robust(place: str, what: str, data: Fields, where: dict = REVERSAL) -> Clai
 
 
 def _best_decay(tables: Tables) -> pl.DataFrame:
-    """Return the largest gain over a guess at decays that learn, per seed: one is enough."""
+    """Return the largest gain over a guess at decays that learn, per seed: one decay is enough."""
     above = effects.worst_over_points(effects.ABOVE_CLASS_CHANCE, summaries.LEARNED, 2)
     return above(tables).with_columns(-pl.col("effect"))
 
@@ -49,7 +49,7 @@ CLAIMS = {
         **effects.LEARNS,
     ),
     "reversal_curse": Claim(
-        statement="The direction that was not trained is known no better than by a guess.",
+        statement="The untrained direction is known no better than by a guess.",
         **FIGURE_1,
         **effects.guessed(),
     ),
@@ -73,7 +73,7 @@ CLAIMS = {
     "reversal_logits_unseen": Claim(
         statement="The logits of the unseen direction do not stand out on the diagonal.",
         **FIGURE_2,
-        measures="a tenth, minus the contrast of the unseen direction over that of the seen one",
+        measures="0.1 minus (contrast of the unseen direction / contrast of the seen one)",
         effect=effects.contrast_left("seen", "unseen"),
         threshold=Threshold(0.0, "less than a tenth of the seen direction's contrast"),
     ),

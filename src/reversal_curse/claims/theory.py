@@ -30,7 +30,7 @@ def _trend(tables: Tables) -> pl.DataFrame:
 
 @effects.effect_of
 def _first_passage(tables: Tables, level: float) -> pl.DataFrame:
-    """Return the reverse loss minus ln(m / 2) of m tokens at first passage, at the largest d."""
+    """Return the reverse loss at first passage minus ln(m / 2), for m tokens and the largest d."""
     table = tables["separation"]
     largest = table.filter(pl.col("embed_dim") == pl.col("embed_dim").max())
     points = [Settings.model_construct(**p) for p in largest.select(NAMES).unique().to_dicts()]

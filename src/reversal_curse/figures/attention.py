@@ -23,7 +23,7 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
     figure, (top, bottom) = style.new_figure(3.77 * columns, 6.68, 2, columns)
     _draw_scores(top[0], attention)
     colours = style.shades(sorted(correlations["head_dim"].unique()), "plasma", low=0.05, high=0.75)
-    # Arms start from the same weights; the one with the most distances shows them.
+    # All arms start from the same weights; the one with the most distances is drawn.
     widest = max(arms, key=lambda arm: arm["displacement"].n_unique())
     _draw_distances(bottom[0], widest.filter(epoch=0), colours)
     bottom[0].set_title("before training")
@@ -69,7 +69,7 @@ def _draw_scores(ax: Axes, attention: pl.DataFrame) -> None:
     dim = point["embed_dim"] // point["heads"]
     ax.set_title(f"{masking}; {encoding}, D = {point['displacement']}, d$_h$ = {dim}")
     bottom, top = ax.get_ylim()
-    ax.set_ylim(bottom, top + 0.2 * (top - bottom))  # the legend stands above the dots
+    ax.set_ylim(bottom, top + 0.2 * (top - bottom))  # room for the legend above the dots
     ax.legend(loc="upper left", handletextpad=0.1)
 
 

@@ -36,7 +36,7 @@ def _panels(metrics: pl.DataFrame, losses: dict) -> Figure:
         for column, line in losses.items():
             for split, colour in style.COLOURS.items():
                 part = table.filter(split=split)
-                width = 2.2 if split == "train" else 1.2  # both show where they coincide
+                width = 2.2 if split == "train" else 1.2  # so that both show where they coincide
                 marks.draw_mean_and_band(ax, part, column, color=colour, ls=line, lw=width)
         marks.draw_chance(ax, all_seeds)
         ax.set_title(label.replace(", ", ",\n", 1) if len(label) > LONG_TITLE else label)

@@ -43,7 +43,7 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
     for ax, value, name in ((loss, "nll_token", LOSS), (accuracy, "accuracy", "accuracy")):
         _draw_columns(ax, columns, value, dots)
         ax.set_xticks(range(len(columns)), labels, **(turned if long else {}))
-        ax.set(ylabel=name, ylim=(-0.03 * ax.get_ylim()[1], None))  # dots at 0 are seen whole
+        ax.set(ylabel=name, ylim=(-0.03 * ax.get_ylim()[1], None))  # so dots at 0 are not cut off
     note = f"dots: {grouping.seed_phrase(last)}; bars: mean"
     if last.n_unique(list(style.CHANCES)) == 1:
         marks.draw_chance(loss, last)
@@ -70,7 +70,7 @@ def draw_masking(tables: dict[str, pl.DataFrame]) -> Figure:
         ax.set_xticks(range(len(arms)), [_arm_name(arm["masking"][0]) for _, arm in arms])
         ax.set(title=label, xlabel="tokens of “A is B” that are ever masked")
         marks.draw_chance(ax, table)
-    axes[0].set_ylim(bottom=-0.03 * axes[0].get_ylim()[1])  # dots at 0 are seen whole
+    axes[0].set_ylim(bottom=-0.03 * axes[0].get_ylim()[1])  # so dots at 0 are not cut off
     for ax in axes[:: style.MAX_COLUMNS]:
         ax.set_ylabel(LOSS)
     note = f"dots: {grouping.seed_phrase(last)}; bars: mean; {CHANCE}"
@@ -78,7 +78,7 @@ def draw_masking(tables: dict[str, pl.DataFrame]) -> Figure:
 
 
 def _draw_columns(ax: Axes, columns: list, value: str, dots: list) -> None:
-    """Draw all `dots` in every column: where, of which rows, in which colour, with which marker."""
+    """Draw all `dots` (offset, selected rows, colour, marker) in every column."""
     for place, (_, column) in enumerate(columns):
         for offset, shown, colour, marker in dots:
             marks.draw_dots(ax, place + offset, column.filter(**shown)[value], colour, marker)

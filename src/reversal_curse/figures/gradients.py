@@ -21,7 +21,7 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
     cosine, groups, change = panels
     whole = gradients.filter(group="all")
     _draw_cosine(cosine, whole, colours)
-    # With ALiBi or without positions both layouts of a fact are one to an encoder.
+    # With ALiBi or without positions an encoder cannot tell the layouts of a fact apart.
     encoding = "rotary" if "rotary" in encodings else encodings[-1]
     at_one = gradients.filter(pos_encoding=encoding)
     drawn = [(at_one.filter(family=family), c, "o") for family, c in colours.items()]

@@ -27,7 +27,7 @@ def split_points(
 
 
 def _label(part: pl.DataFrame, names: Sequence[str]) -> str:
-    """Put what a part has in common into words; only settings have words of their own."""
+    """Put the values that a part shares into words; only settings have words of their own."""
     values = {name: part[name][0] for name in names}
     words = (in_words(n, value) if n in NAMES else str(value) for n, value in values.items())
     return ", ".join(filter(None, words))
@@ -47,7 +47,7 @@ def rank(setting: str, value: Any) -> tuple:
 
 
 def without_diverged(table: pl.DataFrame, column: str) -> tuple[pl.DataFrame, int]:
-    """Drop the seeds of a grid point whose `column` is ever not finite; return how many too."""
+    """Drop the seeds of a grid point whose `column` is not always finite, and count them."""
     bad = table.filter(~pl.col(column).is_finite())["seed"].unique()
     return table.filter(~pl.col("seed").is_in(bad.implode())), len(bad)
 

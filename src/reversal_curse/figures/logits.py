@@ -7,7 +7,7 @@ from reversal_curse.figures import grouping, style
 from reversal_curse.tables.summaries import logit_contrast
 
 READOUTS = {"entity": "entity alone", "entity_relation": "entity and relation"}
-# Per task the rows of maps, and in each the title of every group.
+# For each task its rows of maps, and for each row the title of every group.
 LAYOUTS = {
     "reversal": {
         "": {

@@ -14,7 +14,7 @@ GROUPS = ("all", "attention", "values", "fused", "mlp", "embeddings", "head", "n
 
 
 def spread(count: int, half: float) -> np.ndarray:
-    """Return `count` places around 0, at most `half` from it."""
+    """Return `count` evenly spaced places from -`half` to `half`."""
     return np.linspace(-half, half, count) if count > 1 else np.zeros(1)
 
 
@@ -54,7 +54,7 @@ def draw_chance(ax: Axes, metrics: pl.DataFrame) -> None:
 def draw_groups(
     ax: Axes, drawn: list[tuple[pl.DataFrame, str, str]], half: float, **cross: Any
 ) -> None:
-    """Draw cosines by group of parameters, and crosses for controls, of each of the `drawn`."""
+    """Draw the cosines of all `drawn` by group of parameters, and their controls as crosses."""
     found = dict.fromkeys(group for table, *_ in drawn for group in table["group"])
     groups = sorted(found, key=lambda g: GROUPS.index(g) if g in GROUPS else len(GROUPS))
     means = pl.col("cosine", "cosine_control").mean()

@@ -60,7 +60,7 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
 
 
 def _split(table: pl.DataFrame, settings: list[str]) -> list[tuple[str, pl.DataFrame]]:
-    """Split a table by those of the settings that it has."""
+    """Split a table by those of the settings that have a value in it."""
     return grouping.split_points(table, [s for s in settings if grouping.values_of(table, s)])
 
 

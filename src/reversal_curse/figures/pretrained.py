@@ -11,7 +11,7 @@ from matplotlib.ticker import FuncFormatter
 from reversal_curse.figures import grouping, marks, style
 from reversal_curse.tables.pretrained_summaries import answer_means, head_correlations
 
-DIRECTIONS = {"forward": -0.21, "reverse": 0.21}  # with their offset
+DIRECTIONS = {"forward": -0.21, "reverse": 0.21}  # and their offsets
 STAGES = {"before": -0.09, "after": 0.09}
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 KIND_NAMES = {
@@ -65,7 +65,7 @@ def draw_reversal(tables: dict[str, pl.DataFrame]) -> Figure:
         ax.set_xticks(range(len(models)), [f"\n{_in_two_lines(model)}" for model, _, _ in models])
         ax.tick_params(axis="x", length=0)
         ax.set_xticks(places, ["fwd", "rev"] * len(models), minor=True, fontsize=6)
-        ax.set(xlim=(-0.6, len(models) - 0.4), ylim=(-0.05, None))  # dots at 0 are seen whole
+        ax.set(xlim=(-0.6, len(models) - 0.4), ylim=(-0.05, None))  # so dots at 0 are not cut off
     names = {f"after: {KIND_NAMES[kind]}": style.KIND_COLOURS[kind] for _, kind, _ in models}
     lines = {"before fine-tuning": style.BEFORE, **names}
     handles = [style.key(name, colour, lw=2) for name, colour in lines.items()]
@@ -111,7 +111,7 @@ def draw_gradients(tables: dict[str, pl.DataFrame]) -> Figure:
     size = (4.4 * style.PANEL_WIDTH, 1.4 * style.PANEL_HEIGHT + 0.9)
     figure, [panels] = style.new_figure(*size, 1, 3, width_ratios=(1.3, 1.3, 1))
     *by_stage, change = panels
-    by_stage[1].sharey(by_stage[0])  # before anything is drawn: later it takes the limits as well
+    by_stage[1].sharey(by_stage[0])  # now, as after drawing it would copy the limits too
     largest = 1e-3
     for ax, stage in zip(by_stage, STAGES, strict=True):
         parts = [(table.filter(stage=stage), colour, m) for table, colour, m in drawn]

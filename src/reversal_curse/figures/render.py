@@ -33,7 +33,7 @@ def draw(plot: str, tables: dict[str, pl.DataFrame]) -> Figure:
 
 
 def draw_figure(config: Config, name: str, results: Path) -> Figure:
-    """Draw a figure of a config; raises UserError if it has none such, or a table is missing."""
+    """Draw a figure of a config; raises UserError if it, or a table that it needs, is missing."""
     figures = config.drawings()
     if name not in figures:
         close, known = suggestion(name, figures), ", ".join(figures) or "none"

@@ -22,7 +22,7 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
     separation = tables["separation"]
     table = summaries.exponents(separation)
     if table.is_empty():
-        raise UserError("plot separation: the trained direction was learned in no run")
+        raise UserError("plot separation: no run learned the trained direction")
     size = (2.9 * style.PANEL_WIDTH, 1.3 * style.PANEL_HEIGHT + 0.3)
     figure, [[left, right]] = style.new_figure(*size, 1, 2)
     _draw_paths(left, separation)

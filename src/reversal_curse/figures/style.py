@@ -23,7 +23,7 @@ REFERENCE = "#555555"
 BEFORE, AFTER = "#999999", "#0072B2"
 KIND_COLOURS = {"masked_diffusion": "#0072B2", "masked_lm": "#009E73", "causal": "#D55E00"}
 DASHES = (0, (4, 2))
-# By column of `metrics`, the name and the line of a chance level.
+# The name and line style of each chance level, by its column of `metrics`.
 CHANCES = {
     "chance_vocab": ("chance, vocabulary", (0, (5, 2))),
     "chance_class": ("chance, entity class", (0, (1, 1.5))),
@@ -69,7 +69,7 @@ def encoding_look(encoding: str | None) -> dict[str, Any]:
 
 
 def split_names(metrics: pl.DataFrame) -> dict[str, str]:
-    """Name the two splits: with the words of the task if the table has only one."""
+    """Name the two splits, in the words of the task if the table has only one task."""
     task, *others = metrics["task"].unique()
     known = task in TASKS and not others
     return {"train": "train", "unseen": TASKS[task].unseen if known else "unseen"}

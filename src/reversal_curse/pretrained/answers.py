@@ -1,8 +1,8 @@
 """Loss and exact match of whole answers, in both directions.
 
 Causal models answer from left to right. Masked models fill in the tokens of the answer one by one,
-each time where they are surest: for the exact match their own tokens, for the loss the true ones.
-Their -ln p add up to that of a proper probability: the order depends only on what is filled in.
+the surest first: their own tokens for the exact match, the true ones for the loss. The -ln p add up
+to that of a proper probability, because the order depends only on what was filled in before.
 """
 
 import math
@@ -47,7 +47,7 @@ def batches(layouts: list[Layout], size: int) -> Iterator[list[Layout]]:
 
 
 def stacked(layouts: list[Layout], entity: str = "answer") -> tuple[torch.Tensor, torch.Tensor]:
-    """Stack sentences of one length: their tokens (B, T), and where an entity is (B, T), bool."""
+    """Stack sentences of one length; return tokens (B, T) and where an entity is (B, T), bool."""
     tokens = torch.tensor([layout.tokens for layout in layouts])
     start, end = torch.tensor([getattr(layout, entity) for layout in layouts]).T[..., None]
     position = torch.arange(tokens.shape[1])
@@ -80,7 +80,7 @@ def token_nll(loaded: Loaded, shown: torch.Tensor, tokens: torch.Tensor) -> torc
 def _fill_in(
     loaded: Loaded, tokens: torch.Tensor, asked: torch.Tensor, truth: bool
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Fill in the asked tokens (B, T), the true or the model's; return -ln p (B,) and sentences."""
+    """Fill in asked tokens (B, T), true or the model's own; return -ln p (B,) and sentences."""
     hidden = asked.clone()
     shown = tokens.masked_fill(hidden, loaded.mask)
     nll = torch.zeros(len(tokens))

@@ -1,8 +1,8 @@
 """Attention scores of the masked subject for the known object, in both layouts: Jeon et al. 2026.
 
 Queries and keys are caught where the model calls torch's attention, so they include rotary
-positions in any model's code. The first token stands for an entity of several. Scores are before
-the softmax, scaled as in the model.
+positions in any model's code. An entity is represented by its first token. Scores are taken
+before the softmax, scaled as in the model.
 """
 
 from typing import Any
@@ -75,7 +75,7 @@ class _Caught(TorchFunctionMode):
     def _note(
         self, query: Any, key: Any, value: Any, attn_mask: Any = None, *_: Any, **named: Any
     ) -> None:
-        """Query (B, heads, T, d), key (B, heads or fewer, T, d): neighbours share a key head."""
+        """Note scores of query (B, heads, T, d), key (B, key heads, T, d); heads may share keys."""
         starts = [(row, one.subject[0], one.object[0]) for row, one in enumerate(self.layouts)]
         rows, queries, keys = torch.tensor(starts).T
         q, k = query[rows, :, queries].float(), key[rows, :, keys].float()

@@ -1,10 +1,10 @@
 """The facts that a pretrained model is asked and fine-tuned on, as sentences and as tokens.
 
-A table with the columns `subject`, `object`, `forward` and `reverse`. The last two are sentences
+The table has the columns `subject`, `object`, `forward`, `reverse`. The last two are sentences
 with the slots `{subject}` and `{object}`; the forward sentence ends with the object, the reverse
-one with the subject, so that causal models can answer both. Ours (`facts.csv`) are made up: no
-model knows them. In them a word precedes every entity: a name that starts a sentence has other
-tokens.
+one with the subject, so that causal models can answer both. Ours (`facts.csv`) are made up, so no
+model knows them. In each sentence a word precedes every entity, because names at the start of a
+sentence have other tokens.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Layout:
 class Questions:
     """The facts as tokens, by direction, with right answers and with wrong ones.
 
-    The wrong answer is that of the next fact of the relation; a fact alone in one has none.
+    The wrong answer is that of the next fact of the relation, if it has another fact.
     """
 
     facts: list[Fact]
@@ -71,7 +71,7 @@ class Questions:
 
     @classmethod
     def of(cls, facts: list[Fact], tokenizer: Any, shifted: bool = False) -> Questions:
-        """Lay out facts; raises UserError if tokenizer or model (`shifted`) cannot take one."""
+        """Lay out facts; raises UserError if the tokenizer or a `shifted` model cannot take one."""
         right, wrong = ({direction: [] for direction in ENTITIES} for _ in range(2))
         for index, fact in enumerate(facts):
             alike = [other for other in facts if other.relation == fact.relation]
@@ -85,13 +85,13 @@ class Questions:
 
 
 def facts_version(given: str | None) -> str:
-    """Digest the facts for Snakemake; "missing" without a file, which the job reports."""
+    """Digest the facts for Snakemake; "missing" if there is no file: the job will report it."""
     path = Path(given or SHIPPED)
     return hashlib.sha256(path.read_bytes()).hexdigest()[:12] if path.is_file() else "missing"
 
 
 def read_facts(given: str | None) -> list[Fact]:
-    """Read and check a table of facts, by default ours; raises UserError that names the row."""
+    """Read and check a table of facts, by default ours; a UserError names the row."""
     path = Path(given or SHIPPED)
     rows = _read(path).rows(named=True)
     if len(rows) < 2:
@@ -112,7 +112,7 @@ def read_facts(given: str | None) -> list[Fact]:
                 raise UserError(f"{where}: {direction} {must}, got {template!r}")
             earlier = questions.setdefault((template, row[known]), number)
             if earlier != number:
-                raise UserError(f"{where}: asks the same of {row[known]!r} as fact {earlier}")
+                raise UserError(f"{where}: asks the same about {row[known]!r} as fact {earlier}")
         relation = relations.setdefault((row["forward"], row["reverse"]), len(relations))
         facts.append(Fact(**row, relation=relation))
     return facts
@@ -149,9 +149,9 @@ def lay_out(
     spans = {}
     for name, (start, end) in places.items():
         where = f"fact {index + 1} ({text[start:end]!r} in {text!r})"
-        before, upto = ids(text[:start].rstrip()), ids(text[:end])  # its space belongs to it
+        before, upto = ids(text[:start].rstrip()), ids(text[:end])  # a word's space belongs to it
         for beginning in (before, upto):
-            if beginning != whole[: len(beginning)]:  # a token crosses its end
+            if beginning != whole[: len(beginning)]:  # a token crosses an edge
                 others = (own for own, one in zip(whole, beginning, strict=False) if own != one)
                 token = tokenizer.convert_ids_to_tokens(next(others, whole[-1]))
                 raise UserError(

@@ -1,8 +1,8 @@
 """Fine-tune a model on the forward statements alone, by its own objective.
 
 Causal models learn the next token of the whole sentence. Masked ones fill in what a masking arm
-hides (`tasks/masking_arms.py`), as our own masked diffusion does; what a tokenizer puts around a
-sentence is never masked. AdamW without weight decay, constant rate, no dropout.
+hides (`tasks/masking_arms.py`), as our own masked diffusion does, but never tokens that a tokenizer
+adds around a sentence. AdamW without weight decay, constant rate, no dropout.
 """
 
 import torch

@@ -1,9 +1,9 @@
 """Forward against reverse gradients of a pretrained model: Jeon et al. 2026.
 
-As `probes/gradients.py` for our own models. The forward loss is -ln p of the subject in
+The same as `probes/gradients.py` for our own models. The forward loss is -ln p of the subject in
 `[M] ... object` for masked models, of the object for causal ones; the reverse loss is that of the
 subject in the reverse sentence. Gradients are those of a model's own weights, with adapters in
-place. Memory holds one: others are multiplied with it as the backward pass makes them.
+place. Memory holds one gradient; others are multiplied with it while the backward pass makes them.
 """
 
 import re
@@ -35,7 +35,7 @@ GROUPS = ("all", "attention", "values", "fused", "mlp", "embeddings", "head", "n
 
 
 def parameter_group(name: str) -> str:
-    """Tell what part of a transformer a parameter belongs to, by the names in use."""
+    """Tell which part of a transformer a parameter belongs to, by the names that models use."""
     return next((group for group, pattern in _BY_NAME.items() if re.search(pattern, name)), "other")
 
 
@@ -64,7 +64,7 @@ class _Weights:
         self.groups = {n: known.get(id(p), parameter_group(n)) for n, p in self.parameters.items()}
 
     def losses(self, layouts: list[Layout], entity: str = "subject") -> Iterator[torch.Tensor]:
-        """Yield the share of each batch in the mean -ln p per token of an entity, masked whole."""
+        """Yield each batch's share of the mean -ln p per token of an entity, all of it masked."""
         for batch in batches(layouts, self.loaded.entry.batch_size):
             tokens, asked = stacked(batch, entity)
             masked = not self.loaded.entry.causal
@@ -109,7 +109,7 @@ class _Weights:
 
 
 def _dot(a: torch.Tensor, b: torch.Tensor) -> float:
-    """Multiply tensors part by part: the products of an embedding would fill as much memory."""
+    """Sum products part by part: those of a whole embedding would need as much memory again."""
     total = torch.zeros((), dtype=torch.float64, device=a.device)
     for x, y in zip(a.reshape(-1).split(PART), b.reshape(-1).split(PART), strict=True):
         total += (x.float() * y.float()).sum(dtype=torch.float64)
@@ -137,7 +137,7 @@ def _cosines(weights: _Weights, questions: Questions) -> pl.DataFrame:
 def _changes(weights: _Weights, questions: Questions) -> pl.DataFrame:
     """Predict and measure how a forward step in each group changes the reverse loss.
 
-    In all parameters the step lowers the forward loss by 1 %; sixteen bits cannot hold it.
+    In all parameters the step lowers the forward loss by 1 %; it is too small for 16-bit weights.
     """
     parameters, reverse, rows = weights.parameters, questions.right["reverse"], []
     nll_forward, forward = weights.gradient(questions.right["forward"])

@@ -2,7 +2,7 @@
 
 Code that comes with a checkpoint (LLaDA's, Dream's) is written for version 4. `from_pretrained` of
 version 5 expects more of a class, and silently loses numbers that its constructor computes (Dream's
-rotary frequencies). So we call the constructor of such a model, and put the weights into it.
+rotary frequencies). So we call the constructor of such a model and load the weights into it.
 """
 
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ class Loaded:
     device: torch.device
 
     def logits(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Compute logits (B, T, V), float32, of each token; those of the first can mean nothing."""
+        """Compute the logits (B, T, V), float32, of all tokens; the first may be meaningless."""
         logits = self.model(input_ids=tokens.to(self.device)).logits.float()
         if self.entry.causal or self.entry.shifted:
             logits = torch.cat([logits[:, :1], logits[:, :-1]], dim=1)
@@ -59,7 +59,7 @@ def _mask(checkpoint: ModelFolder, tokenizer: Any, size: int | None) -> int | No
     if mask is None:
         raise entry.error("the tokenizer has no mask token; set mask_token_id")
     if size is not None and mask >= size:
-        raise entry.error(f"mask_token_id must be below {size}, the model's tokens, got {mask}")
+        raise entry.error(f"mask_token_id must be below {size}, the number of tokens, got {mask}")
     return mask
 
 
@@ -80,7 +80,7 @@ def load(checkpoint: ModelFolder, tokenizer: Any) -> Loaded:
 
 
 def from_folder(checkpoint: ModelFolder, auto_class: str = "AutoTokenizer", **options: Any) -> Any:
-    """Load by a class of transformers, from the folder and nowhere else."""
+    """Load a model or tokenizer by its class of transformers, from the folder alone."""
     import transformers
 
     transformers.logging.set_verbosity_error()
@@ -117,8 +117,8 @@ def _load_own_code(
     config.use_cache = False  # in version 4 every config has this key
     name = config.auto_map[checkpoint.auto_class]
     model_class = get_class_from_dynamic_module(name, checkpoint.folder)
-    # Version 5 no longer lists plain rotary positions. They are added for this call only: the
-    # models of transformers look whether they are there.
+    # Version 5 no longer lists plain rotary positions. They are added for this call only, because
+    # the models of transformers check whether they are listed.
     rope = {"default": _default_rope} | ROPE_INIT_FUNCTIONS
     with local_torch_dtype(dtype), patch.dict(ROPE_INIT_FUNCTIONS, rope):
         model = model_class(config)
@@ -150,7 +150,7 @@ def _default_rope(config: Any, device: Any = None, **_: Any) -> tuple[torch.Tens
 
 
 def spread(model: Any, max_memory: dict) -> dict[str, Any]:
-    """Map each part of a model to a GPU of `max_memory` (bytes), about as much to each."""
+    """Map the parts of a model to the GPUs of `max_memory` (bytes), about evenly."""
     from accelerate import infer_auto_device_map
     from accelerate.utils import get_balanced_memory
 

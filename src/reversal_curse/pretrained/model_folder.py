@@ -43,9 +43,9 @@ class ModelFolder:
 
 
 def find_model(entry: PretrainedModel, weights: bool = True) -> ModelFolder:
-    """Find and check an entry's checkpoint; raises UserError if it cannot be loaded so.
+    """Find and check an entry's checkpoint; raises UserError if it cannot be loaded.
 
-    One on the hub is downloaded, at first without `weights`; nothing else uses the network.
+    Hub checkpoints are downloaded, weights only with `weights`; nothing else uses the network.
     """
     for library in ("transformers", "peft"):
         if find_spec(library) is None and (library != "peft" or entry.trained == "lora"):
@@ -53,7 +53,7 @@ def find_model(entry: PretrainedModel, weights: bool = True) -> ModelFolder:
     folder = _download(entry, weights) if entry.hub else Path(entry.path)
     if not folder.is_dir():
         raise entry.error(f"path {folder}: no such folder")
-    os.environ["HF_HUB_OFFLINE"] = "1"  # read when the library is imported: the folder is whole
+    os.environ["HF_HUB_OFFLINE"] = "1"  # the library reads it when imported; the folder is whole
     from transformers import PretrainedConfig
     from transformers.models.auto.tokenization_auto import get_tokenizer_config
 
@@ -79,11 +79,11 @@ def _download(entry: PretrainedModel, weights: bool) -> Path:
     try:
         return Path(snapshot_download(entry.hub, revision=entry.revision, allow_patterns=files))
     except Exception as error:  # the library's own errors, and those of the network below it
-        raise entry.error(f"hub {entry.hub} at {entry.revision}: not downloaded", error) from None
+        raise entry.error(f"hub {entry.hub} at {entry.revision}: download failed", error) from None
 
 
 def _auto_class(entry: PretrainedModel, config: dict[str, Any]) -> tuple[str, bool]:
-    """Choose the class of transformers that loads it; tell whether its code comes with it."""
+    """Choose the class of transformers that loads a model; tell whether it has its own code."""
     own, classes = config.get("auto_map") or {}, KINDS[entry.kind][1]
     unfit = f"kind {entry.kind} does not fit: its config.json names"
     if "AutoConfig" in own:
@@ -170,15 +170,15 @@ def needed_bytes(entry: PretrainedModel, parameters: float, device: str) -> floa
 def memory_to_ask_for(entry: PretrainedModel, device: str) -> int:
     """Compute the megabytes of machine memory that a job needs, before anything is downloaded.
 
-    `training.memory.free_bytes` gives four fifths of it. A job on a GPU needs as much as the GPU,
-    to read and copy weights. Missing files count as nothing: the job will report them.
+    `training.memory.free_bytes` gives four fifths of it. A job on a GPU needs as much as the GPU
+    holds, to read and copy weights. Missing files count as nothing: the job will report them.
     """
     billions, folder = entry.billion_parameters, Path(entry.path or "")
     try:
         parameters = 1e9 * billions if billions else count_parameters(entry, folder)
     except UserError:
         parameters = 0
-    except ImportError:  # only the job has the library; a number takes at least two bytes
+    except ImportError:  # only the job has the library; a weight takes at least two bytes
         parameters = sum(file.stat().st_size for file in folder.glob("*.safetensors")) / 2
     return math.ceil((needed_bytes(entry, parameters, device) * 5 / 4 + OVERHEAD) / 1e6)
 
@@ -191,6 +191,6 @@ def check_memory(entry: PretrainedModel, parameters: int, free: int, device: str
         ways += ["dtype: bfloat16"] if entry.dtype == "float32" else []
         raise entry.error(
             f"{parameters / 1e9:.3g} billion parameters in {entry.dtype}, method {entry.method}, "
-            f"need about {needed / 1e9:.3g} GB of memory, and {free / 1e9:.3g} GB are available: "
+            f"need about {needed / 1e9:.3g} GB of memory, but {free / 1e9:.3g} GB are available: "
             f"use {', or '.join([*ways, f'gpus: {entry.gpus + 1} or more'])}"
         )

@@ -36,7 +36,7 @@ def probe_pretrained(
     """Measure a model, then fine-tune and measure it seed by seed; write tables and `run.json`.
 
     Raises UserError about facts or checkpoint before weights are read, and Interrupted if it must
-    stop: `checkpoint_folder` then holds how far fine-tuning got.
+    stop: `checkpoint_folder` then holds the state of fine-tuning.
     """
     started = time.time()
     torch.set_num_threads(threads)
