@@ -2,8 +2,7 @@
 
     python benchmarks/scale.py 2000 20000
 
-Through a cluster's profile many grid points share a job; on one machine most have their own,
-because each is estimated at more than a minute.
+Grid points share jobs, so that there are about 2,000 at most.
 
 Run files are real tables of made-up numbers: ten seeds, evaluated before training and after each
 of 299 epochs, so 6,000 rows for each grid point.

@@ -37,6 +37,9 @@ class Run:
             return tables[name]
         raise AttributeError(f"this run has no {name}; it has {', '.join(tables)}")
 
+    def __dir__(self) -> list[str]:
+        return [*super().__dir__(), *self.tables]
+
     def __repr__(self) -> str:
         return f"Run({run_directory(self.settings)})"
 

@@ -204,7 +204,7 @@ def test_a_claim_is_supported_if_it_holds_contradicted_if_not_and_else_untested(
     assert result.ci_low <= result.effect <= result.ci_high
     assert judged(claim, bad).verdict == "contradicted"
     empty = judged(claim, {name: table.clear() for name, table in good.items()})
-    assert (empty.verdict, empty.reason[:5]) == ("not tested", "scale")
+    assert (empty.verdict, empty.reason[:9]) == ("not tested", "too small")
 
 
 @pytest.mark.parametrize(
@@ -304,7 +304,7 @@ def two_values(claim: Claim, name: str) -> list:
     default, values = DEFAULTS[name], claim.where.get(name) or choices(name)
     if values:
         return [values[0], values[-1]]
-    return [default, 2 * default if isinstance(default, int) else 0.9 * default]
+    return [default, 2 * default if isinstance(default, int) else 0.9 * default or 0.1]
 
 
 def sweep_of(claim: Claim, *names: str) -> Sweep:
@@ -378,7 +378,7 @@ def test_the_ledger_says_what_was_judged_on_what_and_why_the_rest_was_not(tmp_pa
     assert rows["reversal_vocab"]["grid"].startswith("vocab: 2 grid points; vocab_size 20, 40")
     assert rows["reversal_layers"]["verdict"] == rows["chain_learned"]["verdict"] == "not tested"
     assert "only layers varied" in rows["reversal_layers"]["reason"]
-    assert rows["reversal_logits_seen"]["reason"] == "scale: no rows in logits"
+    assert rows["reversal_logits_seen"]["reason"] == "too small: no rows in logits"
     assert "no pretrained models" in rows[OF_MODELS[0]]["reason"]
     assert "epochs 10 (built in: 3000)" in text
     shown = [line for line in text.splitlines() if line.startswith("| ")]

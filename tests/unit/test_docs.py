@@ -20,6 +20,9 @@ import torch
 import yaml
 
 from reversal_curse import families
+from reversal_curse.claims import reversal
+from reversal_curse.claims.claim import select
+from reversal_curse.claims.ledger import PAPERS
 from reversal_curse.config.errors import UserError
 from reversal_curse.config.file import Config
 from reversal_curse.config.grid import read_sweeps
@@ -170,7 +173,7 @@ def test_every_link_of_the_documents_leads_somewhere():
             titles = re.findall(r"^#+ (.*)", target.read_text(), re.M) if anchor else []
             slugs = [re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles]
             if not target.exists() or (anchor and anchor not in slugs):
-                lost.append(f"{page.relative_to()}: {link}")
+                lost.append(f"{page.relative_to(ROOT)}: {link}")
     assert not lost
 
 
@@ -261,6 +264,13 @@ def test_the_masking_arm_of_the_recipe_masks(monkeypatch):
     masking = masked_diffusion.Masking("not_subject", 1, seed_generators([0], "masking"))
     masked, *_ = masking(torch.zeros(1, 4, 5, dtype=torch.long))
     assert masked[0, 0].tolist() == [False, True, True, True, True]
+
+
+def test_the_claim_of_the_recipe_is_about_a_sweep_over_tied_heads():
+    claim = entry("Adding a claim", vars(reversal), "CLAIMS", 0)["tied_heads_cursed"]
+    sweeps = read_sweeps(Config.parse({"sweeps": {"a": {"tie_head": [False, True]}}}))
+    assert len(select(claim, sweeps).points) == 2
+    assert claim.paper in PAPERS
 
 
 SWEEP_THE_NEW_SETTING = """

@@ -103,7 +103,7 @@ def another(name: str) -> Settings:
     if choices(name):
         value = next(one for one in choices(name) if one != default)
     else:
-        value = default + 1 if isinstance(default, int) else default / 2
+        value = default + 1 if isinstance(default, int) else default / 2 or 0.1
     for family, description in FAMILIES.items():
         needs = {other: allowed[0] for other, allowed in ABOUT[name].needs.items()}
         for task in description.tasks:

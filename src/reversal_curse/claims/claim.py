@@ -125,10 +125,10 @@ def judge(claim: Claim, tables: Tables) -> Judgement:
     """Judge a claim by the interval of its effect over seeds, not by the mean."""
     empty = [name for name, table in tables.items() if table.is_empty()]
     if empty:
-        return Judgement(NOT_TESTED, reason=f"scale: no rows in {', '.join(empty)}")
+        return Judgement(NOT_TESTED, reason=f"too small: no rows in {', '.join(empty)}")
     by_seed = claim.effect(tables).sort("seed")
     if by_seed.is_empty():
-        return Judgement(NOT_TESTED, reason="scale: no seed has what the effect compares")
+        return Judgement(NOT_TESTED, reason="too small: no seed learned what is compared")
     values = by_seed["effect"].to_numpy().astype(float)
     least = claim.threshold.value
     reaching = int((values >= least).sum())

@@ -41,6 +41,7 @@ PAPERS = {
     "Understanding of the 'Reversal Curse' via Training Dynamics",
     "P2": "Jeon, Shin, Kim, Lee, No (2026): A Theoretical Analysis of Why Masked Diffusion Models "
     "Mitigate the Reversal Curse",
+    "ours": "this project",
 }
 MARKS = {"supported": "✓", "contradicted": "✗", "inconclusive": "?"}
 PAGE = """# Ledger of claims

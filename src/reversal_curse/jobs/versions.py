@@ -1,4 +1,4 @@
-"""Versions of figures and claims, by the content of the code that makes them.
+"""Versions of figures and claims, by their code; those of data and training: `provenance.py`.
 
 Snakemake compares these as parameters: a changed plot is rendered again, without training, and a
 checkout that only touches file times renders nothing.
