@@ -27,7 +27,7 @@ from reversal_curse.config.settings import Settings
 from reversal_curse.tables.files import write_table
 from reversal_curse.tables.provenance import DATA_VERSION, TRAINING_VERSION
 from reversal_curse.tables.run_files import run_files
-from reversal_curse.tables.schemas import TABLES
+from reversal_curse.tables.schemas import MEASURED, TABLES
 
 ROOT = Path(__file__).parent.parent
 SIZES = (2_000, 6_400, 20_000)
@@ -68,6 +68,7 @@ def run_file(number: int, path: Path) -> None:
                     accuracy=pl.lit(falls),
                     chance_vocab=pl.lit(4.4),
                     chance_class=pl.lit(4.4),
+                    **{column.name: pl.lit(0.5) for column in MEASURED[3:]},
                 )
             )
     table = TABLES["metrics"].conform(pl.concat(frames)).sort("seed", "epoch", "split")

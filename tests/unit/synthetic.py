@@ -22,6 +22,10 @@ from reversal_curse.tables.summaries import rotary_correlation
 GROUPS = ("all", "attention", "values", "mlp", "embeddings", "head", "norms")
 PRETRAINED = (("diffusion", "masked_diffusion"), ("causal", "causal"))
 
+CHOICE = {"echo": 0.0, "nll_choice": 1.8, "accuracy_choice": 0.2, "rank_choice": 0.5}
+CHOICE |= {"nll_set": 1.0, "candidates": 6.0, "chance_choice": 1.79, "chance_accuracy": 1 / 6}
+"""What `metrics` says of a model that guesses among six candidates."""
+
 
 def point(**given) -> dict:
     """Return the settings of a grid point by name, None for those that do not apply."""

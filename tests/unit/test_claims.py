@@ -22,7 +22,7 @@ from reversal_curse.tables.files import write_table
 from reversal_curse.tables.schemas import TABLES
 
 from . import synthetic
-from .synthetic import gathered, point, write_runs
+from .synthetic import CHOICE, gathered, point, write_runs
 
 SEEDS = 5
 CLASS, VOCABULARY = math.log(20), math.log(82)
@@ -35,6 +35,7 @@ def losses(points: list[dict], unseen: float, train: float = LEARNED) -> dict:
     rows = [
         {**one, "seed": seed, "epoch": epoch, "split": split, "nll_token": loss, "nll_word": loss}
         | {"accuracy": math.exp(-loss), "chance_class": CLASS, "chance_vocab": VOCABULARY}
+        | CHOICE
         for one, seed in itertools.product(points, range(SEEDS))
         for split, final in (("train", train), ("unseen", unseen))
         for epoch, loss in ((0, VOCABULARY), (10, final + 0.001 * seed))

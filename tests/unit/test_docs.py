@@ -35,7 +35,7 @@ from reversal_curse.tasks import TASKS, masking_arms
 from reversal_curse.training import masked_diffusion
 from small_runs import small_settings, trained
 
-from .synthetic import write_runs
+from .synthetic import CHOICE, write_runs
 
 ROOT = Path(__file__).parents[2]
 _spec = importlib.util.spec_from_file_location("generate", ROOT / "docs/generate.py")
@@ -125,6 +125,7 @@ def two_seeds(point: dict) -> pl.DataFrame:
     rows = [
         {"seed": seed, "epoch": epoch, "split": split, "nll_token": loss, "nll_word": loss}
         | {"accuracy": 0.25, "chance_vocab": 3.0, "chance_class": 2.0}
+        | CHOICE
         for seed in (0, 1)
         for split, losses in splits.items()
         for epoch, loss in zip((0, 10, 20), losses, strict=True)

@@ -22,13 +22,14 @@ from reversal_curse.tables import summaries
 from reversal_curse.tables.pretrained_summaries import answer_means, head_correlations, learned
 
 from . import synthetic
-from .synthetic import gathered, point, settings_of, write_runs
+from .synthetic import CHOICE, gathered, point, settings_of, write_runs
 
 
 def metrics(points, seeds=3) -> pl.DataFrame:
     rows = [
         {**one, "seed": seed, "epoch": epoch, "split": split, "nll_token": loss + 0.1 * seed}
         | {"nll_word": 2 * loss, "accuracy": 0.5, "chance_vocab": 4.4, "chance_class": 3.0}
+        | CHOICE
         for one, seed, epoch in product(points, range(seeds), (0, 10, 20))
         for split, loss in (("train", 4 - epoch / 5), ("unseen", 4 + epoch / 10))
     ]
@@ -227,21 +228,35 @@ def test_chain_logits_have_a_row_for_train_and_one_for_validation_triples():
 
 def test_columns_come_in_order_with_a_dot_per_seed():
     table = metrics([point(**FACTS, masking=arm) for arm in ("relation", "any_order", "object")])
-    (ax,) = draw("masking", {"metrics": table}).axes
-    assert [t.get_text() for t in ax.get_xticklabels()] == ["any\norder", "B", "relation"]
-    dots = [len(line.get_xdata()) for line in ax.lines if line.get_marker() in ("o", "^")]
-    assert dots == [3] * 6
-    loss, accuracy = drawn("final", "both").axes
+    for ax in draw("masking", {"metrics": table}).axes:
+        assert [t.get_text() for t in ax.get_xticklabels()] == ["any\norder", "B", "relation"]
+        dots = [len(line.get_xdata()) for line in ax.lines if line.get_marker() in ("o", "^")]
+        assert dots == [3] * 6
+    loss, accuracy, choice = drawn("final", "both").axes
     ticks = [t.get_text().replace("\n", " ") for t in loss.get_xticklabels()]
     assert ticks == ["no positions", "rotary positions"]
     markers = Counter(line.get_marker() for line in accuracy.lines)
     assert markers["o"] == markers["^"] == 4
+    assert choice.lines[-1].get_ydata() == pytest.approx([1 / 6] * 2), "a guess"
 
 
-def test_the_overview_writes_the_gap_after_the_last_epoch_into_its_cells():
+def all_learned(table: pl.DataFrame) -> pl.DataFrame:
+    """Give every seed the training sentences, all right."""
+    train = pl.col("split") == "train"
+    values = {"nll_token": 0.01, "accuracy": 1.0}
+    return table.with_columns(
+        pl.when(train).then(value).otherwise(name).alias(name) for name, value in values.items()
+    )
+
+
+def test_the_overview_writes_what_is_said_and_what_is_known_into_its_cells():
     table = metrics([point(layers=n, pos_encoding=e) for n in (1, 2) for e in ("none", "rotary")])
-    assert texts(draw("overview", {"metrics": table})).count("6.0 ± 0.0") == 4
-    assert texts(drawn("overview", "much at once")).count("6.0 ± 0.0") == 8
+    found = all_learned(table).with_columns(rank_choice=pl.lit(0.75))
+    shown = texts(draw("overview", {"metrics": found}))
+    assert shown.count("0.50 ± 0.00") == shown.count("0.75 ± 0.00") == 4
+    assert texts(drawn("overview", "much at once")).count("not learned") == 16
+    alone = found.with_columns(rank_choice=pl.lit(None, pl.Float64))
+    assert texts(draw("overview", {"metrics": alone})).count("one candidate") == 4
 
 
 @pytest.mark.parametrize("exponent", [0.3, 0.0, -0.5])
@@ -266,8 +281,8 @@ def test_diverged_seeds_are_counted_and_the_others_drawn():
     assert "3 of 3 seeds diverged" in every.get_title()
     assert "1 of 3 seeds diverged" in one.get_title()
     assert one.lines[0].get_ydata() == pytest.approx([4.05, 2.05, 0.05], abs=1e-5)
-    shown = texts(draw("overview", {"metrics": table}))
-    assert "6.0 ± 0.0*\n1 of 3\ndiverged" in shown  # *: half of the training set learned
+    shown = texts(draw("overview", {"metrics": all_learned(table).with_columns(nll_token=loss)}))
+    assert "0.50 ± 0.00*" in shown
     assert "3 of 3\ndiverged" in shown
 
 

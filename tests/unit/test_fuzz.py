@@ -21,6 +21,8 @@ from reversal_curse.tables.dataset import Dataset, generate_dataset
 from reversal_curse.tables.files import read_table, write_table
 from reversal_curse.tables.schemas import TABLES
 
+from .synthetic import CHOICE
+
 pytestmark = pytest.mark.slow
 
 FUZZ = settings(
@@ -144,7 +146,7 @@ def test_any_bytes_as_a_config_file_or_a_value_are_read_or_refused(tmp_path, con
 def table_file(folder, name: str):
     dataset = generate_dataset(Settings(vocab_size=8, seeds=2))
     numbers = {"epoch": 0, "nll_token": 1.0, "nll_word": 1.0, "accuracy": 0.5}
-    numbers |= {"chance_vocab": 3.0, "chance_class": 2.0}
+    numbers |= {"chance_vocab": 3.0, "chance_class": 2.0} | CHOICE
     frame = dataset.with_columns(**{n: pl.lit(value) for n, value in numbers.items()})
     write_table(folder / "x.parquet", TABLES[name].conform(frame), TABLES[name])
     return folder / "x.parquet"

@@ -16,7 +16,7 @@ from reversal_curse.tables.files import read_runs, read_table, write_table
 from reversal_curse.tables.run_files import is_trained
 from reversal_curse.tables.schemas import TABLES
 
-from .synthetic import write_runs
+from .synthetic import CHOICE, write_runs
 
 METRICS = TABLES["metrics"]
 
@@ -25,6 +25,7 @@ def metrics() -> pl.DataFrame:
     rows = [
         {"seed": seed, "epoch": epoch, "split": split, "nll_token": 1.0 + seed, "nll_word": 1.0}
         | {"accuracy": 0.5, "chance_vocab": 3.0, "chance_class": 2.0}
+        | CHOICE
         for seed in (0, 1)
         for epoch in (0, 1)
         for split in ("train", "unseen")

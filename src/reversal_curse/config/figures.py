@@ -44,6 +44,11 @@ PAPER_FIGURES: dict[str, Figure] = {
         chain_frozen=("curves", "Chain: frozen embeddings"),
         chain_related=("word_curves", "Chain: entities that share a token"),
     ),
+    **_papers(
+        "knowing and saying",
+        tied_head=("parts", "What is known and what is said: tied heads"),
+        diffusion_known=("parts", "What is known and what is said: masked diffusion"),
+    ),
     **_papers("in context", in_context_curve=("curves", "Reversal in context")),
     **_papers(
         "masked diffusion",
@@ -58,7 +63,7 @@ PAPER_FIGURES: dict[str, Figure] = {
         one_layer_bounds=("bounds", "One-layer transformer: bounds over time"),
         one_layer_weights=("weights", "Effective weights: asymmetric, intransitive"),
     ),
-    **_papers("overview", sweep_overview=("overview", "The reversal gap over the grid")),
+    **_papers("overview", sweep_overview=("overview", "Said and known over the grid")),
 }
 """For these, a config only names the sweep: `reversal_vocab: vocab`."""
 

@@ -56,6 +56,7 @@ _SINGLE = {"entity_length": (1, None)}  # entities of one token
 PLOTS = {
     "curves": Plot("curves"),
     "word_curves": Plot("curves", draw="draw_with_words"),
+    "parts": Plot("curves", draw="draw_parts"),
     "final": Plot("final"),
     "masking": Plot("final", draw="draw_masking", has=("masking",)),
     "overview": Plot("overview", max_points=1000),

@@ -2,23 +2,28 @@
 
 import polars as pl
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from reversal_curse.figures import grouping, marks, style
 
 WORD_STYLE = (0, (4, 1.5))
+VOCABULARY = style.CHANCES["chance_vocab"]
 LONG_TITLE = 32  # characters; longer ones take two lines
 
 
 def draw(tables: dict[str, pl.DataFrame]) -> Figure:
     """Loss of the training sentences and of the unseen ones against the epoch, a panel for each
-    grid point: mean over seeds with a band of one standard deviation, and both chance levels."""
+    grid point, and in green the unseen loss among the possible answers alone: at its chance level
+    nothing is known of the unseen direction, whatever is said. Mean over seeds with a band of one
+    standard deviation, and chance levels."""
     return _panels(tables["metrics"], {"nll_token": "-"})
 
 
 def draw_with_words(tables: dict[str, pl.DataFrame]) -> Figure:
     """Loss of the training sentences and of the unseen ones against the epoch, a panel for each
-    grid point: solid for the first token of the answer, dashed for the whole answer; mean over
-    seeds with a band of one standard deviation, and both chance levels."""
+    grid point: solid for the first token of the answer, dashed for the whole answer, and in green
+    the unseen loss among the possible answers alone: at its chance level nothing is known of the
+    unseen direction. Mean over seeds with a band of one standard deviation, and chance levels."""
     return _panels(tables["metrics"], {"nll_token": "-", "nll_word": WORD_STYLE})
 
 
@@ -38,6 +43,7 @@ def _panels(metrics: pl.DataFrame, losses: dict) -> Figure:
                 part = table.filter(split=split)
                 width = 2.2 if split == "train" else 1.2  # so that both show where they coincide
                 marks.draw_mean_and_band(ax, part, column, color=colour, ls=line, lw=width)
+        marks.draw_choice(ax, table, all_seeds)
         marks.draw_chance(ax, all_seeds)
         ax.set_title(label.replace(", ", ",\n", 1) if len(label) > LONG_TITLE else label)
     axes[0].set_ylim(bottom=0)  # shared, so only once every panel is drawn
@@ -49,6 +55,7 @@ def _panels(metrics: pl.DataFrame, losses: dict) -> Figure:
         ax.set_ylabel("negative log-likelihood (nats)")
     names = style.split_names(metrics)
     handles = [style.key(name, style.COLOURS[split]) for split, name in names.items()]
+    handles.append(style.key(f"{names['unseen']}, among candidates", style.KNOWN))
     note = f"line: mean of {grouping.seed_phrase(metrics)}; band: one standard deviation"
     if with_words:
         handles += [style.key("first token"), style.key("whole entity", ls=WORD_STYLE)]
@@ -59,4 +66,48 @@ def _panels(metrics: pl.DataFrame, losses: dict) -> Figure:
             note += "; chance levels: of one token"
     for name, line in style.CHANCES.values():
         handles.append(style.key(name, style.REFERENCE, lw=0.8, ls=line))
-    return style.finish(figure, axes, note, handles, columns=2 if len(handles) < 6 else 3)
+    name, line = style.CHANCE_CHOICE
+    handles.append(style.key(name, style.KNOWN, lw=0.8, ls=line))
+    return style.finish(figure, axes, note, handles, columns=3)
+
+
+def draw_parts(tables: dict[str, pl.DataFrame]) -> Figure:
+    """The unseen loss against the epoch, in two parts: which of the possible answers it is (green),
+    and that it is one of them at all (orange), beside the loss of a guess among them and of one
+    among all tokens; a panel for each grid point, mean over seeds."""
+    metrics = tables["metrics"].drop_nulls("nll_choice")
+    panels = grouping.split_points(metrics)
+    size = (style.PANEL_WIDTH, style.PANEL_HEIGHT)
+    figure, axes = style.panel_grid(len(panels), *size, (0.6, 0.7), sharex=True, sharey=True)
+    for ax, (label, all_seeds) in zip(axes, panels, strict=True):
+        table, diverged = grouping.without_diverged(all_seeds, "nll_word")
+        label += (
+            f"\n{diverged} of {all_seeds['seed'].n_unique()} seeds diverged" if diverged else ""
+        )
+        shown = pl.col("nll_choice", "nll_set", "chance_choice", "chance_vocab").mean()
+        means = table.filter(split="unseen").group_by("epoch").agg(shown).sort("epoch")
+        parts = means["nll_choice"], means["nll_set"]
+        colours = [style.KNOWN, style.COLOURS["unseen"]]
+        ax.stackplot(means["epoch"], *parts, colors=colours, alpha=0.65, lw=0)
+        for level, (_, line) in (
+            ("chance_choice", style.CHANCE_CHOICE),
+            ("chance_vocab", VOCABULARY),
+        ):
+            ax.plot(means["epoch"], means[level], color="black", lw=0.8, ls=line)
+        ax.set_title(label.replace(", ", ",\n", 1) if len(label) > LONG_TITLE else label)
+    axes[0].set_xlim(0, metrics.select(pl.col("epoch").max()).item())
+    for ax in axes[-style.MAX_COLUMNS :]:
+        ax.set_xlabel("epoch")
+        ax.tick_params(labelbottom=True)
+    for ax in axes[:: style.MAX_COLUMNS]:
+        ax.set_ylabel("unseen loss (nats)")
+    handles = [
+        Patch(color=style.KNOWN, alpha=0.65, lw=0, label="which of the candidates"),
+        Patch(color=style.COLOURS["unseen"], alpha=0.65, lw=0, label="that it is a candidate"),
+        *(style.key(name, lw=0.8, ls=line) for name, line in (style.CHANCE_CHOICE, VOCABULARY)),
+    ]
+    note = (
+        f"mean of {grouping.seed_phrase(metrics)}; whole answers; candidates: the answers of all "
+    )
+    note += "unseen questions of the same kind"
+    return style.finish(figure, axes, note, handles, columns=2)

@@ -12,21 +12,26 @@ from reversal_curse.tables.summaries import LAST
 from reversal_curse.tasks.masking_arms import MASKINGS
 
 LOSS = "negative log-likelihood (nats)"
+MEASURED = {
+    "nll_token": LOSS,
+    "accuracy": "accuracy, all tokens (said)",
+    "accuracy_choice": "accuracy among candidates (known)",
+}
 CHANCE = "dashed: guess among all tokens; dotted: guess among the entities of the class"
 FACTS_NAMES = {"train": "as trained, A is ?", "unseen": "reverse query, B is ?"}
 MASKING_NAMES = {"train": "A is ? (order as trained)", "unseen": "B is ? (reverse query)"}
 
 
 def draw(tables: dict[str, pl.DataFrame]) -> Figure:
-    """Loss (left) and accuracy (right) of the training sentences and of the unseen ones after the
-    last epoch, a column for each grid point and a colour for each family: dots are seeds, bars
-    their mean."""
+    """Loss (left) of the training sentences and the unseen ones after the last epoch, accuracy of
+    what is said (middle) and of the choice among possible answers (right), a column for each grid
+    point and a colour for each family: dots are seeds, bars their mean."""
     last = tables["metrics"].filter(LAST)
     families = grouping.values_of(last, "family")
     settings = [name for name in grouping.varying_settings(last) if name != "family"]
     columns = grouping.split_points(last, settings)
-    width = max(8.84, 0.8 * len(columns) * len(families) + 1.5)
-    figure, [[loss, accuracy]] = style.new_figure(width, 3.705, 1, 2)
+    width = max(11, 1.2 * len(columns) * len(families) + 1.5)
+    figure, [panels] = style.new_figure(width, 3.705, 1, 3)
     names = FACTS_NAMES if set(last["task"]) == {"facts"} else style.split_names(last)
     step = 0.38 / len(families)
     dots, handles = [], []
@@ -40,41 +45,59 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
     labels = [name.replace(", ", "\n").replace(" positions", "\npositions") for name, _ in columns]
     long = max(len(line) for label in labels for line in label.split("\n")) * len(labels) > 60
     turned: dict[str, Any] = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"}
-    for ax, value, name in ((loss, "nll_token", LOSS), (accuracy, "accuracy", "accuracy")):
+    for ax, (value, name) in zip(panels, MEASURED.items(), strict=True):
         _draw_columns(ax, columns, value, dots)
         ax.set_xticks(range(len(columns)), labels, **(turned if long else {}))
         ax.set(ylabel=name, ylim=(-0.03 * ax.get_ylim()[1], None))  # so dots at 0 are not cut off
     note = f"dots: {grouping.seed_phrase(last)}; bars: mean"
     if last.n_unique(list(style.CHANCES)) == 1:
-        marks.draw_chance(loss, last)
+        marks.draw_chance(panels[0], last)
         note += f"; {CHANCE}"
-    return style.finish(figure, [loss, accuracy], note, handles, columns=2)
+    if last.filter(split="unseen")["chance_accuracy"].n_unique() == 1:
+        _draw_guess(panels[2], last)
+        note += "; c, dashed: guess among the candidates"
+    return style.finish(figure, panels, note, handles, columns=2)
 
 
 def draw_masking(tables: dict[str, pl.DataFrame]) -> Figure:
     """Loss of the training sentences and of the unseen ones after the last epoch by the tokens that
-    are ever masked, a panel for each of the other settings: dots are seeds, bars their mean."""
+    are ever masked, and below it the accuracy of the choice among possible answers, a column for
+    each of the other settings: dots are seeds, bars their mean."""
     last = tables["metrics"].filter(LAST)
     others = [name for name in grouping.varying_settings(last) if name != "masking"]
     panels = grouping.split_points(last, others or ["pos_encoding"])
-    size = (1.3 * style.PANEL_WIDTH, 1.2 * style.PANEL_HEIGHT)
-    figure, axes = style.panel_grid(len(panels), *size, (0, 0.7), sharey=True)
+    width = 1.3 * style.PANEL_WIDTH * len(panels)
+    figure, grid = style.new_figure(
+        width, 2.2 * style.PANEL_HEIGHT + 0.9, 2, len(panels), sharey="row"
+    )
     dots, handles = [], []
     for offset, (split, name) in zip((-0.17, 0.17), MASKING_NAMES.items(), strict=True):
         colour, marker = style.COLOURS[split], style.SPLIT_MARKERS[split]
         dots.append((offset, {"split": split}, colour, marker))
         handles.append(style.key(name, colour, marker=marker, ls=""))
-    for ax, (label, table) in zip(axes, panels, strict=True):
+    for (loss, known), (label, table) in zip(grid.T, panels, strict=True):
         arms = grouping.split_points(table, ["masking"])
-        _draw_columns(ax, arms, "nll_token", dots)
-        ax.set_xticks(range(len(arms)), [_arm_name(arm["masking"][0]) for _, arm in arms])
-        ax.set(title=label, xlabel="tokens of “A is B” that are ever masked")
-        marks.draw_chance(ax, table)
-    axes[0].set_ylim(bottom=-0.03 * axes[0].get_ylim()[1])  # so dots at 0 are not cut off
-    for ax in axes[:: style.MAX_COLUMNS]:
-        ax.set_ylabel(LOSS)
-    note = f"dots: {grouping.seed_phrase(last)}; bars: mean; {CHANCE}"
-    return style.finish(figure, axes, note, handles)
+        for ax, value in ((loss, "nll_token"), (known, "accuracy_choice")):
+            _draw_columns(ax, arms, value, dots)
+            ax.set_xticks(range(len(arms)), [_arm_name(arm["masking"][0]) for _, arm in arms])
+        loss.set_title(label)
+        known.set_xlabel("tokens of “A is B” that are ever masked")
+        marks.draw_chance(loss, table)
+        _draw_guess(known, table)
+    for ax, name in zip(grid[:, 0], (LOSS, MEASURED["accuracy_choice"]), strict=True):
+        ax.set_ylim(bottom=-0.03 * ax.get_ylim()[1])  # dots at 0 are seen whole
+        ax.set_ylabel(name)
+    note = f"dots: {grouping.seed_phrase(last)}; bars: mean; above: {CHANCE}\n"
+    note += (
+        "below: dashed: guess among the candidates, the answers of all questions of the same kind"
+    )
+    return style.finish(figure, grid.flat, note, handles)
+
+
+def _draw_guess(ax: Axes, metrics: pl.DataFrame) -> None:
+    """Draw the accuracy of a guess among the candidates of unseen questions."""
+    level = metrics.filter(split="unseen").select(pl.col("chance_accuracy").mean()).item()
+    ax.axhline(level, color=style.REFERENCE, lw=0.8, ls=style.DASHES, zorder=1)
 
 
 def _draw_columns(ax: Axes, columns: list, value: str, dots: list) -> None:

@@ -40,6 +40,14 @@ def draw_mean_and_band(
     ax.fill_between(at, mean - sd, mean + sd, color=drawn.get_color(), alpha=opacity, lw=0)
 
 
+def draw_choice(ax: Axes, kept: pl.DataFrame, every: pl.DataFrame) -> None:
+    """Draw the unseen loss among candidates of the seeds `kept`, and its chance level."""
+    unseen = kept.filter(split="unseen").drop_nulls("nll_choice")
+    draw_mean_and_band(ax, unseen, "nll_choice", color=style.KNOWN, lw=1.2)
+    level = every.filter(split="unseen").select(pl.col("chance_choice").mean()).item()
+    ax.axhline(level, color=style.KNOWN, lw=0.8, ls=style.CHANCE_CHOICE[1], zorder=1)
+
+
 def draw_chance(ax: Axes, metrics: pl.DataFrame) -> None:
     """Draw both chance levels, and label them to the right of the panel."""
     for column, (_, line) in style.CHANCES.items():

@@ -21,6 +21,7 @@ COLOURS = {"train": "#0072B2", "unseen": "#D55E00"}
 SPLIT_MARKERS = {"train": "^", "unseen": "o"}
 REFERENCE = "#555555"
 BEFORE, AFTER = "#999999", "#0072B2"
+KNOWN = "#009E73"  # which of the candidates the answer is
 KIND_COLOURS = {"masked_diffusion": "#0072B2", "masked_lm": "#009E73", "causal": "#D55E00"}
 DASHES = (0, (4, 2))
 # The name and line style of each chance level, by its column of `metrics`.
@@ -28,6 +29,7 @@ CHANCES = {
     "chance_vocab": ("chance, vocabulary", (0, (5, 2))),
     "chance_class": ("chance, entity class", (0, (1, 1.5))),
 }
+CHANCE_CHOICE = ("chance, candidates", (0, (3, 1, 1, 1)))
 _ENCODINGS = {
     "rotary": {"ls": "-", "marker": "o"},
     "alibi": {"ls": (0, (6, 1, 1, 1)), "marker": "^"},

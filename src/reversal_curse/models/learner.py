@@ -8,10 +8,18 @@ import polars as pl
 import torch
 
 from reversal_curse.config.settings import Settings
-from reversal_curse.models.likelihood import answer_measures, answer_nll
+from reversal_curse.models.choice import (
+    CHANCES,
+    CHOICE_MEASURES,
+    Choices,
+    candidate_log_p,
+    choice_measures,
+)
+from reversal_curse.models.likelihood import ANSWER_MEASURES, answer_measures, answer_nll
 from reversal_curse.tables.dataset import Dataset
 from reversal_curse.tasks import TASKS
 
+MEASURES = (*ANSWER_MEASURES, *CHOICE_MEASURES, *CHANCES)
 HELD_OUT = pl.col("pair_split") == "validation"
 SHOWN = HELD_OUT & (pl.col("split") == "train")
 UNSEEN = pl.col("split") == "unseen"
@@ -40,9 +48,31 @@ class Learner:
         """Return token ids (S, N, T) of the sentences that meet `conditions`."""
         return torch.from_numpy(self.dataset.tokens(*conditions)).to(self.device)
 
-    def measure(self, sentences: torch.Tensor) -> torch.Tensor:
-        """Compute `answer_measures` (measures, S, N) of the answers in `sentences` (S, N, T)."""
-        return answer_measures(self.ask(sentences), sentences[:, :, -self.answer_length :])
+    @property
+    def answers_at_once(self) -> bool:
+        """Whether the logits of an answer's tokens do not depend on those before them."""
+        return self.answer_length == 1 or self.mask is not None
+
+    def measure(self, sentences: torch.Tensor, choices: Choices) -> torch.Tensor:
+        """Compute MEASURES (measures, S, N) of the answers that end the sentences (S, N, T).
+
+        Those of the choice are NaN if candidates must be read one by one: see `choose`.
+        """
+        logits = self.ask(sentences)
+        said = answer_measures(
+            logits, sentences, TASKS[self.settings.task].relations(self.settings)
+        )
+        if self.answers_at_once:
+            log_p = candidate_log_p(logits, choices)
+        else:
+            log_p = logits.new_full(choices.valid.shape, torch.nan)
+        return torch.cat((said, choice_measures(log_p, choices), choices.chances()))
+
+    def choose(self, sentences: torch.Tensor, choices: Choices) -> torch.Tensor:
+        """Compute CHOICE_MEASURES (measures, S, N) by asking for each candidate by itself."""
+        columns = choices.answers.unbind(2)
+        log_p = torch.stack([-self.nll(sentences, answers) for answers in columns], -1)
+        return choice_measures(log_p, choices)
 
     def nll(self, sentences: torch.Tensor, answers: torch.Tensor | None = None) -> torch.Tensor:
         """Compute -ln p (S, B) of the answers that end `sentences` (S, B, T), or of `answers`."""

@@ -3,7 +3,7 @@
 import torch
 import torch.nn.functional as F
 
-MEASURES = ("nll_token", "nll_word", "accuracy")
+ANSWER_MEASURES = ("nll_token", "nll_word", "accuracy", "echo")
 
 
 def answer_nll(logits: torch.Tensor, answers: torch.Tensor) -> torch.Tensor:
@@ -12,8 +12,15 @@ def answer_nll(logits: torch.Tensor, answers: torch.Tensor) -> torch.Tensor:
     return nll.view(answers.shape)
 
 
-def answer_measures(logits: torch.Tensor, answers: torch.Tensor) -> torch.Tensor:
-    """Compute MEASURES (measures, S, N) from logits (S, N, k, vocabulary), answers (S, N, k)."""
+def answer_measures(logits: torch.Tensor, sentences: torch.Tensor, relations: int) -> torch.Tensor:
+    """Compute ANSWER_MEASURES (measures, S, N) from logits (S, N, k, vocabulary).
+
+    They are of the answers that end the sentences (S, N, T); ids below `relations` are no entities.
+    """
+    k = logits.shape[2]
+    prompts, answers = sentences[..., :-k], sentences[..., -k:]
     nll = answer_nll(logits, answers).double()
-    right = (logits.max(-1).indices == answers).all(-1).double()
-    return torch.stack((nll[..., 0], nll.sum(-1), right))
+    best = logits.max(-1).indices
+    right = (best == answers).all(-1)
+    echo = ((prompts == best[..., :1]) & (prompts >= relations)).any(-1)
+    return torch.stack((nll[..., 0], nll.sum(-1), right.double(), echo.double()))

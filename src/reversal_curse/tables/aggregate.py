@@ -8,7 +8,7 @@ from reversal_curse.config.file import Config
 from reversal_curse.config.grid import CARD, all_points, read_sweeps
 from reversal_curse.config.settings import NAMES
 from reversal_curse.tables import files
-from reversal_curse.tables.schemas import PRETRAINED_TABLES, TABLES, gathered
+from reversal_curse.tables.schemas import MEASURED, PRETRAINED_TABLES, TABLES, gathered
 from reversal_curse.tables.summaries import final_by_seed
 
 
@@ -43,7 +43,7 @@ def _last_values(metrics: pl.LazyFrame) -> pl.DataFrame:
     """Summarise each grid point in a row: mean and spread over seeds after the last epoch."""
     last = metrics.filter(pl.col("epoch") == pl.col("epochs")).collect(engine="streaming")
     by_seed = final_by_seed(last)
-    values = [c for c in by_seed.columns if c.startswith(("train_nll", "train_acc", "unseen_"))]
+    values = [f"{split}_{one.name}" for split in ("train", "unseen") for one in MEASURED]
     return by_seed.group_by("run", maintain_order=True).agg(
         pl.col("epoch").first().alias("last_epoch"),
         pl.col("chance_vocab", "chance_class").first(),

@@ -18,7 +18,7 @@ from reversal_curse.tables.atomic_write import replacing
 
 VERSION = "0.2.0"
 DATA_VERSION = 1
-TRAINING_VERSION = 3
+TRAINING_VERSION = 4
 PRETRAINED_VERSION = 2
 
 

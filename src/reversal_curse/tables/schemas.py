@@ -54,6 +54,14 @@ metrics: one evaluation of one seed on one split
     nll_token | Float32 | nats | mean -ln p of the first token of the answer
     nll_word | Float32 | nats | mean -ln p of the whole answer
     accuracy | Float32 | fraction | answers whose every token is the most probable
+    echo | Float32 | fraction | queries whose most probable first token is an entity of the prompt
+    nll_choice | Float32 | nats | mean -ln of the right answer's share of the candidates' p
+    accuracy_choice | Float32 | fraction | answers that are the most probable candidate
+    rank_choice | Float32 | fraction | other candidates that are less probable; chance is 0.5
+    nll_set | Float32 | nats | mean -ln p of all candidates together: nll_word - nll_choice
+    candidates | Float32 | | possible answers: those of all queries of its split and direction
+    chance_choice | Float32 | nats | nll_choice of a guess: ln of `candidates`
+    chance_accuracy | Float32 | fraction | accuracy_choice of a guess: 1 / `candidates`
     chance_vocab | Float32 | nats | uniform over the vocabulary, per token
     chance_class | Float32 | nats | uniform over the answer's class, per token
 
@@ -183,13 +191,13 @@ claims: one claim
     reason | String | | why it was not tested; else null
 """,
 )
+_KEYS = ("seed", "epoch", "split", "chance_vocab", "chance_class")
+MEASURED = [column for column in TABLES["metrics"].columns if column.name not in _KEYS]
 _LAST = [
-    Column(
-        f"{split}_{m.name}{suffix}", pl.Float64, m.unit, f"{split} split, {what}: {m.description}"
-    )
+    Column(f"{split}_{m.name}{end}", pl.Float64, m.unit, f"{split} split, {what}: {m.description}")
     for split in ("train", "unseen")
-    for m in TABLES["metrics"].columns[3:6]
-    for suffix, what in (("", "mean over seeds"), ("_sd", "standard deviation over seeds"))
+    for m in MEASURED
+    for end, what in (("", "mean over seeds"), ("_sd", "standard deviation over seeds"))
 ]
 _EVERY = (*map(setting_column, NAMES), SHARED["run"], *_LAST, *TABLES["points"].columns)
 TABLES["points"] = replace(TABLES["points"], columns=_EVERY)

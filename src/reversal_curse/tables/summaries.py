@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 
 from reversal_curse.config.settings import NAMES
+from reversal_curse.tables.schemas import MEASURED
 
 LAST = pl.col("epoch") == pl.col("epoch").max().over("run")
 """Selects every grid point's last measurement."""
@@ -21,10 +22,10 @@ mean anything."""
 def final_by_seed(metrics: pl.DataFrame) -> pl.DataFrame:
     """Return one row per grid point and seed, with the last evaluation of both splits.
 
-    Columns are `nll_token`, `nll_word` and `accuracy`, prefixed by `train_` and `unseen_`; both
-    chance levels, the settings and the epoch are kept.
+    Measured columns are prefixed by `train_` and `unseen_`; chance levels of the vocabulary and of
+    the class, the settings and the epoch are kept.
     """
-    measured = pl.col("nll_token", "nll_word", "accuracy")
+    measured = pl.col([column.name for column in MEASURED if column.name in metrics.columns])
     train, unseen = (
         measured.filter(pl.col("split") == split).first().name.prefix(f"{split}_")
         for split in ("train", "unseen")

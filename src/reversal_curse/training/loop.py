@@ -28,7 +28,7 @@ class Training:
     """The tensors that an epoch changes in place."""
     generators: dict[str, list[torch.Generator]] = field(default_factory=dict)
     """The random streams that an epoch draws from: one generator per seed in each."""
-    measure: Callable[[torch.Tensor], torch.Tensor] | None = None
+    measure: Callable[..., torch.Tensor] | None = None
     """What evaluation calls in place of the learner's `measure`."""
 
     def state(self) -> dict[str, Any]:

@@ -9,8 +9,9 @@ import polars as pl
 import torch
 
 from reversal_curse.families import FAMILIES
-from reversal_curse.models.learner import Learner
-from reversal_curse.models.likelihood import MEASURES
+from reversal_curse.models.choice import CHANCES, Choices
+from reversal_curse.models.learner import MEASURES, Learner
+from reversal_curse.models.likelihood import ANSWER_MEASURES
 from reversal_curse.tables.schemas import TABLES
 from reversal_curse.tasks import TASKS
 
@@ -18,16 +19,22 @@ from reversal_curse.tasks import TASKS
 class Observer:
     """Collects the metrics and probes of a run, on the device until they are needed."""
 
-    def __init__(self, learner: Learner, measure: Callable[[torch.Tensor], torch.Tensor]):
+    def __init__(self, learner: Learner, measure: Callable[[torch.Tensor, Choices], torch.Tensor]):
         self.learner = learner
         self.settings = learner.settings
         self.measure = measure
         splits = {s: learner.sentences(pl.col("split") == s) for s in ("train", "unseen")}
         self.sizes = {name: part.shape[1] for name, part in splits.items()}
         self.sentences = torch.cat(list(splits.values()), 1)
+        self.choices = Choices.of(learner.dataset, splits, learner.answer_length, learner.device)
         due = evaluation_epochs(self.settings.epochs, self.settings.eval_every)
         self.due = set(due)
-        self.logged = {*due[:: max(1, len(due) // 10)], due[-1]}  # about ten times per run
+        # Candidates that must be read one by one are read at a dozen evaluations.
+        chosen = (
+            range(len(due)) if learner.answers_at_once else probe_epochs("sparse", len(due) - 1)
+        )
+        self.chosen = [due[place] for place in sorted(chosen)]
+        self.logged = {*due[:: max(1, len(due) // 10)], due[-1]}  # about ten times in a run
         self.epochs: list[int] = []
         self.means: list[torch.Tensor] = []  # (splits, measures, S), one for each evaluation
         self.probes = {
@@ -40,13 +47,17 @@ class Observer:
     def observe(self, epoch: int) -> None:
         """Evaluate and probe what is due after `epoch` passes over the training set."""
         if epoch in self.due:
-            parts = self.measure(self.sentences).split(list(self.sizes.values()), -1)
+            values = self.measure(self.sentences, self.choices)
+            if epoch in self.chosen and not self.learner.answers_at_once:
+                chosen = self.learner.choose(self.sentences, self.choices)
+                values[len(ANSWER_MEASURES) : -len(CHANCES)] = chosen
+            parts = values.split(list(self.sizes.values()), -1)
             self.epochs.append(epoch)
-            self.means.append(torch.stack([part.mean(-1) for part in parts]))
+            self.means.append(torch.stack([self._mean(part) for part in parts]))
             if epoch in self.logged:
                 line = "; ".join(
                     f"{split} NLL {nll:.3f} nats, accuracy {accuracy:.2f}"
-                    for split, (nll, _, accuracy) in zip(
+                    for split, (nll, _, accuracy, *_) in zip(
                         self.sizes, self.means[-1].mean(-1).tolist(), strict=True
                     )
                 )
@@ -57,6 +68,13 @@ class Observer:
                 self.frames[name].append(TABLES[name].conform(frame))
                 # CUDA graphs cannot be recorded in memory that PyTorch caches after a probe.
                 torch.cuda.empty_cache()
+
+    def _mean(self, values: torch.Tensor) -> torch.Tensor:
+        """Average (measures, S, N) over queries; one that has a single candidate has no rank."""
+        ranked = values[MEASURES.index("candidates")] > 1
+        means, rank = values.mean(-1), MEASURES.index("rank_choice")
+        means[rank] = values[rank].where(ranked, 0).sum(-1) / ranked.sum(-1)
+        return means
 
     def state(self) -> dict[str, Any]:
         """Return everything seen so far, tables of probes as bytes."""
@@ -84,6 +102,11 @@ class Observer:
         metrics = pl.concat((keys, measured), how="horizontal").with_columns(
             chance_vocab=pl.lit(math.log(task.vocabulary(self.settings))),
             chance_class=pl.lit(math.log(task.class_size(self.settings))),
+        )
+        chosen, several = pl.col("epoch").is_in(self.chosen), pl.col("candidates") > 1
+        metrics = metrics.with_columns(
+            pl.when(chosen).then(pl.col("nll_choice", "accuracy_choice", "nll_set")),
+            pl.when(chosen & several).then(pl.col("rank_choice")),
         )
         tables = {"metrics": TABLES["metrics"].conform(metrics).sort("seed", "epoch", "split")}
         for name, frames in self.frames.items():
