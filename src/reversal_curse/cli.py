@@ -26,7 +26,12 @@ The first three are for people; the others are steps of the workflow. For instan
   reversal-curse draw curves my_run --output curves.pdf
   reversal-curse plan config/paper.yaml
 """
-FIGURE_FILES: dict[str, Any] = {"type": Path, "nargs": "+", "required": True}
+FIGURE_FILES: dict[str, Any] = {
+    "type": Path,
+    "nargs": "+",
+    "required": True,
+    "help": ".pdf, .png or .svg",
+}
 RESULTS: dict[str, Any] = {"type": Path, "default": Path("results"), "help": "the results folder"}
 
 
@@ -35,7 +40,8 @@ def _number(kind: type, least: int) -> Callable[[str], Any]:
 
     def read(text: str) -> Any:
         with suppress(ValueError):
-            if least <= kind(text) < math.inf:
+            written = kind is float or text.isdecimal()  # not `+1` or `1_0`, which int() reads
+            if written and least <= kind(text) < math.inf:
                 return kind(text)
         name = "a whole number" if kind is int else "a number"
         raise argparse.ArgumentTypeError(f"must be {name}, at least {least}, got {text}")

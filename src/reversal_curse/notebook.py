@@ -53,7 +53,8 @@ def choose(**given: Any) -> Settings:
     values = read_settings(given)
     heads = math.gcd(DEFAULTS["heads"], values.get("embed_dim", DEFAULTS["embed_dim"]))
     settings = settle({**DEFAULTS, "heads": heads, **values})
-    for name in values.keys() - meaningful(vars(settings)):
+    used = meaningful(vars(settings))
+    for name in (name for name in values if name not in used):
         needs = "".join(f"; needs {n} {' or '.join(v)}" for n, v in ABOUT[name].needs.items())
         kind = f"family {settings.family} and task {settings.task}"
         raise UserError(f"{name}: changes nothing with {kind}{needs}")

@@ -72,6 +72,8 @@ def test_plan_estimates_what_is_left_and_corrects_it_by_what_was_measured(tmp_pa
     assert text.splitlines()[-2].endswith(f"1  {duration(3 * estimate):>10}")
     elsewhere = config.model_copy(update={"hardware": "cpu"})
     assert "corrected" not in plan(elsewhere, tmp_path), "the run was measured on other hardware"
+    finish(tmp_path, first, settings, **took | {"wall_seconds": "long"})
+    assert "corrected" not in plan(config, tmp_path)
 
 
 def test_plan_counts_probed_models_if_there_are_some(tmp_path):
@@ -150,7 +152,10 @@ def test_a_short_task_loads_no_slow_package(tmp_path, code, slow):
     assert done.stdout.splitlines()[-1] == "[]"
 
 
-REFUSED = {f"train --output y --threads {n}": f"at least 1, got {n}" for n in ("x", "0", "1.5")}
+REFUSED = {
+    f"train --output y --threads {n}": f"at least 1, got {n}"
+    for n in ("x", "0", "1.5", "+1", "1_0")
+}
 
 
 @pytest.mark.parametrize(("arguments", "said"), [("bake", "bake"), *REFUSED.items()])

@@ -1,4 +1,4 @@
-"""Run a tiny sweep for real: what is made, and what is made again."""
+"""Run a tiny sweep for real, and check what is made the first time and what is made again."""
 
 import json
 import os

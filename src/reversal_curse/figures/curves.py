@@ -1,6 +1,7 @@
 """Loss against epoch, one panel per grid point: Zhu et al. 2024, figures 1, 5, 8, 10."""
 
 import polars as pl
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
@@ -35,9 +36,7 @@ def _panels(metrics: pl.DataFrame, losses: dict) -> Figure:
     high = (1.35 if single or with_words else 1.0) * style.PANEL_HEIGHT
     figure, axes = style.panel_grid(len(panels), wide, high, (0, 0.55), sharex=True, sharey=True)
     for ax, (label, all_seeds) in zip(axes, panels, strict=True):
-        table, diverged = grouping.without_diverged(all_seeds, "nll_token")
-        if diverged:
-            label = f"{label}\n{diverged} of {all_seeds['seed'].n_unique()} seeds diverged"
+        table = _titled(ax, label, all_seeds, "nll_token")
         for column, line in losses.items():
             for split, colour in style.COLOURS.items():
                 part = table.filter(split=split)
@@ -45,14 +44,7 @@ def _panels(metrics: pl.DataFrame, losses: dict) -> Figure:
                 marks.draw_mean_and_band(ax, part, column, color=colour, ls=line, lw=width)
         marks.draw_choice(ax, table, all_seeds)
         marks.draw_chance(ax, all_seeds)
-        ax.set_title(label.replace(", ", ",\n", 1) if len(label) > LONG_TITLE else label)
-    axes[0].set_ylim(bottom=0)  # shared, so only once every panel is drawn
-    axes[0].set_xlim(0, metrics.select(pl.col("epoch").max()).item())
-    for ax in axes[-style.MAX_COLUMNS :]:
-        ax.set_xlabel("epoch")
-        ax.tick_params(labelbottom=True)
-    for ax in axes[:: style.MAX_COLUMNS]:
-        ax.set_ylabel("negative log-likelihood (nats)")
+    _frame(axes, metrics, "negative log-likelihood (nats)")
     names = style.split_names(metrics)
     handles = [style.key(name, style.COLOURS[split]) for split, name in names.items()]
     handles.append(style.key(f"{names['unseen']}, among candidates", style.KNOWN))
@@ -68,7 +60,8 @@ def _panels(metrics: pl.DataFrame, losses: dict) -> Figure:
         handles.append(style.key(name, style.REFERENCE, lw=0.8, ls=line))
     name, line = style.CHANCE_CHOICE
     handles.append(style.key(name, style.KNOWN, lw=0.8, ls=line))
-    return style.finish(figure, axes, note, handles, columns=3)
+    # So that the legend is no wider than the panels.
+    return style.finish(figure, axes, note, handles, columns=2 if len(panels) < 3 else 3)
 
 
 def draw_parts(tables: dict[str, pl.DataFrame]) -> Figure:
@@ -80,10 +73,7 @@ def draw_parts(tables: dict[str, pl.DataFrame]) -> Figure:
     size = (style.PANEL_WIDTH, style.PANEL_HEIGHT)
     figure, axes = style.panel_grid(len(panels), *size, (0.6, 0.7), sharex=True, sharey=True)
     for ax, (label, all_seeds) in zip(axes, panels, strict=True):
-        table, diverged = grouping.without_diverged(all_seeds, "nll_word")
-        label += (
-            f"\n{diverged} of {all_seeds['seed'].n_unique()} seeds diverged" if diverged else ""
-        )
+        table = _titled(ax, label, all_seeds, "nll_word")
         shown = pl.col("nll_choice", "nll_set", "chance_choice", "chance_vocab").mean()
         means = table.filter(split="unseen").group_by("epoch").agg(shown).sort("epoch")
         parts = means["nll_choice"], means["nll_set"]
@@ -94,13 +84,7 @@ def draw_parts(tables: dict[str, pl.DataFrame]) -> Figure:
             ("chance_vocab", VOCABULARY),
         ):
             ax.plot(means["epoch"], means[level], color="black", lw=0.8, ls=line)
-        ax.set_title(label.replace(", ", ",\n", 1) if len(label) > LONG_TITLE else label)
-    axes[0].set_xlim(0, metrics.select(pl.col("epoch").max()).item())
-    for ax in axes[-style.MAX_COLUMNS :]:
-        ax.set_xlabel("epoch")
-        ax.tick_params(labelbottom=True)
-    for ax in axes[:: style.MAX_COLUMNS]:
-        ax.set_ylabel("unseen loss (nats)")
+    _frame(axes, metrics, "unseen loss (nats)")
     handles = [
         Patch(color=style.KNOWN, alpha=0.65, lw=0, label="which of the candidates"),
         Patch(color=style.COLOURS["unseen"], alpha=0.65, lw=0, label="that it is a candidate"),
@@ -111,3 +95,23 @@ def draw_parts(tables: dict[str, pl.DataFrame]) -> Figure:
     )
     note += "unseen questions of the same kind"
     return style.finish(figure, axes, note, handles, columns=2)
+
+
+def _titled(ax: Axes, label: str, seeds: pl.DataFrame, loss: str) -> pl.DataFrame:
+    """Title the panel of a grid point; return its table without the seeds that diverged."""
+    table, diverged = grouping.without_diverged(seeds, loss)
+    if diverged:
+        label = f"{label}\n{diverged} of {seeds['seed'].n_unique()} seeds diverged"
+    ax.set_title(label.replace(", ", ",\n", 1) if len(label) > LONG_TITLE else label)
+    return table
+
+
+def _frame(axes: list[Axes], metrics: pl.DataFrame, loss: str) -> None:
+    """Name and limit the shared axes, once every panel is drawn."""
+    axes[0].set_ylim(bottom=0)
+    axes[0].set_xlim(0, metrics.select(pl.col("epoch").max()).item())
+    for ax in axes[-style.MAX_COLUMNS :]:
+        ax.set_xlabel("epoch")
+        ax.tick_params(labelbottom=True)
+    for ax in axes[:: style.MAX_COLUMNS]:
+        ax.set_ylabel(loss)

@@ -18,7 +18,7 @@ MAPS = {
     "unseen_accuracy": ("said: accuracy among all tokens", "viridis", "fraction"),
     "unseen_rank_choice": ("known: rank among the candidates", "PuOr_r", "0.5: nothing known"),
 }
-SKETCHED = "#DDDDDD"  # cells whose training sentences were not learned
+NOT_LEARNED = "#DDDDDD"  # cells whose training sentences were not learned
 
 
 def draw(tables: dict[str, pl.DataFrame]) -> Figure:
@@ -78,7 +78,7 @@ def _draw_cell(ax: Axes, row: int, column: int, seeds: pl.DataFrame, value: str)
     learned = kept.filter("learned").drop_nulls(value)
     mean, text = np.nan, f"{diverged} of {seeds.height}\ndiverged" if diverged else ""
     if learned.is_empty():
-        ax.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, color=SKETCHED, lw=0))
+        ax.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, color=NOT_LEARNED, lw=0))
         text = text or ("not learned" if kept.filter("learned").is_empty() else "one candidate")
     else:
         mean = learned.select(pl.col(value).mean()).item()

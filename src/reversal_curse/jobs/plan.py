@@ -2,6 +2,7 @@
 
 import statistics
 from pathlib import Path
+from typing import Any
 
 from reversal_curse.config.cost import HARDWARE, seconds
 from reversal_curse.config.file import Config
@@ -25,7 +26,7 @@ def plan(config: Config, results: Path) -> str:
     ratios = [
         record["wall_seconds"] / estimates[run]
         for run, record in records.items()
-        if record and record["device"] == DEVICES[config.hardware]
+        if record and record.get("device") == DEVICES[config.hardware] and _measured(record)
     ]
     correction = statistics.median(ratios) if ratios else 1.0
     groups: dict[str, list[str]] = {}
@@ -55,6 +56,11 @@ def plan(config: Config, results: Path) -> str:
         count = f"{probed} of {len(config.pretrained)} probed"
         lines.append(f"pretrained models: {count}; their time is not estimated")
     return "\n".join(lines)
+
+
+def _measured(record: dict[str, Any]) -> bool:
+    taken = record.get("wall_seconds")
+    return isinstance(taken, int | float) and taken > 0
 
 
 def duration(left: float) -> str:

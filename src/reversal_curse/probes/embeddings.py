@@ -13,9 +13,9 @@ def probe(learner: Learner) -> pl.DataFrame:
     """Make the `embeddings` table; in a role, partners of one token have the same position."""
     every = learner.model.embeddings().cpu().numpy()  # (S, vocabulary, d)
     relations = range(TASKS[learner.settings.task].relations(learner.settings))
-    frames = []
+    every_role, frames = learner.roles(), []
     for seed, vectors in zip(learner.dataset.seeds, every, strict=True):
-        roles = learner.roles().filter(pl.col("seed") == seed).select("role", "token")
+        roles = every_role.filter(pl.col("seed") == seed).select("role", "token")
         known = pl.DataFrame({"role": "relation", "token": relations}).vstack(roles)
         others = sorted(set(range(len(vectors))) - set(known["token"]))
         rows = known.vstack(pl.DataFrame({"role": "unused", "token": others}, known.schema))
