@@ -94,9 +94,12 @@ def test_train_pairs_show_both_directions_and_validation_pairs_hide_one():
         assert fact.filter(split="unseen").height == (pair_split == "validation")
 
 
-def test_the_coin_falls_on_both_sides():
-    hidden = generate("reversal", seeds=10).filter(split="unseen")["direction"]
-    assert abs((hidden == "forward").mean() - 0.5) < 4 * 0.5 / np.sqrt(len(hidden))
+@pytest.mark.parametrize(("vocab_size", "least"), [(20, 0), (80, 3), (400, 15)])
+def test_each_direction_is_hidden_for_half_of_the_validation_pairs(vocab_size, least):
+    hidden = generate("reversal", vocab_size=vocab_size, seeds=10).filter(split="unseen")
+    forward = (pl.col("direction") == "forward").sum()
+    counts = hidden.group_by("seed").agg(least=pl.min_horizontal(forward, pl.len() - forward))
+    assert set(counts["least"]) == {least}
 
 
 def test_chain_sentences_agree_and_hide_only_the_leap():

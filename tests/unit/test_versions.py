@@ -22,12 +22,12 @@ from reversal_curse.tables.provenance import DATA_VERSION, PRETRAINED_VERSION, T
 from small_runs import small_settings, trained
 from tiny_models import save_causal, save_masked, write_facts
 
-DATA = {1: "32169b9e0bbd0c1b"}
+DATA = {2: "1305388170bea78d"}
 TRAINING = {
-    ("gpt", 4): [1.184, 6.1237, 1.1324, 5.8357, 1.1402, 5.4128],
-    ("masked_diffusion", 4): [2.4198, 4.0313, 2.4838, 3.2063, 2.453, 3.2266],
-    ("one_layer", 4): [2.9019, 3.091, 2.9019, 3.091, 2.9019, 3.091],
-    ("bilinear", 4): [3.0609, 3.0702, 3.051, 3.0856, 3.0683, 3.0926],
+    ("gpt", 5): [1.184, 6.1237, 1.1324, 5.8357, 1.1402, 5.4128],
+    ("masked_diffusion", 5): [2.4198, 4.0313, 2.4838, 3.2063, 2.453, 3.2266],
+    ("one_layer", 5): [2.9019, 3.091, 2.9019, 3.091, 2.9019, 3.091],
+    ("bilinear", 5): [3.0609, 3.0702, 3.051, 3.0856, 3.0683, 3.0926],
 }
 # After a few steps: forward and reverse loss, cosine of the gradients, mean forward score.
 PRETRAINED = {

@@ -17,8 +17,8 @@ from typing import Any
 from reversal_curse.tables.atomic_write import replacing
 
 VERSION = "0.2.0"
-DATA_VERSION = 1
-TRAINING_VERSION = 4
+DATA_VERSION = 2
+TRAINING_VERSION = 5
 PRETRAINED_VERSION = 2
 
 

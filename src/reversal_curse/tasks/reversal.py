@@ -27,12 +27,16 @@ ROLES = {"A": ("forward", lambda k: slice(k)), "B": ("forward", lambda k: slice(
 def generate(settings: Any, seed: int) -> list[Sentence]:
     """Draw the sentences of one seed: train pairs first, then validation pairs.
 
-    Both directions of a train pair are in the training set. For each validation pair a coin chooses
-    the direction in the training set; the other is unseen.
+    Both directions of a train pair are in the training set. Of each validation pair one direction
+    is in the training set and the other unseen: backward for half of the pairs, forward for the
+    other half. (The official code tosses a coin for each pair.)
     """
     rng = np.random.default_rng([seed, settings.vocab_size, settings.entity_length])
+    facts = word_facts(rng, settings, 2, RELATIONS)
+    held_out = sum(pair_split == "validation" for _, pair_split, _ in facts)
+    backward = iter(rng.permutation(held_out) % 2)
     sentences = []
-    for fact, pair_split, (a, b) in word_facts(rng, settings, 2, RELATIONS):
+    for fact, pair_split, (a, b) in facts:
         directions = [
             ("forward", sentence_tokens(a, FORWARD, b)),
             ("backward", sentence_tokens(b, BACKWARD, a)),
@@ -40,7 +44,7 @@ def generate(settings: Any, seed: int) -> list[Sentence]:
         splits = ("train", "train")
         if pair_split == "validation":
             splits = ("train", "unseen")
-            if rng.integers(2):
+            if next(backward):
                 directions.reverse()
         for (direction, tokens), split in zip(directions, splits, strict=True):
             sentences.append(Sentence(fact, pair_split, direction, split, tokens))
