@@ -5,7 +5,7 @@ CONFIG ?= config/config.yaml
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help env demo figures plan check test slurm-packages test-slurm benchmark lint format docs clean
+.PHONY: help env demo figures plan falsify check test slurm-packages test-slurm benchmark lint format docs clean
 .DEFAULT_GOAL := help
 
 help: ## print this list
@@ -35,6 +35,9 @@ figures: env ## train the sweep of CONFIG and render every figure
 
 plan: env ## show what is trained and what is waiting
 	@$(BIN)/python -m reversal_curse plan $(CONFIG)
+
+falsify: env ## permute labels in the tables of CONFIG: every verdict on evidence must change
+	@$(BIN)/python -m reversal_curse falsify --config $(CONFIG)
 
 check: $(VENV)/installed-test lint ## check format, types and the most important tests, in a minute
 	$(BIN)/python -m pytest -n 2 -m "not slow" tests/unit

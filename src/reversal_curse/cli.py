@@ -106,6 +106,7 @@ def _parser() -> argparse.ArgumentParser:
     step.add_argument("name", metavar="NAME", help="its name in the config")
     step.add_argument("--output", **FIGURE_FILES)
     _step(verbs, "claims", _claims, table="file", page="file")
+    _step(verbs, "falsify", _falsify)
     return parser
 
 
@@ -241,3 +242,10 @@ def _claims(config: Config, options: argparse.Namespace) -> None:
     table = write_ledger(config, options.results, options.table, options.page)
     for verdict, count in table.group_by("verdict", maintain_order=True).len().iter_rows():
         print(f"{count:3} {verdict}")
+
+
+def _falsify(config: Config, options: argparse.Namespace) -> None:
+    """Permute labels in finished tables: every verdict on evidence must change."""
+    from reversal_curse.claims.falsify import falsify
+
+    falsify(config, options.results)

@@ -4,17 +4,28 @@ import polars as pl
 
 from reversal_curse.claims import effects
 from reversal_curse.claims.claim import Claim, Fields, Threshold
-from reversal_curse.claims.reversal import DEPTHS, ENCODINGS, LENGTHS, LONG, SIZES
+from reversal_curse.claims.reversal import DEPTHS, ENCODINGS, HEADS, LENGTHS, LONG, SIZES
 
-CHAIN = {"task": ("chain",), "family": ("gpt",)}
+CHAIN = {"task": ("chain",), "family": ("gpt",), "tie_head": (False,)}
 FROZEN: Fields = {"varies": ("freeze_embeddings",), "may_vary": ("loss_on",)}
 FIGURE_3: Fields = {"paper": "P1, figure 3", "where": CHAIN}
 FIGURE_4: Fields = {"paper": "P1, figure 4", "where": CHAIN, "tables": ("logits",)}
+RELATED: Fields = {
+    "where": {"task": ("chain_related",), "family": ("gpt",)},
+    "may_vary": ("train_facts",),
+}
+GUESSED_WORD = pl.col("chance_class") - pl.col("unseen_nll_word")
 
 
-def _robust(what: str, data: Fields, where: dict = CHAIN) -> Claim:
-    statement = f"A ~> C is not inferred from A -> B and B -> C {what}."
-    return Claim("P1, appendix", statement, where=where, **data, **effects.AT_EVERY_POINT)
+def _robust(name: str, what: str, data: Fields, where: dict = CHAIN) -> dict:
+    return effects.both_readings(
+        name,
+        "P1, appendix",
+        f"A ~> C is not inferred from A -> B and B -> C {what}",
+        f"Which C follows from A is not known without a chain of thought {what}",
+        where=where,
+        **data,
+    )
 
 
 CLAIMS = {
@@ -28,11 +39,18 @@ CLAIMS = {
         **FIGURE_3,
         **effects.guessed(),
     ),
-    "chain_vocab": _robust("at any vocabulary size of the sweep", SIZES),
-    "chain_layers": _robust("at any depth of the sweep", DEPTHS),
-    "chain_positional": _robust("under any positional encoding of the sweep", ENCODINGS),
-    "chain_entity_length": _robust("with entities of several tokens", LENGTHS, CHAIN | LONG),
-    "chain_frozen": _robust("with frozen or learned embeddings", FROZEN),
+    "chain_unknown": Claim(
+        statement="There is no trace of A ~> C: which C follows from A is not known without a "
+        "chain of thought.",
+        **FIGURE_3,
+        **effects.unknown(),
+    ),
+    **_robust("chain_vocab", "at any vocabulary size of the sweep", SIZES),
+    **_robust("chain_layers", "at any depth of the sweep", DEPTHS),
+    **_robust("chain_heads", "with any number of heads of the sweep", HEADS),
+    **_robust("chain_positional", "under any positional encoding of the sweep", ENCODINGS),
+    **_robust("chain_entity_length", "with entities of several tokens", LENGTHS, CHAIN | LONG),
+    **_robust("chain_frozen", "with frozen or learned embeddings", FROZEN),
     "chain_logits_seen": Claim(
         statement="The logits of A -> B stand out on the diagonal for held-out chains.",
         **FIGURE_4,
@@ -47,21 +65,28 @@ CLAIMS = {
         effect=effects.contrast_left("validation_a_to_b", "validation_a_to_c"),
         threshold=Threshold(0.0, "less than a tenth of the contrast of A -> B"),
     ),
+    "chain_related_words": Claim(
+        paper="P1, appendix (entities that share a token)",
+        statement="x i ~> z i is not inferred although the entities of a chain share a token.",
+        **RELATED,
+        measures="loss of the unseen word minus that of a guess of its index (nats)",
+        effect=effects.at_points(-GUESSED_WORD),
+        threshold=Threshold(0.0, "0: the class token known, the index guessed"),
+    ),
     "chain_related_inferred": Claim(
-        paper="P1, appendix (entities that share a token); the statement is ours",
+        paper="ours, against P1, appendix (entities that share a token)",
         statement="If a held-out chain's entities share a token, its leap x i ~> z i is answered.",
-        where={"task": ("chain_related",), "family": ("gpt",)},
-        may_vary=("train_facts",),
-        measures="loss of a guess of the word minus that of the unseen word (nats), worst point",
-        effect=effects.worst_over_points(pl.col("chance_class") - pl.col("unseen_nll_word")),
-        threshold=Threshold(1.0, "1 nat: a factor e in probability better than a guess"),
+        **RELATED,
+        measures="accuracy of the whole words (fraction)",
+        effect=effects.at_points(pl.col("unseen_accuracy")),
+        threshold=effects.ANSWERED,
     ),
     "in_context_reversal": Claim(
         paper="P1, appendix",
         statement="A fact in the context is reversed, even in sentences that were never trained.",
         where={"task": ("in_context",), "family": ("gpt",)},
         measures="accuracy on the unseen sentences (fraction)",
-        effect=effects.worst_over_points(pl.col("unseen_accuracy")),
-        threshold=Threshold(0.9, "90 % of the answers right"),
+        effect=effects.at_points(pl.col("unseen_accuracy")),
+        threshold=effects.ANSWERED,
     ),
 }

@@ -1,18 +1,14 @@
-"""What a claim is, and how it is judged."""
+"""What a claim is, and the data that it is about."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-import numpy as np
 import polars as pl
 
 from reversal_curse.config.grid import Sweep, varying
 from reversal_curse.config.settings import Settings
-
-SUPPORTED, CONTRADICTED = "supported", "contradicted"
-INCONCLUSIVE, NOT_TESTED = "inconclusive", "not tested"
-RESAMPLES, CONFIDENCE = 10_000, 0.95
 
 Tables = dict[str, pl.DataFrame]
 Effect = Callable[[Tables], pl.DataFrame]
@@ -21,19 +17,20 @@ Fields = dict[str, Any]
 
 
 class Threshold(NamedTuple):
-    """The smallest effect that supports a claim, and the reason for this value."""
+    """The effects that support a claim, from `above` to `below`, and the reason for these ends."""
 
-    value: float
+    above: float
     because: str
+    below: float = math.inf
 
 
 @dataclass(frozen=True)
 class Claim:
     """A statement, the grid points that it is about, and the effect that decides whether it holds.
 
-    `effect` maps the tables of those grid points to one number per seed (columns `seed`,
-    `effect`); no rows mean that there is nothing to judge. The claim holds if the effect is at
-    least `threshold`.
+    `effect` maps the tables of those grid points to one number per seed (columns `seed`, `effect`),
+    or, with a column `run`, to one per grid point and seed; null if a seed does not count there.
+    The claim holds if the mean over seeds meets `threshold`, at every grid point.
     """
 
     paper: str
@@ -49,10 +46,14 @@ class Claim:
     """Settings that must differ between the grid points of a sweep."""
     may_vary: tuple[str, ...] = ()
     """Settings that may differ as well; all others must be equal."""
+    check: str = ""
+    """Why no result could contradict it; empty if it is evidence."""
     remark: str = ""
     """What a reader must know to weigh the verdict, whatever the verdict and the config."""
     tables: tuple[str, ...] = ("metrics",)
     """Tables that the effect is computed from."""
+    points: int = 1
+    """Grid points at which seeds must count."""
 
     @property
     def pretrained(self) -> bool:
@@ -103,49 +104,3 @@ def _meeting(where: Mapping[str, tuple], sweep: Sweep) -> tuple[dict[str, Settin
         if all(getattr(settings, name) in allowed for name, allowed in where.items())
     }
     return meeting, varying([settings.described() for settings in meeting.values()])
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """The verdict on a claim, and its effect over the seeds."""
-
-    verdict: str
-    effect: float | None = None
-    ci_low: float | None = None
-    ci_high: float | None = None
-    median: float | None = None
-    n_seeds: int = 0
-    n_reaching: int = 0
-    """Seeds whose own effect reaches the threshold."""
-    reason: str | None = None
-    """Why it was not tested."""
-
-
-def judge(claim: Claim, tables: Tables) -> Judgement:
-    """Judge a claim by the interval of its effect over seeds, not by the mean."""
-    empty = [name for name, table in tables.items() if table.is_empty()]
-    if empty:
-        return Judgement(NOT_TESTED, reason=f"too small: no rows in {', '.join(empty)}")
-    by_seed = claim.effect(tables).sort("seed")
-    if by_seed.is_empty():
-        return Judgement(NOT_TESTED, reason="too small: no seed learned what is compared")
-    values = by_seed["effect"].to_numpy().astype(float)
-    least = claim.threshold.value
-    reaching = int((values >= least).sum())
-    if not np.isfinite(values).all():
-        return Judgement(INCONCLUSIVE, n_seeds=len(values), n_reaching=reaching)
-    low, high = bootstrap_interval(values)
-    verdict = SUPPORTED if low >= least else CONTRADICTED if high < least else INCONCLUSIVE
-    if len(values) < 2:  # one seed has no spread, so its interval has no width
-        verdict = INCONCLUSIVE
-    center = float(values.mean()), low, high, float(np.median(values))
-    return Judgement(verdict, *center, len(values), reaching)
-
-
-def bootstrap_interval(values: np.ndarray) -> tuple[float, float]:
-    """Return the percentile bootstrap interval (95 %) of the mean over seeds."""
-    rng = np.random.default_rng(0)
-    means = rng.choice(values, size=(RESAMPLES, len(values))).mean(axis=1)
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(means, [tail, 1 - tail])
-    return float(low), float(high)

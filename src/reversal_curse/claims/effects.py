@@ -2,11 +2,11 @@
 
 import math
 from collections.abc import Callable
-from typing import Concatenate, ParamSpec
+from typing import Any, Concatenate, ParamSpec
 
 import polars as pl
 
-from reversal_curse.claims.claim import Effect, Fields, Tables, Threshold
+from reversal_curse.claims.claim import Claim, Effect, Fields, Tables, Threshold
 from reversal_curse.tables.summaries import LEARNED, final_by_seed, logit_contrast
 
 ANY = pl.lit(True)
@@ -20,6 +20,8 @@ EQUAL = Threshold(0.0, "0: equal probabilities")
 ALIGNED = Threshold(0.0, "0: no better than with the answer of another fact")
 NOT_ALIGNED = Threshold(0.0, "less than 0.1 better than with the answer of another fact")
 FIRST_ORDER = Threshold(0.0, "within a tenth, for steps that lower the forward loss by one percent")
+ANSWERED = Threshold(0.9, "90 % of the answers right")
+CHANCE = Threshold(0.45, "0.5 is a guess; the interval must lie within 0.05 of it", 0.55)
 
 Given = ParamSpec("Given")
 
@@ -31,27 +33,25 @@ def effect_of(
     return lambda *given, **named: lambda tables: judged(tables, *given, **named)
 
 
-def smallest(rows: pl.DataFrame, value: pl.Expr) -> pl.DataFrame:
-    """Return the smallest `value` per seed, or NaN if one is NaN (polars' own `min` skips it)."""
-    least = pl.when(value.is_nan().any()).then(float("nan")).otherwise(value.min())
-    return rows.group_by("seed").agg(effect=least)
+@effect_of
+def at_points(
+    tables: Tables, value: pl.Expr, where: pl.Expr = ANY, learned: bool = False
+) -> pl.DataFrame:
+    """Return `value` of every grid point of `where` and seed, after the last epoch.
+
+    `value` is an expression over the columns of `final_by_seed`. `learned`: only seeds that
+    learned the training set count; what an untrained model does not know is not a curse.
+    """
+    final = final_by_seed(tables["metrics"]).filter(where)
+    counts = LEARNED if learned else ANY
+    return final.select("run", "seed", effect=pl.when(counts).then(value))
 
 
 @effect_of
-def worst_over_points(
-    tables: Tables, value: pl.Expr, where: pl.Expr = ANY, points: int = 1, learned: bool = False
-) -> pl.DataFrame:
-    """Return the smallest `value` over a sweep's grid points, per seed; NaN if one diverged.
-
-    `value` is an expression over the columns of `final_by_seed`: a claim about several grid
-    points holds only if it holds at every one of them. With fewer than `points` grid points
-    there is nothing to compare, so no rows. `learned` leaves out the grid points at which a
-    seed did not learn its training set: what an untrained model does not know is not a curse.
-    """
-    final = final_by_seed(tables["metrics"]).filter(where)
-    if learned:
-        final = final.filter(LEARNED | pl.col("train_nll_token").is_nan())
-    return smallest(final.filter(pl.len().over("seed") >= points), value)
+def mean_of_points(tables: Tables, value: pl.Expr, where: pl.Expr = ANY) -> pl.DataFrame:
+    """Average `value` over the grid points of `where` that a seed has learned."""
+    rows = at_points(value, where, learned=True)(tables)
+    return rows.group_by("seed").agg(pl.col("effect").mean())
 
 
 def slope(rows: pl.DataFrame, x: str, y: str) -> pl.DataFrame:
@@ -67,7 +67,7 @@ def mean_difference(
     """Return the mean `value` of `higher` rows minus that of `lower`, per seed with both."""
     rows = final_by_seed(tables[name]) if name == "metrics" else tables[name]
     means = value.filter(higher).mean() - value.filter(lower).mean()
-    return rows.group_by("seed").agg(effect=means).drop_nulls()
+    return rows.group_by("seed").agg(effect=means)
 
 
 @effect_of
@@ -81,25 +81,51 @@ def contrast(tables: Tables, group: str) -> pl.DataFrame:
 def contrast_left(tables: Tables, seen: str, unseen: str) -> pl.DataFrame:
     """Return 0.1 minus (contrast of the unseen group / contrast of the seen one), per seed.
 
-    Seeds whose seen group does not stand out are left out: there is nothing to compare with.
+    Seeds whose seen group does not stand out do not count: there is nothing to compare with.
     """
     both = contrast(seen)(tables).join(contrast(unseen)(tables), on="seed", suffix="_unseen")
-    both = both.filter(pl.col("effect") >= STANDS_OUT.value)
-    return both.select("seed", effect=0.1 - pl.col("effect_unseen") / pl.col("effect"))
+    left = 0.1 - pl.col("effect_unseen") / pl.col("effect")
+    return both.select("seed", effect=pl.when(pl.col("effect") > STANDS_OUT.above).then(left))
 
 
-def guessed(where: pl.Expr = ANY, points: int = 1, learned: bool = True) -> Fields:
-    """Return the fields of a claim that unseen sentences are a guess at all points of `where`."""
+def guessed(where: pl.Expr = ANY, points: int = 1) -> Fields:
+    """Return the fields of a claim that unseen sentences are said no better than by a guess."""
     return {
-        "measures": "unseen loss minus that of a guess within the class (nats), worst point",
-        "effect": worst_over_points(ABOVE_CLASS_CHANCE, where, points, learned),
+        "measures": "unseen loss minus that of a guess within the class (nats)",
+        "effect": at_points(ABOVE_CLASS_CHANCE, where, learned=True),
         "threshold": NO_BETTER,
+        "points": points,
+    }
+
+
+def unknown(where: pl.Expr = ANY) -> Fields:
+    """Return the fields of a claim that it is not known which answer is right: an equivalence."""
+    return {
+        "measures": "rank of the right answer among the candidates, mean over grid points",
+        "effect": mean_of_points(pl.col("unseen_rank_choice"), where),
+        "threshold": CHANCE,
+    }
+
+
+def known(where: pl.Expr = ANY) -> Fields:
+    """Return the fields of a claim that the right one among the candidates is chosen."""
+    return {
+        "measures": "accuracy among the candidates (fraction)",
+        "effect": at_points(pl.col("unseen_accuracy_choice"), where, learned=True),
+        "threshold": ANSWERED,
     }
 
 
 LEARNS: Fields = {
     "measures": "accuracy on the training sentences (fraction)",
-    "effect": worst_over_points(pl.col("train_accuracy")),
+    "effect": at_points(pl.col("train_accuracy")),
     "threshold": Threshold(0.95, "95 % of the answers right"),
 }
-AT_EVERY_POINT = guessed(points=2)
+
+
+def both_readings(name: str, paper: str, said: str, not_known: str, **data: Any) -> dict:
+    """Return two claims about one sweep: what is said, as the paper measures it, and known."""
+    return {
+        name: Claim(paper, f"{said}.", **guessed(points=2), **data),
+        f"{name}_unknown": Claim(f"{paper}; measure ours", f"{not_known}.", **unknown(), **data),
+    }

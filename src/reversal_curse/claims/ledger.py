@@ -1,6 +1,7 @@
 """The ledger: every claim judged on what a config measured, as a table and as a page."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -15,7 +16,14 @@ from reversal_curse.claims import (
     reversal,
     theory,
 )
-from reversal_curse.claims.claim import NOT_TESTED, Claim, Judgement, Selection, judge, select
+from reversal_curse.claims.claim import Claim, Selection, Tables, Threshold, select
+from reversal_curse.claims.judgement import (
+    LEAST_SEEDS,
+    NOT_TESTED,
+    Judgement,
+    holm,
+    judge,
+)
 from reversal_curse.config.file import Config
 from reversal_curse.config.grid import Sweep, all_points, pretrained_file, read_sweeps
 from reversal_curse.config.plots import PLOTS
@@ -44,20 +52,25 @@ PAPERS = {
     "ours": "this project",
 }
 MARKS = {"supported": "✓", "contradicted": "✗", "inconclusive": "?"}
+FAMILY_WISE = 0.05
 PAGE = """# Ledger of claims
 
 Every statement of the papers that a number can decide, judged on this run. The effect is a mean
-over seeds with its 95 % bootstrap interval. The interval has no width if all seeds agree, as in an
-exact theory, where seeds differ only in their sentences. A claim is supported if the whole interval
-reaches the threshold, contradicted if none of it does, and inconclusive otherwise or with a single
-seed. Then come the median and the number of seeds that reach the threshold by themselves.
+over seeds with its 95 % interval (Student's t); of several grid points the least favourable one is
+shown. A claim is supported if the whole interval lies beyond the threshold at every grid point,
+contradicted if it lies on the other side at one, and inconclusive otherwise, or with fewer than
+{least} seeds. Then come the median and the seeds that meet the threshold by themselves. Seeds left
+out have not learned what is compared ({learned:.0f} % of the training answers right, the right one
+more probable than all others together; or, for logits and weights, a trained direction that stands
+out): what an untrained model does not know is not a curse. A seed with a number that is not finite
+is left out everywhere.
 
-Not every seed counts everywhere. Most claims that something does not generalise count a seed only
-at the grid points where it has learned the training sentences ({learned:.0f} % right, the right
-answer more probable than all others together): what an untrained model does not know is not a
-curse. Claims that compare logits or weights count a seed only if the trained direction stands out.
+**Evidence** can come out either way. A **check** is true by construction: it tests the code, not
+the paper. *Said* is judged among all tokens, *known* among the possible answers alone.
 
-{count} claims: {verdicts}.
+{count} claims of evidence: {verdicts}. {checks} checks: {check_verdicts}.
+Of the {judged} verdicts on evidence, {survive} stand together: the chance that any of them is wrong
+is below 5 % (Holm 1979). The others are marked "alone".
 Config {config}, code {code}.
 
 ## Settings
@@ -82,8 +95,13 @@ def claim_points(sweeps: Mapping[str, Sweep]) -> dict[str, Settings]:
     return {run: settings for some in chosen for run, settings in some.points.items()}
 
 
-def evaluate(config: Config, results: Path) -> pl.DataFrame:
-    """Judge every claim and return the `claims` table; raises UserError if a table is missing."""
+def claims_with_tables(
+    config: Config, results: Path
+) -> Iterator[tuple[str, Claim, Selection, Tables]]:
+    """Yield each claim, the grid points it is about, and its tables, empty if there are none.
+
+    Raises UserError if a table is missing.
+    """
     sweeps = read_sweeps(config)
     every = all_points(sweeps)
     untested = "" if config.pretrained else "not in this config: it has no pretrained models"
@@ -96,18 +114,26 @@ def evaluate(config: Config, results: Path) -> pl.DataFrame:
         points = {run: settings for run, settings in every.items() if run in wanted}
         return read_runs(points, table, results / "runs", {})
 
-    rows = []
     for name, claim in CLAIMS.items():
         chosen = Selection(reason=untested) if claim.pretrained else select(claim, sweeps)
+        runs = tuple(chosen.points)
+        yield name, claim, chosen, {t: read(runs, t) for t in claim.tables if not chosen.reason}
+
+
+def evaluate(config: Config, results: Path) -> pl.DataFrame:
+    """Judge every claim and return the `claims` table; raises UserError if a table is missing."""
+    rows = []
+    for name, claim, chosen, tables in claims_with_tables(config, results):
         result, grid = Judgement(NOT_TESTED, reason=chosen.reason), ""
-        if not chosen.reason:
-            result = judge(claim, {t: read(tuple(chosen.points), t) for t in claim.tables})
-            grid = _grid(config, chosen)
-        own = {"grid": grid, "figure": _figure(config, claim, chosen.sweeps)}
-        rows.append(
-            {"id": name, **vars(claim), "threshold": claim.threshold.value, **own, **vars(result)}
-        )
-    return pl.DataFrame(rows, TABLES["claims"].schema)  # the schema drops other fields
+        if tables:
+            result, grid = judge(claim, tables), _grid(config, chosen)
+        ends = {"threshold": claim.threshold.above, "threshold_below": claim.threshold.below}
+        kind = "check" if claim.check else "evidence"
+        own = {"kind": kind, "grid": grid, "figure": _figure(config, claim, chosen.sweeps)}
+        rows.append({"id": name, **vars(claim), **ends, **own, **vars(result)})
+    table = pl.DataFrame(rows, TABLES["claims"].schema)  # the schema drops other fields
+    evidence = pl.when(kind="evidence").then("p_value")
+    return table.with_columns(p_holm=holm(table.select(p_value=evidence)["p_value"]))
 
 
 def _figure(config: Config, claim: Claim, sweeps: tuple[str, ...]) -> str | None:
@@ -137,11 +163,17 @@ def _grid(config: Config, chosen: Selection) -> str:
 
 def page(config: Config, table: pl.DataFrame) -> str:
     """Return the ledger as a Markdown page."""
-    counts = table.group_by("verdict", maintain_order=True).len().iter_rows()
+    evidence, checks = table.filter(kind="evidence"), table.filter(kind="check")
+    judged = evidence.filter(pl.col("verdict").is_in(["supported", "contradicted"]))
     text = PAGE.format(
+        least=LEAST_SEEDS,
         learned=100 * LEARNED_ACCURACY,
-        count=len(table),
-        verdicts=", ".join(f"{n} {verdict}" for verdict, n in counts),
+        count=len(evidence),
+        verdicts=_counts(evidence),
+        checks=len(checks),
+        check_verdicts=_counts(checks),
+        judged=len(judged),
+        survive=int((judged["p_holm"] < FAMILY_WISE).sum()),
         config=config.digest,
         code=commit() or "outside version control",
         differences="\n".join(_differences(config)),
@@ -149,27 +181,48 @@ def page(config: Config, table: pl.DataFrame) -> str:
     )
     rows = {row["id"]: row for row in table.iter_rows(named=True)}
     for group, claims in GROUPS.items():
-        text += f"\n## {group}\n\n| claim | measured | verdict |\n| --- | --- | --- |\n"
-        text += "".join(_row(claim, rows[name]) for name, claim in claims.items())
-        for name, claim in claims.items():
-            if claim.remark and rows[name]["verdict"] != NOT_TESTED:
-                text += f"\n**{name}**: {claim.remark}\n"
+        for kind, title in (("evidence", group), ("check", f"{group}: checks")):
+            own = {name: claim for name, claim in claims.items() if rows[name]["kind"] == kind}
+            if not own:
+                continue
+            text += f"\n## {title}\n\n| claim | measured | verdict |\n| --- | --- | --- |\n"
+            text += "".join(_row(claim, rows[name]) for name, claim in own.items())
+            for name, claim in own.items():
+                if claim.remark and rows[name]["verdict"] != NOT_TESTED:
+                    text += f"\n**{name}**: {claim.remark}\n"
     return text
+
+
+def _counts(table: pl.DataFrame) -> str:
+    counts = table.group_by("verdict", maintain_order=True).len().iter_rows()
+    return ", ".join(f"{n} {verdict}" for verdict, n in counts)
 
 
 def _row(claim: Claim, row: dict) -> str:
     figure = f"[{row['figure']}](figures/{row['figure']}.pdf)" if row["figure"] else ""
-    where = "; ".join(filter(None, [claim.paper, figure, row["grid"], row["reason"]]))
+    check = claim.check and f"a check: {claim.check}"
+    where = "; ".join(filter(None, [claim.paper, figure, row["grid"], row["reason"], check]))
     text = f"{claim.statement} <br> `{row['id']}` *{where}*"
-    measured = f"{claim.measures}; at least {claim.threshold.value:.3g} ({claim.threshold.because})"
+    measured = f"{claim.measures}; {_in_words(claim.threshold)}"
     if row["effect"] is not None:
         interval = f"[{row['ci_low']:.3g}, {row['ci_high']:.3g}]"
         seeds = f"{row['n_reaching']} of {row['n_seeds']} seed{'s' * (row['n_seeds'] > 1)}"
+        if row["n_points"] > 1:
+            seeds += f", the least favourable of {row['n_points']} grid points"
+        if row["n_left_out"]:
+            seeds += f"; {row['n_left_out']} left out"
         spread = f"{interval}, median {row['median']:.3g}, {seeds}"
         measured = f"**{row['effect']:.3g}** {spread} <br> {measured}"
     verdict = f"{MARKS.get(row['verdict'], '–')} {row['verdict']}"
+    if verdict[0] in "✓✗" and (row["p_holm"] or 0) >= FAMILY_WISE:
+        verdict += ", alone"
     cells = [cell.replace("|", "\\|") for cell in (text, measured, verdict)]
     return f"| {' | '.join(cells)} |\n"
+
+
+def _in_words(threshold: Threshold) -> str:
+    between = f" and below {threshold.below:.3g}" if threshold.below < math.inf else ""
+    return f"above {threshold.above:.3g}{between} ({threshold.because})"
 
 
 def _differences(config: Config) -> list[str]:

@@ -6,27 +6,28 @@ wherever the theory is exact.
 
 import polars as pl
 
+from reversal_curse.claims import effects
 from reversal_curse.claims.claim import Claim, Fields, Tables, Threshold
 from reversal_curse.claims.effects import STANDS_OUT, effect_of
-from reversal_curse.tables.summaries import asymmetry, one_layer_bounds, partner_contrasts
+from reversal_curse.tables.summaries import LAST, asymmetry, one_layer_bounds, partner_contrasts
 
 SEEN, UNSEEN = pl.col("split") == "train", pl.col("split") == "unseen"
-LAST = pl.col("epoch") == pl.col("epoch").max()
 ROUNDING = -1e-9
+MODEL = {"family": ("one_layer",), "entity_length": (1,)}
 
 
 @effect_of
 def _bounds(tables: Tables, value: pl.Expr, *where: pl.Expr) -> pl.DataFrame:
-    """Return the smallest `value` over steps, sentences and grid points, per seed."""
+    """Return the smallest `value` over steps and sentences, by grid point and seed."""
     bounds = one_layer_bounds(tables["sentence_nll"]).filter(*where)
-    return bounds.group_by("seed").agg(effect=value.min()).drop_nulls()
+    return bounds.group_by("run", "seed").agg(effect=value.min())
 
 
 def _theorem(task: str) -> Fields:
     """Return the fields of a claim on the theorem about a task."""
     return {
         "paper": f"P1, section 4, {task} theorem",
-        "where": {"task": (task,), "family": ("one_layer",), "entity_length": (1,)},
+        "where": {"task": (task,), **MODEL},
         "may_vary": ("vocab_size",),
         "tables": ("sentence_nll",),
     }
@@ -34,7 +35,7 @@ def _theorem(task: str) -> Fields:
 
 def _asymmetry(tables: Tables) -> pl.DataFrame:
     held_out = asymmetry(tables["weights"]).filter(pair_split="validation")
-    return held_out.group_by("seed").agg(effect=pl.col("asymmetry").min())
+    return held_out.select("run", "seed", effect="asymmetry")
 
 
 def _intransitivity(tables: Tables) -> pl.DataFrame:
@@ -43,8 +44,9 @@ def _intransitivity(tables: Tables) -> pl.DataFrame:
     link = pl.col("source_role") + pl.col("target_role")
     mean = {name: pl.col("contrast").filter(link == name).mean() for name in ("AB", "BC", "AC")}
     by_seed = contrasts.group_by("seed").agg(**mean).drop_nulls()
-    by_seed = by_seed.filter(pl.min_horizontal("AB", "BC") >= STANDS_OUT.value)
-    return by_seed.select("seed", effect=0.1 - pl.col("AC") / pl.min_horizontal("AB", "BC"))
+    steps = pl.min_horizontal("AB", "BC")
+    left = pl.when(steps > STANDS_OUT.above).then(0.1 - pl.col("AC") / steps)
+    return by_seed.select("seed", effect=left)
 
 
 CLAIMS = {
@@ -64,6 +66,7 @@ CLAIMS = {
         measures="0.05 minus the distance of c from 1 after the last step",
         effect=_bounds(0.05 - (pl.col("exponent") - 1).abs(), SEEN, LAST),
         threshold=Threshold(0.0, "c within 0.05 of the derived 1"),
+        check="1 - p = (M - 1) / (M eta_Y n) after n visits follows from the update",
     ),
     "one_layer_unseen_bound": Claim(
         statement="The held-out direction never becomes more probable than 1 / M.",
@@ -74,6 +77,7 @@ CLAIMS = {
             ROUNDING,
             "the theorem's bound; starting from zero it is met with equality, up to rounding",
         ),
+        check="no sentence writes the row of a held-out question, which starts at zero: p = 1 / M",
     ),
     "one_layer_chain_steps": Claim(
         statement="The two steps of a held-out chain, A -> B and B -> C, are learned.",
@@ -81,6 +85,14 @@ CLAIMS = {
         measures="smallest p of the two answers after the last step",
         effect=_bounds(1 - pl.col("missing"), SEEN, LAST),
         threshold=Threshold(0.95, "as for the training sentences of the transformers"),
+    ),
+    "one_layer_chain_trained": Claim(
+        statement="The training sentences of the chain are learned.",
+        paper="P1, section 4",
+        where={"task": ("chain",), **MODEL},
+        may_vary=("vocab_size",),
+        **effects.LEARNS,
+        remark="A -> B and A ~> C share the row Y[A], so a training triple cannot have both.",
     ),
     "one_layer_chain_bound": Claim(
         statement="The leap A ~> C of a held-out chain never becomes more probable than 1 / M.",
@@ -94,23 +106,24 @@ CLAIMS = {
             paper=f"P1, section {section}",
             statement=f"The effective weights of the {words} are asymmetric: a pair of which one "
             "direction was trained has weight in that direction alone.",
-            where={"task": ("reversal",), "family": (family,), "entity_length": (1,)},
+            where={"task": ("reversal",), **MODEL, "family": (family,)},
             tables=("weights",),
             measures="|c_ab - c_ba| / (|c_ab| + |c_ba|) of held-out pairs, c: contrast of the "
             "partner with the other entities",
             effect=_asymmetry,
             threshold=Threshold(0.8, "0.8: one direction has nine times the other's weight"),
+            check=check,
         )
-        for family, section, words in (
-            ("one_layer", "4", "one-layer transformer"),
-            ("bilinear", "3", "bilinear model"),
+        for family, section, words, check in (
+            ("one_layer", "4", "one-layer transformer", "one of both entries is exactly 0"),
+            ("bilinear", "3", "bilinear model", ""),
         )
     },
     "one_layer_intransitive": Claim(
         paper="P1, section 4",
         statement="The effective weights of the one-layer transformer are intransitive: weight "
         "from A to B and from B to C gives none from A to C.",
-        where={"task": ("chain",), "family": ("one_layer",), "entity_length": (1,)},
+        where={"task": ("chain",), **MODEL},
         tables=("weights",),
         measures="0.1 minus (contrast of A to C / the smaller one of A to B and B to C)",
         effect=_intransitivity,

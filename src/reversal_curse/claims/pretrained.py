@@ -11,7 +11,7 @@ CAUSAL = pl.col("kind") == "causal"
 ALL = pl.col("group") == "all"
 MARGIN = "reverse loss of another fact's answer minus that of the right one (nats per token)"
 ONE_CHOICE = "0.1: the right answer is hardly more probable than another fact's"
-WORST = "after fine-tuning on forward statements, worst model that learned them"
+TUNED = "after fine-tuning, every model that learned"
 LEARNED = "In a pretrained masked-diffusion model that learned `A is B`"
 _ANSWERS: Fields = {"paper": "P2, large-scale check", "tables": ("pretrained_answers",)}
 _SCORES: Fields = {**_ANSWERS, "tables": ("pretrained_scores", "pretrained_answers")}
@@ -19,61 +19,64 @@ _GRADIENTS: Fields = {**_ANSWERS, "tables": ("pretrained_gradients", "pretrained
 _STEPS: Fields = {**_ANSWERS, "tables": ("pretrained_gradients",)}
 
 
+def _of_learned(tables: Tables, rows: pl.DataFrame) -> pl.DataFrame:
+    """Return `seed`, `effect` by model (`run`), null for a seed that did not learn the facts."""
+    every = tables["pretrained_answers"].filter(AFTER).select(STATE).unique()
+    every = every.join(rows.select("kind").unique(), on="kind", how="semi")
+    states = rows.join(learned(tables["pretrained_answers"]), on=STATE, how="semi")
+    found = every.join(states, on=STATE, how="left")
+    return found.select("seed", "effect", run="model")
+
+
 @effects.effect_of
-def _worst(tables: Tables, value: pl.Expr, where: pl.Expr) -> pl.DataFrame:
-    """Find the smallest `value` over models that learned the forward facts, per seed."""
-    return effects.smallest(learned(tables["pretrained_answers"]).filter(where), value)
+def _by_model(tables: Tables, value: pl.Expr, where: pl.Expr) -> pl.DataFrame:
+    states = learned(tables["pretrained_answers"])
+    return _of_learned(tables, states.filter(where).select(*STATE, effect=value))
 
 
 def _advantage(tables: Tables) -> pl.DataFrame:
     """Subtract the largest reverse margin of causal models from the smallest of diffusion ones."""
     margin = pl.col("margin_reverse")
     ahead = margin.filter(DIFFUSION).min() - margin.filter(CAUSAL).max()
-    return learned(tables["pretrained_answers"]).group_by("seed").agg(effect=ahead).drop_nulls()
-
-
-def _of_learned(tables: Tables, table: str, where: pl.Expr) -> pl.DataFrame:
-    """Pick rows after fine-tuning of the states that have learned the forward facts."""
-    states = learned(tables["pretrained_answers"])
-    return tables[table].filter(where, AFTER).join(states, on=STATE, how="semi")
+    return learned(tables["pretrained_answers"]).group_by("seed").agg(effect=ahead)
 
 
 def _correlated(tables: Tables) -> pl.DataFrame:
-    """Subtract the upper end of its null from the correlation: mean over heads, worst model."""
-    found = head_correlations(_of_learned(tables, "pretrained_scores", DIFFUSION))
-    above = (pl.col("correlation") - pl.col("null_high")).mean().alias("above")
-    return effects.smallest(found.group_by("model", "seed").agg(above), pl.col("above"))
+    """Subtract the upper end of its null from the correlation, mean over heads."""
+    found = head_correlations(tables["pretrained_scores"].filter(DIFFUSION, AFTER))
+    above = (pl.col("correlation") - pl.col("null_high")).mean()
+    return _of_learned(tables, found.group_by(STATE).agg(effect=above))
 
 
 @effects.effect_of
 def _gradients(tables: Tables, value: pl.Expr, where: pl.Expr) -> pl.DataFrame:
-    """Find the smallest `value` of all parameters over models that learned, per seed."""
-    rows = _of_learned(tables, "pretrained_gradients", where & ALL)
-    return effects.smallest(rows.filter(value.is_not_null()), value)
+    """Find `value` of all parameters."""
+    rows = tables["pretrained_gradients"].filter(where, ALL, AFTER)
+    return _of_learned(tables, rows.select(*STATE, effect=value))
 
 
 def _first_order(tables: Tables) -> pl.DataFrame:
-    """Subtract the relative error of the summed prediction from 0.1: worst model, per seed."""
+    """Subtract the relative error of the summed prediction from 0.1, by model."""
     rows = tables["pretrained_gradients"].filter(DIFFUSION, ALL).drop_nulls("actual_change")
     both = rows.filter(AFTER).join(rows.filter(~AFTER), on="model", suffix="_before")
     actual = pl.col("actual_change") + pl.col("actual_change_before")
     predicted = pl.col("predicted_change") + pl.col("predicted_change_before")
-    return effects.smallest(both, 0.1 - (actual / predicted - 1).abs())
+    return both.select("seed", run="model", effect=0.1 - (actual / predicted - 1).abs())
 
 
 CLAIMS = {
     "pretrained_diffusion_reverses": Claim(
         statement="A pretrained masked-diffusion model that learns `A is B` knows `B is A`.",
         **_ANSWERS,
-        measures=f"{MARGIN}, {WORST}",
-        effect=_worst(pl.col("margin_reverse"), DIFFUSION),
+        measures=f"{MARGIN}, {TUNED}",
+        effect=_by_model(pl.col("margin_reverse"), DIFFUSION),
         threshold=Threshold(0.1, ONE_CHOICE),
     ),
     "pretrained_causal_does_not": Claim(
         statement="A pretrained autoregressive model that learns `A is B` does not know `B is A`.",
         **_ANSWERS,
-        measures=f"0.1 minus: {MARGIN}, {WORST}",
-        effect=_worst(0.1 - pl.col("margin_reverse"), CAUSAL),
+        measures=f"0.1 minus: {MARGIN}, {TUNED}",
+        effect=_by_model(0.1 - pl.col("margin_reverse"), CAUSAL),
         threshold=Threshold(0.0, ONE_CHOICE),
     ),
     "pretrained_diffusion_ahead": Claim(
@@ -88,8 +91,8 @@ CLAIMS = {
     "pretrained_reverse_below": Claim(
         statement=f"{LEARNED} the answer to `B is` stays less probable than that to `A is`.",
         **_ANSWERS,
-        measures=f"reverse loss minus forward loss (nats per token), masked diffusion, {WORST}",
-        effect=_worst(pl.col("nll_reverse") - pl.col("nll_forward"), DIFFUSION),
+        measures=f"reverse loss minus forward loss (nats per token), masked diffusion, {TUNED}",
+        effect=_by_model(pl.col("nll_reverse") - pl.col("nll_forward"), DIFFUSION),
         threshold=effects.EQUAL,
         remark="The answers are different entities: the object forward, the subject in reverse.",
     ),
@@ -97,14 +100,14 @@ CLAIMS = {
         statement=f"{LEARNED} the attention scores of both layouts are positively correlated.",
         **_SCORES,
         measures="correlation over facts minus the 97.5 % quantile of the permutation null, mean "
-        f"over layers and heads, {WORST}",
+        f"over layers and heads, {TUNED}",
         effect=_correlated,
         threshold=Threshold(0.0, "0: no more than for shuffled facts"),
     ),
     "pretrained_gradients_aligned": Claim(
         statement=f"{LEARNED} the forward and reverse gradients of a fact are aligned.",
         **_GRADIENTS,
-        measures=f"cosine minus that with another fact's answer, masked diffusion, {WORST}",
+        measures=f"cosine minus that with another fact's answer, masked diffusion, {TUNED}",
         effect=_gradients(effects.OWN_COSINE, DIFFUSION),
         threshold=effects.ALIGNED,
     ),
@@ -112,7 +115,7 @@ CLAIMS = {
         statement="In a pretrained autoregressive model that learned `A is B` the forward and "
         "reverse gradients of a fact are not aligned.",
         **_GRADIENTS,
-        measures=f"0.1 minus the cosine in excess of that with another fact's answer, {WORST}",
+        measures=f"0.1 minus the cosine in excess of that with another fact's answer, {TUNED}",
         effect=_gradients(0.1 - effects.OWN_COSINE, CAUSAL),
         threshold=effects.NOT_ALIGNED,
     ),
@@ -121,8 +124,9 @@ CLAIMS = {
         "as the inner product of both gradients predicts.",
         **_STEPS,
         measures="0.1 minus the relative error of the predicted change, summed over before and "
-        "after fine-tuning, masked diffusion, worst model",
+        "after fine-tuning, masked diffusion",
         effect=_first_order,
         threshold=effects.FIRST_ORDER,
+        check="calculus: a small step changes any smooth loss so",
     ),
 }

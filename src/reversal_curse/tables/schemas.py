@@ -175,18 +175,24 @@ coarse for it (not float32)
 
 claims: one claim
     id | String | | name of the claim
+    kind | String | | `evidence`, or a `check` that is true by construction
     paper | String | | which paper says it (see the ledger), and where
     statement | String | | what the paper says, in our words
     grid | String | | sweeps that it was judged on, and what varies in them
     figure | String | | a figure of the config that shows it
     measures | String | | what the effect is, with its unit
-    threshold | Float64 | as `effect` | the claim holds from this effect on
-    effect | Float64 | see `measures` | mean over seeds; null: not tested
-    ci_low | Float64 | as `effect` | lower end of the 95 % bootstrap interval
-    ci_high | Float64 | as `effect` | upper end of the 95 % bootstrap interval
+    threshold | Float64 | as `effect` | the claim holds if the effect is above this
+    threshold_below | Float64 | as `effect` | and below this
+    effect | Float64 | see `measures` | mean over seeds at the least favourable grid point
+    ci_low | Float64 | as `effect` | lower end of its 95 % interval (Student's t)
+    ci_high | Float64 | as `effect` | upper end of its 95 % interval
     median | Float64 | as `effect` | median over seeds
     n_seeds | Int32 | | seeds behind the interval: those that can be judged
-    n_reaching | Int32 | | of these, seeds whose own effect reaches `threshold`
+    n_reaching | Int32 | | of these, seeds whose own effect meets the threshold
+    n_points | Int32 | | grid points at which the claim must hold
+    n_left_out | Int32 | | effects (seed, or seed at a grid point) that do not count
+    p_value | Float64 | | chance of so clear a verdict if the truth were at the threshold
+    p_holm | Float64 | | the same for all evidence of the ledger together (Holm 1979)
     verdict | String | | `supported`, `contradicted`, `inconclusive` or `not tested`
     reason | String | | why it was not tested; else null
 """,

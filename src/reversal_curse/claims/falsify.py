@@ -1,0 +1,123 @@
+"""Try to falsify the ledger: permute labels in finished tables, and judge again.
+
+A claim is evidence only if its verdict depends on what it asserts. Each permutation destroys one
+thing that claims assert, and keeps the numbers; a claim that none of them moves is a check.
+"""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import polars as pl
+
+from reversal_curse.claims.claim import Claim, Tables
+from reversal_curse.claims.judgement import CONTRADICTED, SUPPORTED, judge
+from reversal_curse.claims.ledger import claims_with_tables
+from reversal_curse.config.errors import UserError
+from reversal_curse.config.file import Config
+
+SWAPPED = {
+    "split": ("train", "unseen"),
+    "direction": ("forward", "reverse"),
+    "group": ("seen", "unseen"),
+    "kind": ("masked_diffusion", "causal"),
+}
+"""Labels that change places, by column."""
+LEAPS = ("validation_a_to_b", "validation_a_to_c")
+EXCHANGED = (("nll_forward", "nll_reverse"), ("score_forward", "score_reverse"))
+CONTROLS = (("cosine", "cosine_control"), ("nll", "nll_shuffled"))
+"""Columns that change places."""
+OF_FACT = {
+    "candidate": ["seed", "group", "readout", "query"],
+    "target": ["run", "seed", "source_role", "source", "target_role"],
+    "score_reverse": ["run", "seed", "epoch", "layer", "head"],
+}
+"""Columns that are shifted by one fact, within these keys."""
+CHANCES = {
+    "nll_token": pl.col("chance_class"),
+    "nll_word": pl.col("chance_class"),
+    "accuracy": (-pl.col("chance_class")).exp(),
+    "accuracy_choice": pl.col("chance_accuracy"),
+    "rank_choice": pl.lit(0.5),
+}
+"""What a guess gets in `metrics`, by measure."""
+
+
+def permutations(claim: Claim, tables: Tables) -> Iterator[tuple[str, Tables]]:
+    """Yield the name of what is destroyed, and the tables without it."""
+
+    def changed(change: Callable[[str, pl.DataFrame], pl.DataFrame]) -> Tables:
+        return {name: change(name, table) for name, table in tables.items()}
+
+    for setting in claim.varies:  # family, positions, masking, ...: each has another's results
+        yield setting, changed(partial(_next_value, setting))
+    yield "direction", changed(_other_direction)
+    yield "partners", changed(_other_partners)
+    yield "seeds against chance", changed(_by_chance)
+
+
+def _next_value(setting: str, name: str, table: pl.DataFrame) -> pl.DataFrame:
+    values = table[setting].unique().sort().to_list()
+    return table.with_columns(pl.col(setting).replace(values, values[1:] + values[:1]))
+
+
+def _swap(table: pl.DataFrame, column: str, a: str, b: str) -> pl.DataFrame:
+    return table.with_columns(pl.col(column).replace([a, b], [b, a]))
+
+
+def _exchange(table: pl.DataFrame, pairs: tuple) -> pl.DataFrame:
+    found = [(a, b) for a, b in pairs if a in table.columns and b in table.columns]
+    both = [pl.col(x).alias(y) for a, b in found for x, y in ((a, b), (b, a))]
+    return table.with_columns(both)
+
+
+def _other_direction(name: str, table: pl.DataFrame) -> pl.DataFrame:
+    """Swap what was trained and what was held out."""
+    for column, pair in SWAPPED.items():
+        if column in table.columns:
+            table = _swap(table, column, *pair)
+    if name == "logits":
+        table = _swap(table, "group", *LEAPS)
+    if name == "weights":
+        table = _swap(table, "pair_split", "train", "validation")
+    return _exchange(table, EXCHANGED)
+
+
+def _other_partners(name: str, table: pl.DataFrame) -> pl.DataFrame:
+    """Give each fact the answer, score or gradient of another."""
+    shifted = [
+        pl.col(column).shift(1).fill_null(pl.col(column).last()).over(keys)
+        for column, keys in OF_FACT.items()
+        if {column, *keys} <= {*table.columns}
+    ]
+    return _exchange(table.with_columns(shifted), CONTROLS)
+
+
+def _by_chance(name: str, table: pl.DataFrame) -> pl.DataFrame:
+    """Put every measure at its chance level."""
+    if name == "sentence_nll":
+        return table.with_columns(nll=pl.col("tokens").log())
+    return table.with_columns(**CHANCES) if name == "metrics" else table
+
+
+def falsify(config: Config, results: Path) -> None:
+    """Print a line per claim: its verdict, and what had to be destroyed to change it.
+
+    Raises UserError if a verdict on evidence stands whatever is destroyed.
+    """
+    lines, standing = [], []
+    for name, claim, _, tables in claims_with_tables(config, results):
+        verdict = judge(claim, tables).verdict if tables else ""
+        if verdict not in (SUPPORTED, CONTRADICTED):
+            continue
+        moved = [
+            what for what, t in permutations(claim, tables) if judge(claim, t).verdict != verdict
+        ]
+        if not moved and not claim.check:
+            standing.append(name)
+        kind = "check   " if claim.check else "evidence"
+        lines.append(f"{name:32} {kind} {verdict:12} {', '.join(moved) or 'nothing'}")
+    print("claim                            kind     verdict      changed by destroying")
+    print("\n".join(lines))
+    if standing:
+        raise UserError(f"called evidence, and nothing changes them: {', '.join(standing)}")
