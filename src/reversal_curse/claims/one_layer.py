@@ -92,7 +92,7 @@ CLAIMS = {
         where={"task": ("chain",), **MODEL},
         may_vary=("vocab_size",),
         **effects.LEARNS,
-        remark="A -> B and A ~> C share the row Y[A], so a training triple cannot have both.",
+        check="A -> B and A ~> C share the row Y[A], so no training can learn both",
     ),
     "one_layer_chain_bound": Claim(
         statement="The leap A ~> C of a held-out chain never becomes more probable than 1 / M.",
