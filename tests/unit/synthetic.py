@@ -139,6 +139,8 @@ def answers(reverses: dict[str, bool], reverse_nll=0.5, seeds=3) -> pl.DataFrame
     """Make answers to learned forward facts; `reverses` tells which kinds know the reverse."""
     rows = [
         {**state, "direction": direction, "fact": fact, "relation": fact % 2, "tokens": 2}
+        | CHOICE
+        | ({"nll_choice": 0.1, "accuracy_choice": 1.0, "rank_choice": 1.0} if known else {})
         | {"nll": (nll if known else 10.0) + 0.01 * state["seed"], "exact": known, "chance": 11.0}
         | {"nll_shuffled": 10.0 + 0.01 * state["seed"]}
         for state in _states(seeds)

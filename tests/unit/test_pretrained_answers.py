@@ -12,13 +12,13 @@ import torch
 
 from reversal_curse.config.errors import UserError
 from reversal_curse.pretrained.answers import answer, measure_answers
-from reversal_curse.pretrained.facts import Layout, Questions, read_facts
+from reversal_curse.pretrained.facts import Layout, Questions, lay_out, read_facts
 from reversal_curse.pretrained.finetune import add_adapters, finetune, mask
 from reversal_curse.pretrained.gradients import measure_gradients
 from reversal_curse.training.checkpoints import Checkpoints
 from reversal_curse.training.interruption import Interrupted
 from stopping import StopAfter
-from tiny_models import load_tiny
+from tiny_models import TEMPLATES, load_tiny
 
 pytestmark = pytest.mark.slow
 
@@ -34,9 +34,9 @@ LONG = Layout((1, 0, 21, 22, 23), subject=(0, 1), object=(2, 5), answer=(2, 5), 
 
 def check_answers(loaded, nll: float, greedy: torch.Tensor) -> None:
     """Compare the loss of LONG, and greedy decoding, with what was computed step by step."""
-    assert answer(loaded, [LONG], truth=True)[0] == pytest.approx(nll / 3, rel=1e-5)
-    written = replace(LONG, tokens=tuple(greedy[0].tolist()), fact=1)
-    assert answer(loaded, [LONG, written], truth=False) == {0: False, 1: True}
+    assert answer(loaded, [LONG], truth=True)[LONG] == pytest.approx(nll, rel=1e-5)
+    written = replace(LONG, tokens=tuple(greedy[0].tolist()))
+    assert answer(loaded, [LONG, written], truth=False) == {LONG: False, written: True}
 
 
 @torch.no_grad()
@@ -74,9 +74,9 @@ def test_a_causal_model_answers_from_left_to_right(tiny):
 def test_answers_do_not_depend_on_the_batch(tiny):
     one, questions = tiny("masked_lm", batch_size=1)
     many, _ = tiny("masked_lm", batch_size=5)
-    layouts = [*questions.right["reverse"], replace(LONG, fact=99)]
+    layouts = [*questions.right["reverse"], LONG]
     alone, together = (answer(loaded, layouts, truth=True) for loaded in (one, many))
-    assert sorted(alone) == [*range(12), 99]
+    assert len(alone) == 13
     assert together == pytest.approx(alone, rel=1e-4)
 
 
@@ -95,8 +95,39 @@ def test_a_shifted_model_is_read_one_position_earlier_and_not_asked_for_first_to
     assert torch.stack(masked)[..., 1:].any()
 
 
+@pytest.mark.parametrize("kind", ["masked_diffusion", "causal"])
+def test_the_loss_of_an_answer_is_that_of_the_set_and_of_the_choice_in_it(tiny, tmp_path, kind):
+    objects = ["b0", "b1 b2", "b3 b4 b5", "b6"]
+    rows = [{"subject": f"a{i}", "object": name, **TEMPLATES} for i, name in enumerate(objects)]
+    rows[3] |= {"forward": "{subject} is is {object}"}  # the only fact of its relation
+    pl.DataFrame(rows).write_csv(tmp_path / "lengths.csv")
+    loaded, questions = tiny(kind, facts=str(tmp_path / "lengths.csv"))
+    *alike, alone = measure_answers(loaded, questions).filter(direction="forward").to_dicts()
+    for index, row in enumerate(alike):
+        fact = questions.facts[index]
+        asked = [replace(fact, object=name) for name in objects[:3]]
+        layouts = [lay_out(index, one, loaded.tokenizer, "forward") for one in asked]
+        nll = answer(loaded, layouts, truth=True)
+        p = [math.exp(-nll[layout]) for layout in layouts]
+        assert row["tokens"] * row["nll"] == pytest.approx(row["nll_set"] + row["nll_choice"])
+        assert row["nll_choice"] == pytest.approx(-math.log(p[index] / sum(p)), rel=1e-4)
+        assert row["accuracy_choice"] == (p[index] == max(p))
+        assert row["rank_choice"] == sum(one < p[index] for one in p) / 2
+        assert row["candidates"] == 3
+    assert (alone["candidates"], alone["accuracy_choice"], alone["nll_choice"]) == (1, 1, 0)
+    assert alone["rank_choice"] is alone["nll_shuffled"] is None
+
+
+def test_a_model_that_repeats_the_entity_asked_about_echoes(tiny):
+    loaded, questions = tiny("causal", steps=50, learning_rate=0.01)
+    finetune(loaded, [layout.echoed() for layout in questions.right["forward"]], seed=0)
+    found = measure_answers(loaded, questions).filter(direction="forward")
+    assert found["echo"].all()
+    assert not found["exact"].any()
+
+
 def means(loaded, questions) -> dict[str, dict]:
-    columns = pl.col("nll", "nll_shuffled", "exact", "chance").mean()
+    columns = pl.exclude("direction").mean()
     found = measure_answers(loaded, questions).group_by("direction").agg(columns)
     return {row["direction"]: row for row in found.to_dicts()}
 
@@ -108,6 +139,10 @@ def test_an_untrained_model_is_at_chance_everywhere(tiny, kind):
         assert found["nll"] == pytest.approx(math.log(43), abs=0.25)
         assert found["nll_shuffled"] == pytest.approx(found["nll"], abs=0.1)
         assert found["exact"] <= 0.2
+        assert found["accuracy_choice"] <= 0.25
+        assert found["rank_choice"] == pytest.approx(0.5, abs=0.2)
+        assert found["chance_accuracy"] == pytest.approx(1 / 12)
+        assert found["chance_choice"] == pytest.approx(math.log(12))
 
 
 FAST = {"steps": 50, "learning_rate": 0.01}
@@ -127,11 +162,12 @@ def test_only_masking_in_any_order_aligns_gradients_and_recovers_the_reverse(tin
     finetune(loaded, questions.right["forward"], seed=0)
     found = means(loaded, questions)
     for direction in ("forward", "reverse") if recovered else ("forward",):
-        assert found[direction]["exact"] == 1
+        assert found[direction]["exact"] == found[direction]["accuracy_choice"] == 1
         assert found[direction]["nll"] < 0.3 < 3 < found[direction]["nll_shuffled"]
     reverse = found["reverse"]
     if not recovered:
         assert reverse["exact"] <= 0.2
+        assert reverse["rank_choice"] == pytest.approx(0.5, abs=0.2)
         assert reverse["nll"] > math.log(20)  # no better than guessing among the subjects
         assert reverse["nll_shuffled"] == pytest.approx(reverse["nll"], abs=0.5)
     whole = measure_gradients(loaded, questions).filter(group="all").row(0, named=True)

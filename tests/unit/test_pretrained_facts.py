@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import product
+
 import polars as pl
 import pytest
 import transformers
@@ -9,7 +12,15 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 
 from reversal_curse.config.errors import UserError
 from reversal_curse.pretrained import facts as facts_module
-from reversal_curse.pretrained.facts import ENTITIES, Fact, facts_version, lay_out, read_facts
+from reversal_curse.pretrained.facts import (
+    CANDIDATES,
+    ENTITIES,
+    Fact,
+    Questions,
+    facts_version,
+    lay_out,
+    read_facts,
+)
 from tiny_models import TEMPLATES, write_facts
 
 
@@ -128,6 +139,33 @@ def test_spans_are_the_tokens_of_the_entities(kind):
                 lengths.add(end - start)
             assert layout.answer == (layout.object if direction == "forward" else layout.subject)
     assert len(lengths) > 3  # from one token to several
+
+
+@pytest.mark.parametrize("kind", SUBWORDS)
+def test_candidates_have_the_tokens_of_their_sentences(kind):
+    tokenizer, facts = trained_tokenizer(kind), read_facts(None)
+    questions = Questions.of(facts, tokenizer)
+    for (direction, (_, answer)), index in product(ENTITIES.items(), (0, 49, 199)):
+        alike = [fact for fact in facts if fact.relation == facts[index].relation]
+        swapped = [replace(facts[index], **{answer: getattr(one, answer)}) for one in alike]
+        expected = [lay_out(index, one, tokenizer, direction) for one in swapped]
+        right, *others = questions.candidates[direction][index]
+        assert right == questions.right[direction][index]
+        assert questions.wrong[direction][index] == expected[(index + 1) % 25]
+        assert {right, *others} == {*expected}
+        assert len(others) == 24
+
+
+def test_of_many_answers_some_are_drawn_so_that_a_sorted_table_does_not_tilt_the_choice():
+    names = [f"{kind}{i}" for kind in "ab" for i in range(80)]
+    facts = [Fact(f"a{i}", f"b{i}", **TEMPLATES, relation=0) for i in range(80)]
+    questions = Questions.of(facts, word_tokenizer("is", *names))
+    assert questions == Questions.of(facts, word_tokenizer("is", *names))
+    ranks = []
+    for right, *others in questions.candidates["forward"]:
+        assert len({right, *others}) == CANDIDATES
+        ranks.append(sum(one.tokens < right.tokens for one in others) / len(others))
+    assert sum(ranks) / len(ranks) == pytest.approx(0.5, abs=0.03)
 
 
 def word_tokenizer(*words: str) -> transformers.PreTrainedTokenizerFast:

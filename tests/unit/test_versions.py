@@ -31,8 +31,8 @@ TRAINING = {
 }
 # After a few steps: forward and reverse loss, cosine of the gradients, mean forward score.
 PRETRAINED = {
-    ("masked_diffusion", 2): [3.4614, 2.8091, 0.9577, 0.2867],
-    ("causal", 2): [0.6777, 4.7957, 0.0261],
+    ("masked_diffusion", 3): [3.4614, 2.8091, 0.9577, 0.2867],
+    ("causal", 3): [0.6777, 4.7957, 0.0261],
 }
 
 

@@ -22,7 +22,7 @@ KIND_NAMES = {
 REVERSAL_NOTE = (
     "asked forward and in reverse, before and after fine-tuning on the forward statements alone; "
     "mean over facts\ndots: runs of the fine-tuning, bars: their mean; dashed: guess among all "
-    "tokens"
+    "tokens (a), among the candidates (c): at most 25 answers of the relation"
 )
 ATTENTION_NOTE = (
     "scores of the masked subject for the known object, in the forward sentence and in the reverse "
@@ -40,28 +40,32 @@ GRADIENTS_NOTE = (
 
 def draw_reversal(tables: dict[str, pl.DataFrame]) -> Figure:
     """Pretrained models asked forward and in reverse, before and after fine-tuning. Left: loss of
-    the right answer and of another fact's. Right: exact matches."""
+    the right answer and of another fact's. Middle: answers that are said. Right: answers that are
+    the most probable of the candidates."""
     models = grouping.models_of(answer_means(tables["pretrained_answers"]))
-    width = max(2.6, 0.75 * len(models) + 0.6) * style.PANEL_WIDTH
-    figure, [[loss, exact]] = style.new_figure(width, 1.4 * style.PANEL_HEIGHT + 0.7, 1, 2)
+    width = max(3.9, 1.1 * len(models) + 0.9) * style.PANEL_WIDTH
+    figure, [panels] = style.new_figure(width, 1.4 * style.PANEL_HEIGHT + 0.7, 1, 3)
+    loss, said, known = panels
     for place, (_, kind, rows) in enumerate(models):
         for direction, stage in product(DIRECTIONS, STAGES):
             at = place + DIRECTIONS[direction] + STAGES[stage]
             cell = rows.filter(direction=direction, stage=stage)
             colour = style.BEFORE if stage == "before" else style.KIND_COLOURS[kind]
-            marks.draw_dots(loss, at, cell["nll"], colour)
-            marks.draw_dots(exact, at, cell["exact"], colour)
+            for ax, value in zip(panels, ("nll", "exact", "accuracy_choice"), strict=True):
+                marks.draw_dots(ax, at, cell[value], colour)
             control = cell["nll_shuffled"].mean()
             if control is not None:
                 loss.plot(at, control, "x", color=style.REFERENCE, ms=4, mew=0.9)
         chance = {"color": style.REFERENCE, "lw": 0.8, "ls": "--"}
-        loss.plot([place - 0.45, place + 0.45], [rows["chance"].mean()] * 2, **chance)
+        for ax, level in ((loss, "chance"), (known, "chance_accuracy")):
+            ax.plot([place - 0.45, place + 0.45], [rows[level].mean()] * 2, **chance)
     loss.set_yscale("symlog", linthresh=1)  # wrong answers cost up to a hundred nats
     loss.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     loss.set_ylabel("negative log-likelihood (nats per token)")
-    exact.set_ylabel("answers that are right in every token (fraction)")
+    said.set_ylabel("said: right in every token (fraction)")
+    known.set_ylabel("known: right among candidates (fraction)")
     places = [place + at for place in range(len(models)) for at in DIRECTIONS.values()]
-    for ax in (loss, exact):
+    for ax in panels:
         ax.set_xticks(range(len(models)), [f"\n{_in_two_lines(model)}" for model, _, _ in models])
         ax.tick_params(axis="x", length=0)
         ax.set_xticks(places, ["fwd", "rev"] * len(models), minor=True, fontsize=6)
@@ -70,7 +74,7 @@ def draw_reversal(tables: dict[str, pl.DataFrame]) -> Figure:
     lines = {"before fine-tuning": style.BEFORE, **names}
     handles = [style.key(name, colour, lw=2) for name, colour in lines.items()]
     handles.append(style.key("another fact's answer", style.REFERENCE, marker="x", ls=""))
-    return style.finish(figure, [loss, exact], REVERSAL_NOTE, handles)
+    return style.finish(figure, panels, REVERSAL_NOTE, handles)
 
 
 def draw_attention(tables: dict[str, pl.DataFrame]) -> Figure:

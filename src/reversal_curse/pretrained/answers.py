@@ -7,10 +7,12 @@ to that of a proper probability, because the order depends only on what was fill
 
 import math
 from collections.abc import Iterator
+from itertools import chain
 
 import polars as pl
 import torch
 
+from reversal_curse.models.choice import CHANCES, CHOICE_MEASURES, Choices, choice_measures
 from reversal_curse.models.likelihood import answer_nll
 from reversal_curse.pretrained.facts import Layout, Questions
 from reversal_curse.pretrained.loading import Loaded
@@ -20,22 +22,43 @@ def measure_answers(loaded: Loaded, questions: Questions) -> pl.DataFrame:
     """Make the `answers` table of a model, without the columns that name its state."""
     rows = []
     for direction, layouts in questions.right.items():
-        wrong = answer(loaded, questions.wrong[direction], truth=True)
-        right, exact = answer(loaded, layouts, truth=True), answer(loaded, layouts, truth=False)
-        rows += [
-            {
+        wrong = {layout.fact: layout for layout in questions.wrong[direction]}
+        candidates = questions.candidates[direction]
+        asked = dict.fromkeys([*chain(*candidates), *wrong.values()])  # each sentence once
+        nll = answer(loaded, [*asked], truth=True)
+        echoes = [layout.echoed() for layout in layouts]
+        exact = answer(loaded, [*layouts, *echoes], truth=False)
+        for layout, echo, choice in zip(layouts, echoes, choose(candidates, nll), strict=True):
+            other = wrong.get(layout.fact)
+            row = {
                 "direction": direction,
                 "fact": layout.fact,
                 "relation": questions.facts[layout.fact].relation,
-                "tokens": layout.answer[1] - layout.answer[0],
-                "nll": right[layout.fact],
-                "nll_shuffled": wrong.get(layout.fact),
-                "exact": exact[layout.fact],
+                "tokens": layout.length,
+                "nll": nll[layout] / layout.length,
+                "nll_shuffled": nll[other] / other.length if other else None,
+                "exact": exact[layout],
+                "echo": exact[echo],
                 "chance": math.log(len(loaded.tokenizer)),
             }
-            for layout in layouts
-        ]
-    return pl.DataFrame(rows, infer_schema_length=None)
+            rows.append(row | choice)
+    several = pl.when(pl.col("candidates") > 1)
+    return pl.DataFrame(rows, infer_schema_length=None).with_columns(several.then("rank_choice"))
+
+
+def choose(candidates: list[list[Layout]], nll: dict[Layout, float]) -> list[dict[str, float]]:
+    """Compute CHOICE_MEASURES and CHANCES of queries from -ln p (nats) of whole answers.
+
+    The first candidate of a query is the right one.
+    """
+    counts = torch.tensor([len(listed) for listed in candidates])
+    valid = (torch.arange(int(counts.max())) < counts[:, None])[None]
+    log_p = torch.zeros(valid.shape, dtype=torch.float64)
+    log_p[valid] = -log_p.new_tensor([nll[one] for one in chain(*candidates)])
+    choices = Choices(torch.empty(0), valid, right=torch.zeros(1, len(counts), dtype=torch.long))
+    values = torch.cat((choice_measures(log_p, choices), choices.chances()))[:, 0]
+    names = (*CHOICE_MEASURES, *CHANCES)
+    return [dict(zip(names, row, strict=True)) for row in values.T.tolist()]
 
 
 def batches(layouts: list[Layout], size: int) -> Iterator[list[Layout]]:
@@ -55,8 +78,8 @@ def stacked(layouts: list[Layout], entity: str = "answer") -> tuple[torch.Tensor
 
 
 @torch.no_grad()
-def answer(loaded: Loaded, layouts: list[Layout], truth: bool) -> dict[int, float | bool]:
-    """Compute -ln p per answer token by fact; without `truth`, whether greedy answers are right."""
+def answer(loaded: Loaded, layouts: list[Layout], truth: bool) -> dict[Layout, float | bool]:
+    """Compute -ln p (nats) of each answer; without `truth`, whether the greedy one equals it."""
     found = {}
     for batch in batches(layouts, loaded.entry.batch_size):
         tokens, asked = stacked(batch)
@@ -66,8 +89,8 @@ def answer(loaded: Loaded, layouts: list[Layout], truth: bool) -> dict[int, floa
             nll = (token_nll(loaded, tokens, tokens) * asked).sum(1)
         else:  # the model is shown the true tokens: up to its first mistake they are its own
             given = loaded.logits(tokens).argmax(-1).cpu()
-        values = nll.double() / asked.sum(1) if truth else ((given == tokens) | ~asked).all(1)
-        found |= zip([layout.fact for layout in batch], values.tolist(), strict=True)
+        values = nll.double() if truth else ((given == tokens) | ~asked).all(1)
+        found |= zip(batch, values.tolist(), strict=True)
     return found
 
 

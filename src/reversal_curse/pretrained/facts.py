@@ -10,6 +10,7 @@ sentence have other tokens.
 from __future__ import annotations
 
 import hashlib
+import random
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +22,8 @@ from reversal_curse.config.errors import UserError, first_line
 
 SHIPPED = Path(__file__).with_name("facts.csv")
 COLUMNS = ("subject", "object", "forward", "reverse")
+CANDIDATES = 25
+"""At most so many answers to choose from: all of a relation in our table."""
 ENTITIES = {"forward": ["subject", "object"], "reverse": ["object", "subject"]}
 """The entities in the order of each direction's sentence: the known one, then the answer."""
 _SLOT = r"\{(subject|object)\}"
@@ -57,31 +60,61 @@ class Layout:
     answer: tuple[int, int]
     fact: int
 
+    @property
+    def length(self) -> int:
+        """The number of tokens in the answer."""
+        return self.answer[1] - self.answer[0]
+
+    def answered_as(self, other: Layout) -> Layout:
+        """Put the answer of another sentence in the place of the own one."""
+        return self._answered(other.tokens[slice(*other.answer)])
+
+    def echoed(self) -> Layout:
+        """Put the entity that the question names in the place of the answer."""
+        known = self.subject if self.answer == self.object else self.object
+        return self._answered(self.tokens[slice(*known)])
+
+    def _answered(self, given: tuple[int, ...]) -> Layout:
+        start, end = self.answer
+        span = (start, start + len(given))
+        asked = "object" if self.answer == self.object else "subject"
+        tokens = self.tokens[:start] + given + self.tokens[end:]
+        return replace(self, tokens=tokens, answer=span, **{asked: span})
+
 
 @dataclass(frozen=True)
 class Questions:
-    """The facts as tokens, by direction, with right answers and with wrong ones.
+    """The facts as tokens, by direction: with right answers, with wrong ones, with all.
 
-    The wrong answer is that of the next fact of the relation, if it has another fact.
+    The wrong answer is that of the next fact of the relation, if it has another fact. The
+    candidates of a fact, the right one first, are the answers of its relation. If those are more
+    than CANDIDATES, the others are drawn: neighbours in a sorted table would be alike.
     """
 
     facts: list[Fact]
     right: dict[str, list[Layout]]
     wrong: dict[str, list[Layout]]
+    candidates: dict[str, list[list[Layout]]]
 
     @classmethod
     def of(cls, facts: list[Fact], tokenizer: Any, shifted: bool = False) -> Questions:
         """Lay out facts; raises UserError if the tokenizer or a `shifted` model cannot take one."""
-        right, wrong = ({direction: [] for direction in ENTITIES} for _ in range(2))
+        right = {
+            direction: [lay_out(*fact, tokenizer, direction, shifted) for fact in enumerate(facts)]
+            for direction in ENTITIES
+        }
+        wrong, candidates = ({direction: [] for direction in ENTITIES} for _ in range(2))
         for index, fact in enumerate(facts):
-            alike = [other for other in facts if other.relation == fact.relation]
-            other = alike[(alike.index(fact) + 1) % len(alike)]
-            for direction, (_, answer) in ENTITIES.items():
-                right[direction].append(lay_out(index, fact, tokenizer, direction, shifted))
-                if other is not fact:
-                    swapped = replace(fact, **{answer: getattr(other, answer)})
-                    wrong[direction].append(lay_out(index, swapped, tokenizer, direction, shifted))
-        return cls(facts, right, wrong)
+            alike = [i for i, other in enumerate(facts) if other.relation == fact.relation]
+            place = alike.index(index)
+            others = alike[place + 1 :] + alike[:place]
+            drawn = random.Random(index).sample(others, min(len(others), CANDIDATES - 1))
+            for direction, layouts in right.items():
+                own = layouts[index]
+                wrong[direction] += [own.answered_as(layouts[i]) for i in others[:1]]
+                swapped = [own.answered_as(layouts[i]) for i in drawn]
+                candidates[direction].append([own, *swapped])
+        return cls(facts, right, wrong, candidates)
 
 
 def facts_version(given: str | None) -> str:

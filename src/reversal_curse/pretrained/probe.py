@@ -61,8 +61,9 @@ def probe_pretrained(
             tables[name].append(PRETRAINED_TABLES[name].conform(frame))
         seconds[f"measure {stage} {seed}"] = round(time.time() - begun, 3)
         by_direction = tables["answers"][-1].group_by("direction", maintain_order=True)
-        means = by_direction.agg(pl.col("nll", "exact").mean()).rows()
-        words = "; ".join("{} {:.3g} nats per token, {:.0%} right".format(*row) for row in means)
+        means = by_direction.agg(pl.col("nll", "exact", "accuracy_choice").mean()).rows()
+        form = "{} {:.3g} nats per token, {:.0%} said, {:.0%} known"
+        words = "; ".join(form.format(*row) for row in means)
         print(f"{entry.name}: {stage} fine-tuning, seed {seed}: {words}", flush=True)
 
     with Interruption() as interruption:

@@ -12,10 +12,11 @@ LEARNED = 0.9
 
 
 def answer_means(answers: pl.DataFrame) -> pl.DataFrame:
-    """Average losses and matches over facts; `margin` is how far `nll` is below `nll_shuffled`."""
+    """Average every measure over facts; `margin` is how far `nll` is below `nll_shuffled`."""
+    key = [*STATE, "direction"]
     margin = (pl.col("nll_shuffled") - pl.col("nll")).mean().alias("margin")
-    means = pl.col("nll", "nll_shuffled", "exact", "chance").mean()
-    return answers.group_by(*STATE, "direction").agg(means, margin).sort(*STATE, "direction")
+    means = pl.exclude(*key, "fact", "relation", "tokens").mean()
+    return answers.group_by(key).agg(means, margin).sort(key)
 
 
 def learned(answers: pl.DataFrame) -> pl.DataFrame:

@@ -19,7 +19,7 @@ from reversal_curse.tables.atomic_write import replacing
 VERSION = "0.2.0"
 DATA_VERSION = 2
 TRAINING_VERSION = 5
-PRETRAINED_VERSION = 2
+PRETRAINED_VERSION = 3
 
 
 def commit() -> str | None:

@@ -144,7 +144,16 @@ pretrained_answers: one fact asked in one direction
     nll_shuffled | Float32 | nats per token | the same for the answer of another fact of the \
 relation; null where there is none
     exact | Boolean | | whether the greedy answer is right in every token
+    echo | Boolean | | whether the greedy answer is the entity that the question names
     chance | Float32 | nats per token | ln of the size of the vocabulary
+    nll_choice | Float32 | nats | -ln of the right answer's share of the candidates' p
+    accuracy_choice | Float32 | fraction | whether it is the most probable candidate; ties share 1
+    rank_choice | Float32 | fraction | other candidates that are less probable, chance is 0.5; \
+null where there is none
+    nll_set | Float32 | nats | -ln p of all candidates together: tokens * nll - nll_choice
+    candidates | Int32 | | possible answers: those of the relation, at most 25
+    chance_choice | Float32 | nats | nll_choice of a guess: ln of `candidates`
+    chance_accuracy | Float32 | fraction | accuracy_choice of a guess: 1 / `candidates`
 
 pretrained_scores: one fact in one head: the masked subject's score for the known object
     model, kind
