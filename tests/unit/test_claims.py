@@ -140,6 +140,7 @@ one_layer = partial(one_of, "sentence_nll", ONE_LAYER)
 weights = partial(one_of, "weights", [*ONE_LAYER, point(family="bilinear", embed_dim=256)])
 attention = partial(one_of, "attention", ROTARY)
 GRADIENTS, PRETRAINED = one_of("gradients", COMPARED), pretrained()
+UNALIGNED = changed(GRADIENTS, cosine_control=0.9)
 CURSE, KNOWN = cursed(TWO), losses(COMPARED, INFERRED)
 PASSAGE = separation(0.0, 0.0, 0.0), separation(1.0, 1.0, 1.0)
 REVERSED = PRETRAINED, pretrained(diffusion=False, causal=True)
@@ -167,12 +168,13 @@ CASES = {
     ),
     "bilinear_first_passage_1 bilinear_first_passage_01 bilinear_first_passage_001": PASSAGE,
     "diffusion_reverses diffusion_reverses_said diffusion_reverses_known": generalised(COMPARED),
+    "diffusion_reverse_below_forward": (losses(COMPARED, INFERRED), losses(COMPARED, 0.0)),
     "absolute_positions_known": generalised(COMPARED),
     "autoregression_does_not autoregression_unknown": cursed(COMPARED),
     "relative_positions_needed": cursed([*DIFFUSION[:1], diffusion(pos_encoding="none")]),
     "absolute_positions_hurt": (changed(KNOWN, nll_token=by_encoding(CURSED, INFERRED)), KNOWN),
-    "masking_subject_transfers masking_any_order_far": generalised(ARMS),
-    "masking_any_order_far_known": generalised(ARMS),
+    "masking_subject_transfers masking_subject_said": generalised(ARMS),
+    "masking_any_order_far masking_any_order_far_known": generalised(ARMS),
     "any_order_needed masking_object_does_not": cursed(ARMS),
     "one_layer_seen_bound": (one_layer(exponent=0.9), one_layer(exponent=0.4)),
     "one_layer_seen_rate": (one_layer(exponent=0.98), one_layer(exponent=0.8)),
@@ -187,7 +189,8 @@ CASES = {
     "scores_correlated_untrained": (attention(before=0.4), attention(before=-0.4)),
     "scores_correlated_either": (attention(after=0.4), attention(after=-0.4)),
     "scores_correlated_any_order": (attention(after=0.4), attention(after=-0.4)),
-    "gradients_aligned values_shared": (GRADIENTS, changed(GRADIENTS, cosine_control=0.9)),
+    "gradients_aligned values_shared": (GRADIENTS, UNALIGNED),
+    "gradients_aligned_throughout values_shared_throughout": (GRADIENTS, UNALIGNED),
     "gradients_aligned_more": (
         changed(GRADIENTS, cosine=by_encoding(0.3, 0.9)),
         changed(GRADIENTS, cosine=by_encoding(0.9, 0.3)),
@@ -199,6 +202,7 @@ CASES = {
     "first_order_predicts": (GRADIENTS, changed(GRADIENTS, actual_change=-0.005)),
     "values_shared_more": (GRADIENTS, one_of("gradients", COMPARED, attention_cosine=0.9)),
     "pretrained_diffusion_reverses pretrained_causal_does_not pretrained_diffusion_ahead": REVERSED,
+    "pretrained_diffusion_known pretrained_causal_unknown": REVERSED,
     "pretrained_reverse_below": (PRETRAINED, pretrained(reverse_nll=0.05)),
     "pretrained_scores_correlated": (PRETRAINED, pretrained(correlated=False)),
     "pretrained_gradients_aligned": (PRETRAINED, changed(PRETRAINED, cosine_control=0.9)),

@@ -40,6 +40,15 @@ def _answered(where: pl.Expr) -> Fields:
     }
 
 
+def _reverses(where: pl.Expr) -> Fields:
+    """Return the fields of a claim that reverse answers are more probable than a guess."""
+    return {
+        "measures": "loss of a guess within the class minus that of the reverse query (nats)",
+        "effect": effects.at_points(-effects.ABOVE_CLASS_CHANCE, where),
+        "threshold": effects.NO_BETTER,
+    }
+
+
 def _arm(*names: str) -> pl.Expr:
     return DIFFUSION & pl.col("masking").is_in(names)
 
@@ -52,9 +61,7 @@ CLAIMS = {
         statement="Trained on facts in one order only, masked diffusion with relative positions "
         "gives the answers to reverse queries more probability than a guess.",
         **MAIN_CLAIM,
-        measures="loss of a guess within the class minus that of the reverse query (nats)",
-        effect=effects.at_points(-effects.ABOVE_CLASS_CHANCE, DIFFUSION & RELATIVE),
-        threshold=effects.NO_BETTER,
+        **_reverses(DIFFUSION & RELATIVE),
         remark=MIRROR,
     ),
     "diffusion_reverses_said": Claim(
@@ -70,6 +77,18 @@ CLAIMS = {
         **MAIN_CLAIM,
         **effects.known(DIFFUSION & RELATIVE),
         remark=MIRROR,
+    ),
+    "diffusion_reverse_below_forward": Claim(
+        statement="In masked diffusion with relative positions the answers to reverse queries stay "
+        "less probable than those to forward queries.",
+        **MAIN_CLAIM,
+        measures="reverse loss minus forward loss (nats)",
+        effect=effects.at_points(
+            pl.col("unseen_nll_token") - pl.col("train_nll_token"), DIFFUSION & RELATIVE
+        ),
+        threshold=effects.EQUAL,
+        remark="Forward and reverse queries ask for different entities here; "
+        "`reverse_below_forward` asks for the same one.",
     ),
     "autoregression_does_not": Claim(
         statement="Trained on facts in one order only, an autoregressive model of the same size "
@@ -121,8 +140,14 @@ CLAIMS = {
         points=2,
     ),
     "masking_subject_transfers": Claim(
+        statement="In masked diffusion with rotary positions, training on `[M] is B` alone makes "
+        "the answers in the layout `B is [M]` more probable than a guess.",
+        **MECHANISM,
+        **_reverses(_arm("subject") & ROTARY),
+    ),
+    "masking_subject_said": Claim(
         statement="In masked diffusion with rotary positions, training on `[M] is B` alone "
-        "transfers to the layout `B is [M]`, with one relation token or several.",
+        "answers the layout `B is [M]`, with one relation token or several.",
         **MECHANISM,
         **_answered(_arm("subject") & ROTARY),
     ),

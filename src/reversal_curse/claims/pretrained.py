@@ -79,6 +79,22 @@ CLAIMS = {
         effect=_by_model(0.1 - pl.col("margin_reverse"), CAUSAL),
         threshold=Threshold(0.0, ONE_CHOICE),
     ),
+    "pretrained_diffusion_known": Claim(
+        statement="A pretrained masked-diffusion model that learns `A is B` ranks the right answer "
+        "to `B is` above the others.",
+        **_ANSWERS,
+        measures=f"rank of the right answer among the candidates, {TUNED}",
+        effect=_by_model(pl.col("rank_choice_reverse"), DIFFUSION),
+        threshold=Threshold(0.55, "0.5 is a guess; more than 0.05 above it"),
+    ),
+    "pretrained_causal_unknown": Claim(
+        statement="A pretrained autoregressive model that learns `A is B` does not know which "
+        "answer to `B is` is right.",
+        **_ANSWERS,
+        measures=f"rank of the right answer among the candidates, {TUNED}",
+        effect=_by_model(pl.col("rank_choice_reverse"), CAUSAL),
+        threshold=effects.CHANCE,
+    ),
     "pretrained_diffusion_ahead": Claim(
         statement="Of the pretrained models that learned `A is B`, masked-diffusion ones know "
         "`B is A` better than autoregressive ones.",
