@@ -46,7 +46,7 @@ class PretrainedModel(Strict):
     """whether a masked model's output at a token predicts the next one (Dream)"""
     gpus: _Count = 1
     """GPUs of one machine that it is spread over"""
-    seeds: _Count = 3
+    seeds: _Count = 5
     """runs of the fine-tuning"""
     method: Literal["full", "lora"] = "full"
     """which weights are fine-tuned"""
