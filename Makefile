@@ -5,7 +5,7 @@ CONFIG ?= config/config.yaml
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help env demo figures plan falsify check test slurm-packages test-slurm benchmark lint format docs clean
+.PHONY: help env demo figures results plan falsify check test slurm-packages test-slurm benchmark lint format docs clean
 .DEFAULT_GOAL := help
 
 help: ## print this list
@@ -32,6 +32,9 @@ demo: env ## train two grid points and draw one figure, in half a minute
 figures: env ## train the sweep of CONFIG and render every figure
 	@$(BIN)/python -m reversal_curse plan $(CONFIG)
 	$(BIN)/snakemake --configfile $(CONFIG)
+
+results: figures ## write docs/results.md from this run, and from that of config/medium.yaml if it is there
+	$(BIN)/python docs/results.py
 
 plan: env ## show what is trained and what is waiting
 	@$(BIN)/python -m reversal_curse plan $(CONFIG)

@@ -53,6 +53,7 @@ def gathered(name: str, rows: list[dict]) -> pl.DataFrame:
 def write_runs(config: Config, results: Path, metrics: Callable[[dict], pl.DataFrame]) -> None:
     """Write finished runs with the `metrics` of each point; tables of probes are empty."""
     record = {"device": "cpu", "device_name": "x", "precision": "float32", "wall_seconds": 2.5}
+    record |= {"started": "2026-01-02T03:04:05+00:00"}
     record |= {"versions": {"data": DATA_VERSION, "training": TRAINING_VERSION, "torch": "2"}}
     for sweep in read_sweeps(config).values():
         for run, settings in sweep.points.items():

@@ -22,13 +22,14 @@ import yaml
 from reversal_curse import families
 from reversal_curse.claims import reversal
 from reversal_curse.claims.claim import select
-from reversal_curse.claims.ledger import PAPERS
+from reversal_curse.claims.ledger import PAPERS, write_ledger
 from reversal_curse.config.errors import UserError
 from reversal_curse.config.file import Config
-from reversal_curse.config.grid import read_sweeps
+from reversal_curse.config.grid import own_folder, read_sweeps
 from reversal_curse.config.settings import DEFAULTS, NAMES, Settings
 from reversal_curse.models.random_streams import seed_generators
 from reversal_curse.tables.aggregate import aggregate
+from reversal_curse.tables.files import read_table, write_table
 from reversal_curse.tables.schemas import SHARED, TABLES
 from reversal_curse.tables.table import read_tables
 from reversal_curse.tasks import TASKS, masking_arms
@@ -38,9 +39,16 @@ from small_runs import small_settings, trained
 from .synthetic import CHOICE, write_runs
 
 ROOT = Path(__file__).parents[2]
-_spec = importlib.util.spec_from_file_location("generate", ROOT / "docs/generate.py")
-generate = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(generate)
+
+
+def script(name: str) -> types.ModuleType:
+    spec = importlib.util.spec_from_file_location(name, ROOT / f"docs/{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+generate, results = script("generate"), script("results")
 
 
 @pytest.fixture
@@ -153,6 +161,98 @@ def test_the_queries_of_the_results_readme_tell_their_rows_apart(tmp_path, monke
     assert answer["epoch"].to_list() == [10.0, 10.0]
     exec(accuracies, {})
     assert capsys.readouterr().out.count("0.25") == 4  # two grid points, two seeds
+
+
+def write_run(root: Path, name: str, unseen: float, vocab_size: int) -> None:
+    """Write a config, and the tables and figure of its run with this loss of unseen sentences."""
+    raw = {"defaults": {"vocab_size": vocab_size, "epochs": 10, "seeds": 5}}
+    raw |= {} if name == "default" else {"name": name}
+    raw["sweeps"] = {"reversal": {}, "heads": {"tie_head": [False, True]}}
+    raw["figures"] = {"reversal_curve": "reversal"}
+    path, folder = root / results.CONFIGS[name], root / "results"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(yaml.safe_dump(raw))
+    config = Config.load(path)
+
+    def five_seeds(point: dict) -> pl.DataFrame:
+        rows = [
+            {"seed": seed, "epoch": 10, "split": split, "nll_token": loss, "nll_word": loss}
+            | {"accuracy": math.exp(-loss), "chance_vocab": 4.0, "chance_class": 3.0}
+            | CHOICE
+            | {"rank_choice": 0.3 + 0.1 * seed}
+            for seed in range(5)
+            for split, loss in (("train", 0.001), ("unseen", unseen + 0.1 * seed))
+        ]
+        return pl.DataFrame(rows)
+
+    write_runs(config, folder, five_seeds)
+    tables = own_folder(config, folder)
+    (tables / "figures").mkdir(parents=True)
+    (tables / "figures/reversal_curve.png").write_text(name)
+    aggregate(config, folder, tables / "metrics.parquet", tables / "points.parquet")
+    write_ledger(config, folder, tables / "claims.parquet", tables / "claims.md")
+
+
+@pytest.fixture
+def default_run(tmp_path) -> Path:
+    """A folder with a small default run and the template, which has one picture."""
+    write_run(tmp_path, "default", unseen=7.0, vocab_size=80)
+    text = re.sub(r"\{figure.*", "", (ROOT / results.TEMPLATE).read_text())
+    (tmp_path / "docs").mkdir()
+    (tmp_path / results.TEMPLATE).write_text(text + "{figure[reversal_curve]}")
+    return tmp_path
+
+
+def section(page: str, title: str) -> str:
+    return page.split(f"\n## {title}\n")[1].split("\n## ")[0]
+
+
+def test_the_page_of_results_says_what_a_run_found_and_what_it_did_not_test(default_run):
+    page = results.write_page(default_run).read_text()
+    assert "| medium | `config/medium.yaml` | not run |" in page
+    assert "2 grid points; seeds 5; vocab_size 80;" in page
+    curse = "✓ **supported**: 4.2 [4, 4.4], n = 5, [reversal_curve](reversal_curve.png)"
+    assert section(page, "In short").count(curse) == 1
+    assert "`reversal_curse` *P1, figure 1" in section(page, "What holds of the papers")
+    unknown = "? **inconclusive**: 0.5 [0.304, 0.696], n = 5, [reversal_curve](reversal_curve.png)"
+    assert f"{unknown}, needs about 78 seeds" in section(page, "What is open")
+    assert "– **not tested**: not in this config: no grid point has task chain" in page
+    assert "`tied_head_known`" in section(page, "What is new")
+    known = section(page, "Said and known")
+    assert "| untied head | 0.999 ± 0 | 0.000" in known
+    assert "default: not tested (not in this config: no grid point has task facts" in known
+    assert (default_run / "docs/reversal_curve.png").read_text() == "default"
+
+
+def test_a_claim_that_the_larger_run_contradicts_does_not_hold(default_run):
+    write_run(default_run, "medium", unseen=0.5, vocab_size=200)
+    page = results.write_page(default_run).read_text()
+    rows = section(page, "What does not hold").splitlines()
+    (row,) = [row for row in rows if "`reversal_curse`" in row]
+    assert [cell.split("**")[1] for cell in row.split(" | ")[1:]] == ["supported", "contradicted"]
+    assert "[reversal_curve](medium_reversal_curve.png)" in row
+    assert (default_run / "docs/medium_reversal_curve.png").read_text() == "medium"
+
+
+@pytest.mark.parametrize("word", ["{reversal_cures}", "{points[blocks]}", "{figure[tied_head]}"])
+def test_a_placeholder_that_names_nothing_is_refused_and_nothing_is_written(default_run, word):
+    (default_run / results.TEMPLATE).write_text(word)
+    with pytest.raises(UserError, match="must be a claim, figure or block"):
+        results.write_page(default_run)
+    assert not (default_run / results.PAGE).exists()
+
+
+def test_a_table_of_other_claims_is_refused(default_run):
+    path = default_run / "results/claims.parquet"
+    others = read_table(path, "claims").filter(pl.col("id") != "reversal_curse")
+    write_table(path, others, TABLES["claims"])
+    with pytest.raises(UserError, match="differs in reversal_curse; judge them again"):
+        results.write_page(default_run)
+
+
+def test_the_pictures_of_the_results_are_figures_of_the_default_config():
+    shown = re.findall(r"\{figure\[(\w+)\]\}", (ROOT / results.TEMPLATE).read_text())
+    assert {*shown} <= Config.load(ROOT / "config/config.yaml").drawings().keys()
 
 
 @pytest.mark.parametrize("table", TABLES.values(), ids=lambda table: table.name)
@@ -276,7 +376,7 @@ def test_the_claim_of_the_recipe_is_about_a_sweep_over_tied_heads():
 
 SWEEP_THE_NEW_SETTING = """
 from reversal_curse.config.file import Config
-from reversal_curse.config.grid import read_sweeps
+from reversal_curse.config.grid import own_folder, read_sweeps
 from reversal_curse.tables.files import settings_frame
 
 block = {"label_smoothing": {"log": [0.01, 0.1, 2]}, "family": ["gpt", "bilinear"]}

@@ -1,0 +1,278 @@
+"""Write docs/results.md: its template, filled from the tables of the runs of `CONFIGS`.
+
+In the template `{CLAIM}` is a claim of the ledger and what was found, `{points[CLAIM]}` a table of
+the grid points that it is judged on, `{figure[NAME]}` a picture, which is copied to docs/, and
+`{BLOCK}` a table of `write_page`. `make results` writes the page.
+"""
+
+import math
+import re
+import shutil
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from scipy.special import stdtrit
+
+from reversal_curse.claims.claim import select
+from reversal_curse.claims.judgement import (
+    CONFIDENCE,
+    CONTRADICTED,
+    INCONCLUSIVE,
+    LEAST_SEEDS,
+    NOT_TESTED,
+    SUPPORTED,
+)
+from reversal_curse.claims.ledger import CLAIMS, FAMILY_WISE, MARKS, PAPERS
+from reversal_curse.config.errors import UserError
+from reversal_curse.config.file import Config
+from reversal_curse.config.grid import Sweep, all_points, own_folder, read_sweeps
+from reversal_curse.config.plots import PLOTS
+from reversal_curse.config.settings import in_words
+from reversal_curse.tables.files import check_trained, read_table
+
+CONFIGS = {"default": "config/config.yaml", "medium": "config/medium.yaml"}
+"""The config of each run; only the default one must have run."""
+TEMPLATE, PAGE = Path("docs/results.template.md"), Path("docs/results.md")
+VERDICTS = SUPPORTED, CONTRADICTED, INCONCLUSIVE, NOT_TESTED
+MEASURES = {
+    "train_accuracy": "trained: accuracy",
+    "unseen_accuracy": "said: accuracy",
+    "unseen_accuracy_choice": "known: accuracy",
+    "unseen_chance_accuracy": "of a guess",
+    "unseen_rank_choice": "known: rank",
+    "unseen_nll_word": "loss (nats)",
+    "unseen_nll_choice": "of it: which candidate",
+    "unseen_nll_set": "of it: that it is one",
+}
+MOST_SEEDS = 1000
+
+
+@dataclass(frozen=True)
+class Run:
+    """What was measured with a config, and what was judged on it."""
+
+    name: str
+    config: Config
+    folder: Path
+    sweeps: dict[str, Sweep]
+    claims: dict[str, dict[str, Any]]
+    """Rows of the table `claims` by id."""
+    points: pl.DataFrame
+    records: list[dict[str, Any]]
+    """The `run.json` of every grid point."""
+
+    def file(self, figure: str) -> str:
+        """Return the name of a picture in docs/."""
+        return f"{self.config.name}_{figure}.png" if self.config.name else f"{figure}.png"
+
+
+def read_runs(root: Path) -> list[Run]:
+    """Read the default run, and the others that are there; raises UserError if one is not whole."""
+    runs = []
+    for name, path in CONFIGS.items():
+        if not (root / path).exists():
+            continue
+        config, results = Config.load(root / path), root / "results"
+        folder, sweeps = own_folder(config, results), read_sweeps(config)
+        if name != "default" and not (folder / "claims.parquet").exists():
+            continue
+        rows = read_table(folder / "claims.parquet", "claims").to_dicts()
+        claims = {row["id"]: row for row in rows}
+        if odd := claims.keys() ^ CLAIMS.keys():
+            problem = f"must hold the claims of the ledger, differs in {', '.join(sorted(odd))}"
+            raise UserError(f"{folder}/claims.parquet: {problem}; judge them again")
+        points = read_table(folder / "points.parquet", "points")
+        grid = all_points(sweeps).items()
+        records = [check_trained(results / "runs" / run, settings) for run, settings in grid]
+        runs.append(Run(name, config, folder, sweeps, claims, points, records))
+    return runs
+
+
+def _table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    header = list(header)
+    cells = [[cell.replace("|", "\\|") for cell in row] for row in rows]
+    lines = [header, ["---"] * len(header), *cells]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _listed(values: Iterable) -> str:
+    return ", ".join(map(str, sorted(set(values))))
+
+
+def what_was_run(runs: list[Run]) -> str:
+    """Return a row for each config: its grid, when it was trained, and by which code."""
+    rows = {name: [name, f"`{path}`", "not run", *[""] * 4] for name, path in CONFIGS.items()}
+    for run in runs:
+        sizes = (
+            f"{name} {_listed(run.points[name].drop_nulls())}"
+            for name in ("seeds", "vocab_size", "layers", "embed_dim")
+        )
+        commits = _listed(r["commit"] or "outside version control" for r in run.records)
+        versions = [r["versions"] for r in run.records]
+        software = [f"{name} {_listed(v[name] for v in versions)}" for name in versions[0]]
+        rows[run.name][2:] = [
+            "; ".join([f"{len(run.points)} grid points", *sizes]),
+            _listed(r["started"][:10] for r in run.records),
+            f"{sum(r['wall_seconds'] for r in run.records):,.0f}",
+            re.sub(r"([0-9a-f]{8})[0-9a-f]{32}", r"\1", commits),
+            ", ".join([*software, _listed(r["device"] for r in run.records)]),
+        ]
+    header = ("run", "config", "grid", "trained on", "seconds of training", "code", "versions")
+    return _table(header, rows.values())
+
+
+def counts(runs: list[Run]) -> str:
+    """Count the verdicts of each run, those on checks apart."""
+    lines = []
+    for run in runs:
+        for kind in ("evidence", "check"):
+            rows = [row for row in run.claims.values() if row["kind"] == kind]
+            numbers = [sum(row["verdict"] == verdict for row in rows) for verdict in VERDICTS]
+            alone = str(sum(map(_alone, rows))) if kind == "evidence" else ""
+            lines.append([run.name, kind, *map(str, numbers), alone])
+    return _table(("run", "kind", *VERDICTS, "alone"), lines)
+
+
+def _alone(row: dict) -> bool:
+    """Tell whether a verdict on evidence would not stand among all of the ledger."""
+    decided = row["kind"] == "evidence" and row["verdict"] in (SUPPORTED, CONTRADICTED)
+    return decided and row["p_holm"] >= FAMILY_WISE
+
+
+def found(run: Run, name: str, shown: set[str]) -> str:
+    """Return a run's verdict on a claim: its numbers, its figure, and what would settle it."""
+    row = run.claims[name]
+    verdict = f"{MARKS.get(row['verdict'], '–')} **{row['verdict']}**{', alone' * _alone(row)}"
+    if row["verdict"] == NOT_TESTED:
+        return f"{verdict}: {row['reason']}"
+    parts = [f"{row['effect']:.3g} [{row['ci_low']:.3g}, {row['ci_high']:.3g}]"]
+    parts.append(f"n = {row['n_seeds']}")
+    if row["n_points"] > 1:
+        parts.append(f"the least favourable of {row['n_points']} grid points")
+    if row["n_left_out"]:
+        parts.append(f"{row['n_left_out']} left out")
+    if figure := row["figure"]:
+        parts.append(f"[{figure}]({run.file(figure)})" if figure in shown else f"`{figure}`")
+    if row["verdict"] == INCONCLUSIVE:
+        parts.append(f"needs {seeds_needed(row)}")
+    return f"{verdict}: {', '.join(parts)}"
+
+
+def seeds_needed(row: dict) -> str:
+    """Say with how many seeds the interval would reach the threshold, if mean and spread stay."""
+    if row["n_seeds"] < LEAST_SEEDS:
+        return f"at least {LEAST_SEEDS} seeds"
+    half = (row["ci_high"] - row["ci_low"]) / 2
+    away = min(abs(row["effect"] - row[end]) for end in ("threshold", "threshold_below"))
+    if half**2 * row["n_seeds"] >= away**2 * MOST_SEEDS:
+        return f"more than {MOST_SEEDS:,} seeds"
+    return f"about {math.ceil(row['n_seeds'] * (half / away) ** 2)} seeds"
+
+
+def _about(name: str) -> str:
+    """Say what a claim measures, and which effect supports it."""
+    claim = CLAIMS[name]
+    low, high = claim.threshold.above, claim.threshold.below
+    wanted = f"above {low:.3g}" if high == math.inf else f"between {low:.3g} and {high:.3g}"
+    return f"{claim.measures}; supported if {wanted}"
+
+
+def sentence(runs: list[Run], name: str, shown: set[str]) -> str:
+    """Return a claim and the verdict of each run."""
+    verdicts = "".join(f"\n  * {run.name}: {found(run, name, shown)}" for run in runs)
+    return f"{CLAIMS[name].statement} *({_about(name)})*{verdicts}"
+
+
+def section_of(name: str, runs: list[Run]) -> str:
+    """Return the block that a claim belongs to: it must hold in every run that tests it."""
+    if CLAIMS[name].check:
+        return "checks"
+    if CLAIMS[name].paper.startswith("ours"):
+        return "new"
+    verdicts = {run.claims[name]["verdict"] for run in runs} - {NOT_TESTED}
+    if CONTRADICTED in verdicts:
+        return "fails"
+    return "holds" if verdicts == {SUPPORTED} else "open"
+
+
+def claims_table(names: list[str], runs: list[Run], shown: set[str]) -> str:
+    """Return a row for each claim and a column for each run."""
+    rows = []
+    for name in names:
+        claim = CLAIMS[name]
+        why = claim.check and f"Why it is a check: {claim.check}."
+        notes = f"`{name}` *{claim.paper}; {_about(name)}*"
+        about = " <br> ".join(filter(None, [claim.statement, notes, why, claim.remark]))
+        rows.append([about, *(found(run, name, shown) for run in runs)])
+    return _table(("claim", *(run.name for run in runs)), rows) if rows else "None."
+
+
+def points_table(run: Run, name: str) -> str:
+    """Return the mean and 95 % interval of what was measured, at the grid points of a claim."""
+    claim, chosen = CLAIMS[name], select(CLAIMS[name], run.sweeps)
+    if chosen.reason:
+        return f"{run.name}: not tested ({chosen.reason})."
+    points = run.points.filter(pl.col("run").is_in(list(chosen.points)))
+    order = [*claim.may_vary, *claim.varies]  # what the claim compares differs from row to row
+    varied = [setting for setting in order if points[setting].n_unique() > 1]
+    rows = []
+    for point in points.sort(varied).to_dicts():
+        n = point["seeds"]
+        t = stdtrit(n - 1, (1 + CONFIDENCE) / 2) / math.sqrt(n)
+        cells = [f"{point[m]:.3g} ± {t * point[f'{m}_sd']:.2g}" for m in MEASURES]
+        rows.append([", ".join(in_words(s, point[s]) for s in varied), *cells, str(n)])
+    return _table((run.name, *MEASURES.values(), "n"), rows)
+
+
+def picture(runs: list[Run], name: str) -> str:
+    """Return a figure of every run that draws it, and its caption."""
+    drawn = [(run, run.config.drawings().get(name)) for run in runs]
+    shown = [(run, figure) for run, figure in drawn if figure]
+    images = [f"![{figure.title}, {run.name} run]({run.file(name)})" for run, figure in shown]
+    caption = PLOTS[shown[0][1].plot].caption()
+    of = ", then ".join(run.name for run, _ in shown)
+    return "\n\n".join([*images, f"*`{name}` ({of} run). {caption}*"])
+
+
+def write_page(root: Path) -> Path:
+    """Fill the template below `root` and copy its pictures; returns the page.
+
+    Raises UserError if a table is missing, or if a placeholder names nothing.
+    """
+    runs = read_runs(root)
+    template = (root / TEMPLATE).read_text(encoding="utf-8")
+    shown = set(re.findall(r"\{figure\[(\w+)\]", template))
+    sections = {block: [] for block in ("holds", "fails", "new", "open", "checks")}
+    for name in CLAIMS:
+        sections[section_of(name, runs)].append(name)
+    tabulated = CLAIMS.keys() & re.findall(r"\{points\[(\w+)\]", template)
+    drawn = shown & {name for run in runs for name in run.config.drawings()}
+    values = {
+        **{name: sentence(runs, name, shown) for name in CLAIMS},
+        **{block: claims_table(names, runs, shown) for block, names in sections.items()},
+        "papers": "\n".join(f"* {key}: {paper}." for key, paper in PAPERS.items()),
+        "runs": what_was_run(runs),
+        "counts": counts(runs),
+        "points": {n: "\n\n".join(points_table(run, n) for run in runs) for n in tabulated},
+        "figure": {name: picture(runs, name) for name in drawn},
+    }
+    try:
+        text = template.format_map(values)
+    except KeyError as error:
+        raise UserError(f"{TEMPLATE}: {error} must be a claim, figure or block") from None
+    for run in runs:
+        for name in shown & run.config.drawings().keys():
+            shutil.copyfile(run.folder / f"figures/{name}.png", root / "docs" / run.file(name))
+    (root / PAGE).write_text(text, encoding="utf-8")
+    return root / PAGE
+
+
+if __name__ == "__main__":
+    try:
+        print(write_page(Path(__file__).parent.parent))
+    except (UserError, OSError) as error:
+        sys.exit(str(error))
