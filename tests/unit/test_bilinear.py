@@ -7,26 +7,30 @@ import torch
 from reversal_curse.models.bilinear import Bilinear
 from reversal_curse.models.random_streams import seed_generators
 from reversal_curse.tables.summaries import exponents
-from small_runs import dataset_of, small_settings, trained
+from small_runs import CPU, dataset_of, small_settings, trained
 
 
 def bilinear(**overrides):
     return small_settings(family="bilinear", embed_dim=64, learning_rate=2.0, **overrides)
 
 
-def test_the_closed_form_gradient_equals_that_of_autograd():
-    model = Bilinear(30, 8, 0.5, seed_generators([0, 1], "init"))
-    model.embeddings, theta = model.embeddings.double(), model.theta.double().requires_grad_()
-    model.theta = theta
-    subjects = torch.tensor([[2, 3, 4, 5], [6, 7, 8, 9]])
-    objects = torch.tensor([[5, 9, 2, 20], [3, 3, 29, 0]])
-    log_p = model.logits(subjects).log_softmax(-1).gather(-1, objects[..., None])
-    (-log_p.mean((1, 2)).sum()).backward()
-    torch.testing.assert_close(model.gradient(subjects, objects), theta.grad)
+def test_a_step_on_cross_entropy_follows_the_closed_form():
+    """Theta += eta mean x (y - E_p[y])^T: Zhu et al. 2024, section 3."""
+    settings = bilinear(epochs=1, init_std=0.5, seeds=1)
+    generators = seed_generators([0], "init")
+    model = Bilinear(22, 64, 0.5, generators, CPU)
+    x, theta = model.embeddings[0].double(), model.theta[0].detach().double()
+    tokens = torch.from_numpy(dataset_of(settings).split("train")[0])
+    first, last = x[tokens[:, 0]], x[tokens[:, -1]]
+    expected = (first @ theta @ x.T).softmax(-1) @ x
+    theta += 2.0 * first.T @ (last - expected) / len(tokens)
+    nll = -(first @ theta @ x.T).log_softmax(-1)[range(len(tokens)), tokens[:, -1]]
+    found = trained(settings)["metrics"].filter(epoch=1, split="train")["nll_token"]
+    assert found.item() == pytest.approx(nll.mean().item(), abs=1e-5)
 
 
 def test_embeddings_of_many_dimensions_are_nearly_orthonormal():
-    gram = Bilinear(40, 4096, 0.01, seed_generators([0], "init")).embeddings[0]
+    gram = Bilinear(40, 4096, 0.01, seed_generators([0], "init"), CPU).embeddings[0]
     gram = gram @ gram.T
     assert (gram - torch.eye(40)).abs().max() < 0.15
 

@@ -71,7 +71,19 @@ def separation(points, seeds=2, exponent=0.1) -> pl.DataFrame:
     return gathered("separation", rows)
 
 
-MAKERS = {make.__name__: make for make in (metrics, logits, embeddings, separation)}
+def chain_of_thought(points, seeds=2) -> pl.DataFrame:
+    rows = [
+        {**one, "seed": seed, "epoch": epoch, "pair": pair, "pair_split": split}
+        | {"steps": epoch > 0, "leap": epoch > 0 and split == "train"}
+        for one, seed, epoch in product(points, range(seeds), (0, 1, 8))
+        for pair, split in enumerate(("train", "train", "validation", "validation"))
+    ]
+    return gathered("chain_of_thought", rows)
+
+
+MAKERS = {
+    make.__name__: make for make in (metrics, logits, embeddings, separation, chain_of_thought)
+}
 MAKERS |= {n: getattr(synthetic, n) for n in ("sentence_nll", "weights", "attention", "gradients")}
 BILINEAR = {"family": "bilinear"}
 FACTS = {"family": "masked_diffusion", "task": "facts", "pos_encoding": "rotary"}
@@ -196,6 +208,7 @@ def test_plots_say_what_their_table_says(plot, sweep, expected):
     [
         ("curves", "one gpt", 0, {0: 4.1, 10: 2.1, 20: 0.1}),
         ("bounds", "one layer", 1, {100: 1.0, 1000: 1.0}),
+        ("chain_of_thought", "tasks", 0, {0: 0.0, 1: 1.0, 8: 1.0}),
         ("gradients", "both", 0, {0: 0.8005, 1: 0.8005, 8: 0.8005}),
     ],
 )
@@ -263,6 +276,23 @@ def test_the_overview_writes_what_is_said_and_what_is_known_into_its_cells():
 def test_the_exponent_of_the_bound_is_found_and_is_0_if_the_reverse_loss_grows(exponent):
     found = summaries.exponents(separation(SWEEPS["bilinear widths"], exponent=exponent))
     assert found["exponent"].to_list() == pytest.approx([max(exponent, 0)] * 4, abs=1e-5)
+
+
+def test_the_slope_of_the_exponent_is_a_power_of_the_dimension():
+    widths = (16, 32, 64)
+    parts = [separation([point(**BILINEAR, embed_dim=d)], exponent=3 * d**-0.75) for d in widths]
+    table = pl.concat(parts)
+    slopes = summaries.exponent_slopes(table)["slope"]
+    assert slopes.to_list() == pytest.approx([-0.75] * 2, abs=1e-4)
+    assert "fit: slope −0.75 [−0.75, −0.75]" in texts(draw("separation", {"separation": table}))
+    none = separation([point(**BILINEAR, embed_dim=d) for d in widths], exponent=-0.5)
+    assert summaries.exponent_slopes(none).is_empty()
+    assert draw("separation", {"separation": none})
+
+
+def test_the_t_interval_is_wider_than_that_of_a_normal_distribution():
+    low, high = summaries.t_interval(pl.Series([1.0, 2.0, 3.0]))
+    assert (low, high) == pytest.approx((2 - 4.302653 / 3**0.5, 2 + 4.302653 / 3**0.5))
 
 
 def test_separation_is_refused_if_nothing_was_learned():

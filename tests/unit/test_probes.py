@@ -10,7 +10,7 @@ import torch
 from reversal_curse.config.settings import choices
 from reversal_curse.models.learner import SHOWN, UNSEEN, Learner
 from reversal_curse.models.positions import apply_rotary, rotary_angles
-from reversal_curse.probes import attention, gradients
+from reversal_curse.probes import attention, chain_of_thought, gradients
 from reversal_curse.tables.summaries import rotary_correlation
 from reversal_curse.training import gpt, masked_diffusion
 from small_runs import CPU, dataset_of, small_settings, trained
@@ -190,6 +190,47 @@ def test_the_closed_form_has_known_values_and_partial_rotation_raises_it():
 def test_a_task_without_the_pairs_that_a_probe_compares_has_no_rows():
     assert attention.probe(learner_of(facts(task="chain", distance=1))).is_empty()
     assert gradients_of(learner_of(small_settings(task="in_context"))).is_empty()
+    assert chain_of_thought.probe(learner_of(small_settings())).is_empty()
+
+
+@torch.no_grad()
+def answered(learner: Learner, *prompt: int) -> list[int]:
+    """Answer one prompt of the first seed greedily, word by word."""
+    spelt = torch.tensor([[*prompt]])
+    every = spelt.expand(len(learner.dataset.seeds), 1, -1)
+    for _ in range(learner.answer_length):
+        every = torch.cat((every, learner.model(every, 1).argmax(-1)), -1)
+    return every[0, 0, len(prompt) :].tolist()
+
+
+@pytest.mark.parametrize("length", [1, 2])
+def test_the_second_step_starts_from_the_models_own_answer_to_the_first(length):
+    size = {"entity_length": length, "vocab_size": 40, "dropout": 0.0, "learning_rate": 0.01}
+    settings = small_settings(task="chain", **size)
+    dataset = dataset_of(settings)
+    training = gpt.start(settings, dataset, CPU)
+    learner, reached = training.learner, set()
+    for epoch in range(60):
+        training.epoch()
+        if epoch % 5:
+            continue
+        with torch.no_grad():
+            table = chain_of_thought.probe(learner).filter(seed=0)
+        for _, fact, split, steps, leap in table.iter_rows():
+            told = dataset.table.filter(seed=0, pair=fact).select("direction", "tokens")
+            tokens = dict(told.iter_rows())
+            first, c = tokens["a_to_b"][: length + 1], tokens["b_to_c"][-length:]
+            own = answered(learner, *first)
+            assert steps == (answered(learner, *own, first[-1]) == c)
+            assert leap == (answered(learner, *tokens["a_to_c"][: length + 1]) == c)
+            reached.add((split, steps, leap))
+    assert {("validation", True, False), ("train", True, True)} <= reached
+
+
+def test_masked_diffusion_and_one_layer_models_are_asked_for_chains_too():
+    for family in ("masked_diffusion", "one_layer"):
+        table = trained(small_settings(task="chain", family=family))["chain_of_thought"]
+        assert table.group_by("seed", "epoch").len()["len"].to_list() == [5] * 3 * 7
 
 
 def test_probes_follow_training():

@@ -66,6 +66,7 @@ PLOTS = {
     "bounds": Plot(
         "one_layer", ("sentence_nll",), "draw_bounds", varies=("task", "vocab_size"), only=_SINGLE
     ),
+    "chain_of_thought": Plot("chain_of_thought", ("chain_of_thought",)),
     "weights": Plot("one_layer", ("weights",), "draw_weights", max_points=6, only=_SINGLE),
     "attention": Plot(
         "attention",

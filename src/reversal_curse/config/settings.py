@@ -69,6 +69,7 @@ _ENCODINGS = {"none": "no positions", "alibi": "ALiBi"}
 _MASKINGS = {name: f"masked: {arm.label}" for name, arm in MASKINGS.items()}
 _TIED = {True: "tied head", False: "untied head"}
 _FROZEN = {True: "frozen embeddings", False: "learned embeddings"}
+_LOSSES = {"cross_entropy": "cross-entropy", "brier": "Brier score", "hinge": "hinge loss"}
 _WHOLE = {1.0: "whole heads rotated"}
 _Encoding = Literal["none", "absolute", "rotary", "alibi"]
 
@@ -140,6 +141,10 @@ class Settings(Strict):
     """whether token and position embeddings stay as drawn"""
     loss_on: Annotated[Literal["answer", "sequence"], About("next_token")] = "answer"
     """tokens that are trained on: the last entity's, or all"""
+    loss: Annotated[Literal["cross_entropy", "brier", "hinge"], About("loss", names=_LOSSES)] = (
+        "cross_entropy"
+    )
+    """what is minimised: -ln p, squared error of the probabilities, or hinge loss with margin 1"""
     init_std: Annotated[float, NOT_NEGATIVE, About("random_start")] = 0.01
     """standard deviation of Theta(0)"""
     precision: Annotated[Literal["auto", "float32", "bfloat16"], About(_TRANSFORMER)] = "auto"

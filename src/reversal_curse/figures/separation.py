@@ -18,7 +18,8 @@ EXPECTED: dict[str, Any] = {"color": style.REFERENCE, "lw": 0.8, "ls": (0, (5, 2
 
 def draw(tables: dict[str, pl.DataFrame]) -> Figure:
     """Separation in the bilinear model. Left: loss of the held-out direction against that of the
-    trained one along training. Right: the exponent of the bound against the embedding dimension."""
+    trained one along training. Right: the exponent of the bound against the embedding dimension;
+    in most seeds it is attained at the first step: it measures how the left panel starts."""
     separation = tables["separation"]
     table = summaries.exponents(separation)
     if table.is_empty():
@@ -26,11 +27,13 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
     size = (2.9 * style.PANEL_WIDTH, 1.3 * style.PANEL_HEIGHT + 0.3)
     figure, [[left, right]] = style.new_figure(*size, 1, 2)
     _draw_paths(left, separation)
-    _draw_exponents(right, table)
+    _draw_exponents(right, table, summaries.exponent_slopes(separation)["slope"])
     note = (
         f"{grouping.seed_phrase(separation)}; a: mean over held-out pairs and seeds, band: one "
         "standard deviation over seeds\n"
-        "b: smallest exponent that holds for all held-out pairs of a seed; dots: seeds, line: mean"
+        "b: smallest exponent that holds for all held-out pairs of a seed, mostly attained at the "
+        "first step; dots: seeds\n"
+        "fit: mean of the seeds' least-squares slopes, and its 95 % t interval"
     )
     return style.finish(figure, [left, right], note)
 
@@ -50,16 +53,28 @@ def _draw_paths(ax: Axes, separation: pl.DataFrame) -> None:
     ax.legend(loc="upper right")
 
 
-def _draw_exponents(ax: Axes, table: pl.DataFrame) -> None:
+def _draw_exponents(ax: Axes, table: pl.DataFrame, slopes: pl.Series) -> None:
+    table = table.filter(pl.col("exponent") > 0)  # others have no place on a logarithmic axis
     ax.plot(table["embed_dim"], table["exponent"], "o", ms=3, color=BLUE, alpha=0.45, mew=0)
-    mean = table.group_by("embed_dim").agg(pl.col("exponent").mean()).sort("embed_dim")
-    dims, values = mean["embed_dim"].to_numpy(), mean["exponent"].to_numpy()
-    ax.plot(dims, values, color=BLUE, label="measured")
-    expected = values[0] * np.sqrt(dims[0] / dims)
-    ax.plot(dims, expected, **EXPECTED, label="proportional to $d^{-1/2}$")
+    dims = np.sort(table["embed_dim"].unique())
+    if len(slopes):
+        # All lines go through the point of means, as least squares does.
+        x, y = (np.log(table[name]).mean() for name in ("embed_dim", "exponent"))
+        interval = ""
+        if len(slopes) > 1:
+            interval = " [{:.2f}, {:.2f}]".format(*summaries.t_interval(slopes))
+        fit = f"fit: slope {slopes.mean():.2f}{interval}".replace("-", "−")
+        looks: Any = (
+            (slopes.mean(), {"color": BLUE, "label": fit}),
+            (-0.5, {"color": "black", "lw": 1, "ls": style.DASHES, "label": "slope −1/2"}),
+            (-1.0, {"color": "black", "lw": 1, "ls": (0, (1, 1.5)), "label": "slope −1"}),
+        )
+        for slope, look in looks:
+            ax.plot(dims, np.exp(y + slope * (np.log(dims) - x)), **look)
+        ax.legend(loc="lower left")
     ax.set_xscale("log", base=2)
+    ax.set_yscale("log")
     ax.set_xticks(dims)
     ax.xaxis.set_major_formatter(ScalarFormatter())
     ax.xaxis.set_minor_formatter(NullFormatter())
-    ax.set(ylim=(0, None), xlabel="embedding dimension d", ylabel="separation exponent ε")
-    ax.legend(loc="upper right")
+    ax.set(xlabel="embedding dimension d", ylabel="separation exponent ε")

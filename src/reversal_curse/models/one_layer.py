@@ -26,18 +26,18 @@ class OneLayer:
 
     def logits(self, sentences: torch.Tensor, last: int) -> torch.Tensor:
         """Compute logits (S, B, last, M) of the `last` final tokens of sentences (S, B, T)."""
-        s, batch, length = sentences.shape
-        known = sentences[..., :-1]
+        known, m = sentences[..., :-1], self.y.shape[-1]
         queries = known[..., -last:]
-        index = queries.reshape(s, -1, 1).expand(-1, -1, self.z.shape[-1])
-        scores = self.z.gather(1, index).view(s, batch, last, -1)
-        scores = scores.gather(-1, known[:, :, None].expand(-1, -1, last, -1))
-        position = torch.arange(length - 1, device=sentences.device)
+        pairs = queries[..., None] * m + known[:, :, None]  # where Z, flat, has their scores
+        scores = self.z.flatten(1).gather(1, pairs.flatten(1)).view(pairs.shape)
+        position = torch.arange(known.shape[-1], device=sentences.device)
         attended = position < position[-last:, None]  # (last, T - 1)
         weights = scores.masked_fill(~attended, -math.inf).softmax(-1)
-        mixed = weights @ F.one_hot(known, self.y.shape[-1]).to(weights.dtype)
-        mixed = mixed / mixed.norm(dim=-1, keepdim=True)
-        return (mixed.flatten(1, 2) @ self.y).view(s, batch, last, -1)
+        same = (known[..., None] == known[:, :, None]).to(weights.dtype)  # equal embeddings add up
+        norm = (weights @ same * weights).sum(-1, keepdim=True).sqrt()
+        first = torch.arange(0, self.y.shape[0] * m, m, device=sentences.device)  # row of each Y
+        rows = F.embedding(known + first[:, None, None], self.y.flatten(0, 1))
+        return weights / norm @ rows
 
     def weights(self) -> torch.Tensor:
         """Return the logit of every token after every token, shape (S, M, M)."""

@@ -113,6 +113,11 @@ sentence_nll: one sentence of a held-out fact at one step: the first 100, then e
     learning_rate | Float64 | | eta_Y, the learning rate of Y
     nll | Float64 | nats | -ln p of the answer
 
+chain_of_thought: one triple: whether greedy answers reach C
+    seed, epoch, pair, pair_split
+    steps | Boolean | | by `A -> B'` and then `B' -> C'`, with the model's own B'
+    leap | Boolean | | by `A ~> C'`
+
 attention: one held-out fact in one head: the masked token's score for the known entity
     seed, epoch, layer, head, pair
     displacement | Int32 | positions | D, from the masked token to the entity

@@ -75,6 +75,24 @@ def exponents(separation: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+def exponent_slopes(separation: pl.DataFrame) -> pl.DataFrame:
+    """Fit the power of d with which the exponent falls: `seed`, `slope` of ln eps on ln d.
+
+    By least squares, over the positive exponents of a seed that has them at two or more d.
+    """
+    x, y = pl.col("embed_dim").log(), pl.col("exponent").log()
+    found = exponents(separation).filter(pl.col("exponent") > 0, pl.len().over("seed") > 1)
+    return found.group_by("seed").agg(slope=pl.cov(x, y) / x.var()).sort("seed")
+
+
+def t_interval(values: pl.Series) -> tuple[float, float]:
+    """Return the 95 % interval of the mean of two or more values by Student's t distribution."""
+    from scipy.special import stdtrit
+
+    half = stdtrit(len(values) - 1, 0.975) * values.std() / math.sqrt(len(values))
+    return values.mean() - half, values.mean() + half
+
+
 def first_passage(separation: pl.DataFrame, level: float) -> pl.DataFrame:
     """Find each pair's reverse loss (nats) when its forward loss first falls below `level`.
 

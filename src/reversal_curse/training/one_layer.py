@@ -9,7 +9,7 @@ import torch
 
 from reversal_curse.config.settings import Settings
 from reversal_curse.models.learner import Learner
-from reversal_curse.models.likelihood import answer_nll
+from reversal_curse.models.losses import LOSSES
 from reversal_curse.models.one_layer import OneLayer
 from reversal_curse.tables.dataset import Dataset
 from reversal_curse.tasks import TASKS
@@ -21,6 +21,7 @@ def start(settings: Settings, dataset: Dataset, device: torch.device) -> Trainin
     task = TASKS[settings.task]
     model = OneLayer(len(dataset.seeds), task.vocabulary(settings), device)
     answer = task.answer_length(settings)
+    loss = LOSSES[settings.loss]
 
     def ask(sentences: torch.Tensor) -> torch.Tensor:
         return model.logits(sentences, answer)
@@ -29,10 +30,10 @@ def start(settings: Settings, dataset: Dataset, device: torch.device) -> Trainin
     sentences = learner.sentences(pl.col("split") == "train")
 
     def epoch() -> None:
-        loss = answer_nll(ask(sentences), sentences[:, :, -answer:]).sum()
-        grad_y, grad_z = torch.autograd.grad(loss, (model.y, model.z))
+        total = loss(ask(sentences), sentences[:, :, -answer:]).sum()
+        grad_y, grad_z = torch.autograd.grad(total, (model.y, model.z))
         with torch.no_grad():
-            model.y -= settings.learning_rate * grad_y
-            model.z -= settings.learning_rate_z * grad_z
+            model.y.sub_(grad_y, alpha=settings.learning_rate)
+            model.z.sub_(grad_z, alpha=settings.learning_rate_z)
 
     return Training(learner, epoch, {"y": model.y, "z": model.z})
