@@ -105,7 +105,7 @@ def attention(points: list[dict], before=None, after=0.5, seeds=2) -> pl.DataFra
         | {f"value_margin_{layout}": 1.0 for layout in LAYOUTS}
         | {f"value_rank_{layout}": 0.9 for layout in LAYOUTS}
         for axes, seed in product(points, range(seeds))
-        for shift, size in [(axes["distance"] + 1, axes["embed_dim"] // axes["heads"])]
+        for shift, size in [((axes["distance"] or 1) + 1, axes["embed_dim"] // axes["heads"])]
         for epoch, given in ((0, before), (8, after))
         for r in [rotary_correlation(shift, size) if given is None else given]
         for fact, (x, y) in enumerate(product((1.0, -1.0), repeat=2))  # x and y do not correlate

@@ -69,7 +69,7 @@ _ENCODINGS = {"none": "no positions", "alibi": "ALiBi"}
 _MASKINGS = {name: f"masked: {arm.label}" for name, arm in MASKINGS.items()}
 _TIED = {True: "tied head", False: "untied head"}
 _FROZEN = {True: "frozen embeddings", False: "learned embeddings"}
-_EXPOSURE = {True: "every slot trained", False: "own slots only"}
+_EXPOSURE = {True: "exposed", False: "not exposed"}
 _WHOLE = {1.0: "whole heads rotated"}
 _Encoding = Literal["none", "absolute", "rotary", "alibi"]
 
