@@ -20,8 +20,8 @@ GUESS = "unseen_chance_accuracy"
 def draw(tables: dict[str, pl.DataFrame]) -> Figure:
     """What masked diffusion knows (above) and says (below) of the reverse queries after training,
     against how well the value side alone ranks the answers (left) and how much attention the known
-    entity gets (right), a dot for each seed: nothing is known that the value side has not stored, but
-    stored facts that attention reads need not be said."""
+    entity gets (right), a dot for each seed: nothing is known that the value side has not stored,
+    but stored facts that attention reads need not be said."""
     final = summaries.final_by_seed(tables["metrics"]).select("run", "seed", *ANSWERED, GUESS)
     table = summaries.last_attention(tables["attention"]).join(final, on=["run", "seed"])
     points = grouping.split_points(table, grouping.varying_settings(table))
@@ -44,7 +44,7 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
     for ax, name in zip(grid[1], READ.values(), strict=True):
         ax.set(xlabel=name, xlim=(-0.03, 1.03), ylim=(-0.03, 1.03))
     note = (
-        f"reverse queries, B is [M]; last layer, mean over facts and heads; dots: "
+        "reverse queries, B is [M]; last layer, mean over facts and heads; dots: "
         f"{grouping.seed_phrase(table)}\n"
         "left: share of the other candidates for which a head would write less than for the answer "
         "if it attended to B alone; dashed: guess"
