@@ -117,7 +117,10 @@ def draw(plot: str, runs: Run | Sequence[Run] | pl.DataFrame) -> Figure:
         close = suggestion(plot, PLOTS)
         raise UserError(f"unknown plot {plot}{close}; allowed: {', '.join(PLOTS)}")
     if isinstance(runs, pl.DataFrame):
-        return draw_tables(plot, {PLOTS[plot].tables[0]: _completed(plot, runs)})
+        name, *others = PLOTS[plot].tables
+        if others:
+            raise UserError(f"plot {plot}: needs runs, as it reads {', '.join((name, *others))}")
+        return draw_tables(plot, {name: _completed(plot, runs)})
     runs = [runs] if isinstance(runs, Run) else list(runs)
     points = {run_directory(run.settings): run.settings for run in runs}
     if not points:

@@ -19,6 +19,7 @@ from reversal_curse.tables.run_files import run_files
 from reversal_curse.tables.schemas import TABLES
 from reversal_curse.tables.summaries import rotary_correlation
 
+LAYOUTS = ("forward", "reverse")
 GROUPS = ("all", "attention", "values", "mlp", "embeddings", "head", "norms")
 PRETRAINED = (("diffusion", "masked_diffusion"), ("causal", "causal"))
 
@@ -101,8 +102,11 @@ def attention(points: list[dict], before=None, after=0.5, seeds=2) -> pl.DataFra
         {**axes, "seed": seed, "epoch": epoch, "layer": 0, "head": 0, "pair": fact}
         | {"displacement": shift, "rotated": size, "score_forward": x}
         | {"score_reverse": r * x + np.sqrt(max(0, 1 - r**2)) * y}
+        | {f"weight_{layout}": 0.5 for layout in LAYOUTS}
+        | {f"value_margin_{layout}": 1.0 for layout in LAYOUTS}
+        | {f"value_rank_{layout}": 0.9 for layout in LAYOUTS}
         for axes, seed in product(points, range(seeds))
-        for shift, size in [(axes["distance"] + 1, axes["embed_dim"] // axes["heads"])]
+        for shift, size in [((axes["distance"] or 1) + 1, axes["embed_dim"] // axes["heads"])]
         for epoch, given in ((0, before), (8, after))
         for r in [rotary_correlation(shift, size) if given is None else given]
         for fact, (x, y) in enumerate(product((1.0, -1.0), repeat=2))  # x and y do not correlate

@@ -121,9 +121,10 @@ DRAWABLE = [
 
 
 def tables_of(plot: str, points: list[dict], **given) -> dict[str, pl.DataFrame]:
-    (name,) = PLOTS[plot].tables
-    shown = [point for point in points if name in FAMILIES[point["family"]].tables]
-    return {name: MAKERS[name](shown, **given)}
+    return {
+        name: MAKERS[name]([p for p in points if name in FAMILIES[p["family"]].tables], **given)
+        for name in PLOTS[plot].tables
+    }
 
 
 @cache
@@ -251,6 +252,25 @@ def test_columns_come_in_order_with_a_dot_per_seed():
     markers = Counter(line.get_marker() for line in accuracy.lines)
     assert markers["o"] == markers["^"] == 4
     assert choice.lines[-1].get_ydata() == pytest.approx([1 / 6] * 2), "a guess"
+
+
+def test_the_storage_plot_has_a_dot_per_seed_of_the_last_layer_and_epoch():
+    points = [*SWEEPS["both"], point(**FACTS, exposure=True)]
+    tables = tables_of("storage", points, seeds=2)
+    early, other = pl.col("epoch") < 8, tables["attention"].with_columns(layer=pl.lit(-1))
+    values = pl.col("^value_rank.*$")
+    tables["attention"] = pl.concat(
+        [
+            tables["attention"].with_columns(pl.when(~early).then(values)),
+            other.with_columns(values * 0),
+        ]
+    )
+    known, routed, said, _ = draw("storage", tables).axes
+    for ax, x, y in ((known, 0.9, 0.2), (routed, 0.5, 0.2), (said, 0.9, 0.5)):
+        dots = [line for line in ax.lines if line.get_marker() in ("o", "v")]
+        assert len(dots) == 3, "gpt has no such attention"
+        assert {len(line.get_xdata()) for line in dots} == {2}
+        assert dots[0].get_xydata() == pytest.approx(np.array([[x, y]] * 2))
 
 
 def all_learned(table: pl.DataFrame) -> pl.DataFrame:

@@ -68,6 +68,7 @@ def test_a_table_as_the_workflow_gathers_it_is_drawn(runs):
         (lambda runs: rc.draw("weights", runs), "plot weights: .* has no weights; allowed: .*"),
         (lambda runs: rc.draw("masking", runs), "plot masking: .*without masking.*"),
         (lambda runs: rc.draw("curves", runs[0].metrics.drop("run")), "no column run"),
+        (lambda runs: rc.draw("storage", runs[0].metrics), "needs runs, .* attention, metrics"),
         (lambda runs: rc.draw("curves", runs[0].metrics.clear()), "its table metrics has no rows"),
         (lambda runs: rc.train(layer=1), r"layer: unknown key \(did you mean layers\?\).*"),
         (lambda runs: rc.train(masking="object"), "masking: changes nothing with family gpt .*"),

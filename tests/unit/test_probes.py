@@ -78,6 +78,35 @@ def test_attention_scores_are_those_of_the_weights(fraction):
         assert row["displacement"].item() == 3
 
 
+def test_values_are_read_through_the_head_for_the_answers_of_the_facts_alone():
+    """One layer, absolute positions: e_A^T W_U W_O W_V e_B of one seed, one fact, one head."""
+    settings = facts(layers=1, pos_encoding="absolute", exposure=True)
+    learner = learner_of(settings)
+    model = learner.model
+    with torch.no_grad():
+        model.ln_f.weight.uniform_(0.5, 1.5)
+        model.blocks[0].attention.qkv.weight[..., :32] = 0  # without queries all scores are equal
+    table = attention.probe(learner)
+    seed, head, fact, d = 1, 1, 3, 8
+    shown = dataset_of(settings).tokens(SHOWN)[seed]
+    block = model.blocks[0]
+    weights = (block.attention.qkv.weight, block.attention.proj.weight, model.head)
+    weights += (model.ln_f.weight, model.wte, model.wpe)
+    w_v, w_o, w_u, gain, wte, wpe = (w[seed].detach().double().numpy() for w in weights)
+    part = slice(head * d, head * d + d)
+    row = table.filter(head=head, seed=seed)[fact]
+    for layout, place in (("forward", 3), ("reverse", 0)):
+        x = wte[shown[fact, -1]] + wpe[place]
+        normed = (x - x.mean()) / math.sqrt(x.var() + 1e-5)
+        written = (normed @ w_v[:, 32:][:, part]) @ w_o[part]
+        logits = ((written - written.mean()) * gain[0]) @ w_u[:, shown[:, 0]]
+        own, others = logits[fact], np.delete(logits, fact)
+        margin, rank = row[f"value_margin_{layout}"].item(), row[f"value_rank_{layout}"].item()
+        assert margin == pytest.approx(own - others.mean(), rel=1e-3)
+        assert rank == (others < own).mean()
+        assert row[f"weight_{layout}"].item() == pytest.approx(1 / 4), "one of four tokens"
+
+
 @pytest.mark.parametrize("pos_encoding", ["none", "alibi"])
 def test_without_rotation_both_layouts_have_the_same_scores(pos_encoding):
     table = attention.probe(learner_of(facts(layers=1, pos_encoding=pos_encoding)))

@@ -34,6 +34,7 @@ COUNTS = [
     *(("chain_related", {"train_facts": n}, n + 50, (3 * n + 100, 50)) for n in (10, 200, 500)),
     ("in_context", {"vocab_size": 400}, 1000, (700, 300)),
     ("facts", {"vocab_size": 200}, 50, (50, 50)),
+    ("facts", {"vocab_size": 200, "exposure": True}, 150, (150, 50)),
     ("reversal", {"vocab_size": 8}, 2, (3, 1)),
 ]
 
@@ -145,6 +146,28 @@ def test_facts_are_trained_in_one_order_only(distance):
         assert len(ahead) == distance + 2
         assert ahead[1:-1] == back[1:-1] == list(range(distance))
         assert (ahead[0], ahead[-1]) == (back[-1], back[0])
+
+
+@pytest.mark.parametrize("distance", [1, 3])
+def test_exposure_trains_every_entity_in_every_slot_and_moves_no_fact(distance):
+    given = {"vocab_size": 40, "distance": distance}
+    bare, exposed = generate("facts", **given), generate("facts", **given, exposure=True)
+
+    def entities(sentences: list[list[int]]) -> list[list[int]]:
+        """Return the entities of the first and of the last slot."""
+        return [[s[place] for s in sentences] for place in (0, -1)]
+
+    a, b = entities(of_seed(exposed, 0, direction="forward"))
+    shifts = np.subtract([a, b], entities(of_seed(bare, 0, direction="forward")))
+    assert set(shifts.flat) == {distance}, "the same entities, after twice as many relation tokens"
+    others, a_again = entities(of_seed(exposed, 0, direction="c_to_a"))
+    b_again, (d, *same) = entities(of_seed(exposed, 0, direction="b_to_d"))
+    assert (a, b) == (a_again, b_again)
+    assert len({*a, *b, *others, d}) == 31
+    assert {d} == set(same)
+    relations = {tuple(s[1:-1]) for s in of_seed(exposed, 0, direction="b_to_d")}
+    assert relations == {tuple(range(distance, 2 * distance))}
+    assert set(exposed.filter(split="unseen")["direction"]) == {"backward"}
 
 
 def test_stacked_tokens_are_those_of_the_table():

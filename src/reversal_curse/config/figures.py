@@ -56,8 +56,10 @@ PAPER_FIGURES: dict[str, Figure] = {
     **_papers(
         "masked diffusion",
         diffusion_vs_autoregressive=("final", "Masked diffusion against autoregression"),
+        target_exposure=("final", "Every entity trained in every slot"),
         diffusion_masking=("masking", "Which tokens are ever masked"),
         attention_correlation=("attention", "Forward and reverse attention scores"),
+        value_storage=("storage", "What the value side stores"),
         gradient_alignment=("gradients", "Forward and reverse gradients"),
     ),
     **_papers(

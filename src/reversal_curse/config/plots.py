@@ -73,6 +73,7 @@ PLOTS = {
         ("attention",),
         varies=("distance", "heads", "embed_dim", "pos_encoding", "masking"),
     ),
+    "storage": Plot("storage", ("attention", "metrics"), max_points=16),
     "gradients": Plot("gradients", ("gradients",), varies=("family", "pos_encoding")),
     "pretrained_reversal": Plot("pretrained", ("pretrained_answers",), "draw_reversal"),
     "pretrained_attention": Plot(

@@ -70,6 +70,7 @@ _MASKINGS = {name: f"masked: {arm.label}" for name, arm in MASKINGS.items()}
 _TIED = {True: "tied head", False: "untied head"}
 _FROZEN = {True: "frozen embeddings", False: "learned embeddings"}
 _LOSSES = {"cross_entropy": "cross-entropy", "brier": "Brier score", "hinge": "hinge loss"}
+_EXPOSURE = {True: "exposed", False: "not exposed"}
 _WHOLE = {1.0: "whole heads rotated"}
 _Encoding = Literal["none", "absolute", "rotary", "alibi"]
 
@@ -97,6 +98,8 @@ class Settings(Strict):
         int, SIZE, About("distance", data=True, unit="tokens", label="{} relation tokens")
     ] = 1
     """relation tokens between the entities of a fact"""
+    exposure: Annotated[bool, About("distance", data=True, names=_EXPOSURE)] = False
+    """whether A and B of a fact are also trained in each other's slots, in other sentences"""
     train_facts: Annotated[
         int, SIZE, About("train_facts", data=True, label="{} training facts")
     ] = 200

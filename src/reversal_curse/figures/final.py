@@ -18,19 +18,20 @@ MEASURED = {
     "accuracy_choice": "accuracy among candidates (known)",
 }
 CHANCE = "dashed: guess among all tokens; dotted: guess among the entities of the class"
-FACTS_NAMES = {"train": "as trained, A is ?", "unseen": "reverse query, B is ?"}
+FACTS_NAMES = {"train": "as trained", "unseen": "reverse query, B is ?"}
 MASKING_NAMES = {"train": "A is ? (order as trained)", "unseen": "B is ? (reverse query)"}
 
 
 def draw(tables: dict[str, pl.DataFrame]) -> Figure:
     """Loss (left) of the training sentences and the unseen ones after the last epoch, accuracy of
     what is said (middle) and of the choice among possible answers (right), a column for each grid
-    point and a colour for each family: dots are seeds, bars their mean."""
+    point and a colour for each family: dots are seeds, bars their mean, and green bars the part of
+    the unseen loss that is which of the possible answers; the rest is that it is one of them."""
     last = tables["metrics"].filter(LAST)
     families = grouping.values_of(last, "family")
     settings = [name for name in grouping.varying_settings(last) if name != "family"]
     columns = grouping.split_points(last, settings)
-    width = max(11, 1.2 * len(columns) * len(families) + 1.5)
+    width = max(11, len(columns) * len(families) + 1.5)
     figure, [panels] = style.new_figure(width, 3.705, 1, 3)
     names = FACTS_NAMES if set(last["task"]) == {"facts"} else style.split_names(last)
     step = 0.38 / len(families)
@@ -42,13 +43,22 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
             dots.append((offset, {"family": family, "split": split}, colour, marker))
             label = f"{in_words('family', family)}, {names[split]}"
             handles.append(style.key(label, colour, marker=marker, ls=""))
-    labels = [name.replace(", ", "\n").replace(" positions", "\npositions") for name, _ in columns]
+    turned_labels = [name.replace(", ", "\n") for name, _ in columns]
+    labels = [label.replace(" positions", "\npositions") for label in turned_labels]
     long = max(len(line) for label in labels for line in label.split("\n")) * len(labels) > 60
+    labels = turned_labels if long else labels
     turned: dict[str, Any] = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"}
     for ax, (value, name) in zip(panels, MEASURED.items(), strict=True):
         _draw_columns(ax, columns, value, dots)
         ax.set_xticks(range(len(columns)), labels, **(turned if long else {}))
         ax.set(ylabel=name, ylim=(-0.03 * ax.get_ylim()[1], None))  # so dots at 0 are not cut off
+    for offset, shown, _, _ in dots[1::2]:  # of the unseen sentences
+        for place, (_, column) in enumerate(columns):
+            part = column.filter(**shown).select(pl.col("nll_choice").mean()).item()
+            if part is not None:
+                ends = [place + offset - 0.085, place + offset + 0.085]
+                panels[0].plot(ends, [part] * 2, color=style.KNOWN, lw=2)
+    handles.append(style.key("unseen loss among candidates", style.KNOWN, lw=2))
     note = f"dots: {grouping.seed_phrase(last)}; bars: mean"
     if last.n_unique(list(style.CHANCES)) == 1:
         marks.draw_chance(panels[0], last)
@@ -56,7 +66,7 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
     if last.filter(split="unseen")["chance_accuracy"].n_unique() == 1:
         _draw_guess(panels[2], last)
         note += "; c, dashed: guess among the candidates"
-    return style.finish(figure, panels, note, handles, columns=2)
+    return style.finish(figure, panels, note, handles, columns=3)
 
 
 def draw_masking(tables: dict[str, pl.DataFrame]) -> Figure:

@@ -194,7 +194,7 @@ class Transformer(nn.Module):
         for block in self.blocks[:-1]:
             x = block(x, batch, length, noise)
         x = self.blocks[-1](x, batch, asked, noise)
-        head = self.wte.transpose(1, 2) if self.head is None else self.head
+        head = self._output_head()
         with torch.autocast(tokens.device.type, enabled=False):  # in the precision of the weights
             return torch.bmm(self.ln_f(x), head).view(s, batch, -1, head.shape[-1])
 
@@ -211,14 +211,30 @@ class Transformer(nn.Module):
         """Return the token embeddings, shape (S, vocabulary, d)."""
         return self.wte.detach()
 
-    def attention_scores(self, tokens: torch.Tensor) -> Iterator[torch.Tensor]:
-        """Yield each layer's scores (S, B, heads, T, T), before the softmax, queries to keys."""
+    def scores_and_values(
+        self, tokens: torch.Tensor
+    ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Yield each layer's scores (S, B, heads, T, T), before the softmax, queries to keys, and
+        values (S, B, heads, T, head_dim)."""
         _, batch, length = tokens.shape
         x = self.embed(tokens)
         blocks: Any = self.blocks
         for block in blocks:
-            yield block.attention.scores(block.ln_1(x), batch, length)[0]
+            yield block.attention.scores(block.ln_1(x), batch, length)
             x = block(x, batch, length, no_dropout)
+
+    def logits_of_values(self, layer: int) -> torch.Tensor:
+        """Map a layer's values straight to logits: W_O W_U, (S, heads, head_dim, vocabulary).
+
+        Of the last LayerNorm only what is linear is kept: it subtracts the mean and has a gain.
+        """
+        block: Any = self.blocks[layer]
+        written = block.attention.proj.weight.unflatten(1, (block.attention.heads, -1))
+        centred = written - written.mean(-1, keepdim=True)
+        return (centred * self.ln_f.weight[:, None]) @ self._output_head()[:, None]
+
+    def _output_head(self) -> torch.Tensor:
+        return self.wte.transpose(1, 2) if self.head is None else self.head
 
     def parameter_groups(self) -> dict[str, list[Part]]:
         """Group trained parameters by what they do: `all`, then a partition; none is empty."""

@@ -30,7 +30,7 @@ SHARED = read_columns("""
     pair | Int32 | | index of the pair (A, B) within its seed's dataset
     pair_split | String | | `train`: all directions shown; `validation`: one held out
     direction | String | | `forward` (A -> B), `backward` (B <- A); chain: \
-`a_to_b`, `b_to_c`, `a_to_c`
+`a_to_b`, `b_to_c`, `a_to_c`; `facts` with `exposure`: `c_to_a`, `b_to_d`
     split | String | | `train`: in the training set; `unseen`: held out
     layer | Int32 | | counted from 0
     head | Int32 | | counted from 0
@@ -90,7 +90,8 @@ logits: the logit of one candidate after one query, at the end of training
 embeddings: one token's embedding, at the end of training
     seed
     token | Int32 | | token id
-    role | String | | `relation`, `A`, `B`, `C`; `chain_related`: `x`, `y`, `z`, `index`; `unused`
+    role | String | | `relation`, `A`, `B`, `C`, `D`; `chain_related`: `x`, `y`, `z`, \
+`index`; `unused`
     position | Int32 | | place within its role, in the order of the dataset
     embedding | List(Float32) | | `embed_dim` numbers
 
@@ -118,12 +119,20 @@ chain_of_thought: one triple: whether greedy answers reach C
     steps | Boolean | | by `A -> B'` and then `B' -> C'`, with the model's own B'
     leap | Boolean | | by `A ~> C'`
 
-attention: one held-out fact in one head: the masked token's score for the known entity
+attention: one held-out fact in one head: the masked token's attention to the known entity
     seed, epoch, layer, head, pair
     displacement | Int32 | positions | D, from the masked token to the entity
     rotated | Int32 | features | features of a head that rotary positions rotate; 0 without them
     score_forward | Float32 | | before the softmax, in `[M] is B`, the layout of the training set
     score_reverse | Float32 | | before the softmax, in `B is [M]`
+    weight_forward | Float32 | fraction | after the softmax, in `[M] is B`
+    weight_reverse | Float32 | fraction | after the softmax, in `B is [M]`
+    value_margin_forward | Float32 | | what the head writes for the answer if it attends to B \
+alone, minus its mean for the other candidates; in `[M] is B`
+    value_margin_reverse | Float32 | | the same in `B is [M]`
+    value_rank_forward | Float32 | fraction | other candidates for which it writes less; chance \
+is 0.5; null where there are none; in `[M] is B`
+    value_rank_reverse | Float32 | fraction | the same in `B is [M]`
 
 gradients: one group of parameters: gradients of shown against unseen sentences of held-out facts
     seed, epoch

@@ -213,3 +213,14 @@ def score_correlations(attention: pl.DataFrame) -> pl.DataFrame:
     found = correlations.group_by(keys).agg(pl.col("correlation").mean()).sort(keys)
     head_dim = pl.col("embed_dim") // pl.col("heads")
     return with_settings(found, attention).with_columns(head_dim=head_dim)
+
+
+def last_attention(attention: pl.DataFrame) -> pl.DataFrame:
+    """Average the last layer of `attention` after training over facts and heads, for each seed.
+
+    Returns the grid point, `seed` and the columns of scores, weights and the value side.
+    """
+    last = attention.filter(LAST, pl.col("layer") == pl.col("layer").max().over("run"))
+    keys = ["run", "seed"]
+    means = last.group_by(keys).agg(pl.col("^(score|weight|value)_.*$").mean()).sort(keys)
+    return with_settings(means, attention)
