@@ -96,7 +96,7 @@ def weights(points: list[dict], back=0.0, leap=0.0, seeds=2) -> pl.DataFrame:
     return gathered("weights", rows)
 
 
-def attention(points: list[dict], before=None, after=0.5, seeds=2) -> pl.DataFrame:
+def attention(points: list[dict], before=None, after=0.5, stored=0.9, seeds=2) -> pl.DataFrame:
     """Make scores of four facts that correlate as given; `before` defaults to the closed form."""
     rows = [
         {**axes, "seed": seed, "epoch": epoch, "layer": 0, "head": 0, "pair": fact}
@@ -104,7 +104,7 @@ def attention(points: list[dict], before=None, after=0.5, seeds=2) -> pl.DataFra
         | {"score_reverse": r * x + np.sqrt(max(0, 1 - r**2)) * y}
         | {f"weight_{layout}": 0.5 for layout in LAYOUTS}
         | {f"value_margin_{layout}": 1.0 for layout in LAYOUTS}
-        | {f"value_rank_{layout}": 0.9 for layout in LAYOUTS}
+        | {f"value_rank_{layout}": stored for layout in LAYOUTS}
         for axes, seed in product(points, range(seeds))
         for shift, size in [((axes["distance"] or 1) + 1, axes["embed_dim"] // axes["heads"])]
         for epoch, given in ((0, before), (8, after))

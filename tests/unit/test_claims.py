@@ -14,7 +14,7 @@ import pytest
 from reversal_curse.claims import mechanism, reversal
 from reversal_curse.claims.claim import Claim, Threshold, select
 from reversal_curse.claims.falsify import falsify
-from reversal_curse.claims.judgement import LEAST_SEEDS, holm, judge, t_interval
+from reversal_curse.claims.judgement import LEAST_SEEDS, holm, judge
 from reversal_curse.claims.ledger import CLAIMS, PAPERS, claim_points, evaluate, page, write_ledger
 from reversal_curse.config.errors import UserError
 from reversal_curse.config.file import Config
@@ -22,6 +22,7 @@ from reversal_curse.config.grid import Sweep, read_sweeps, run_directory
 from reversal_curse.config.settings import DEFAULTS, choices, meaningful, settle
 from reversal_curse.tables.files import write_table
 from reversal_curse.tables.schemas import TABLES
+from reversal_curse.tables.summaries import t_interval
 
 from . import synthetic
 from .synthetic import CHOICE, gathered, point, write_runs
@@ -86,6 +87,16 @@ def diffusion(**given) -> dict:
     return point(**values | given)
 
 
+def two_steps(right: bool) -> dict:
+    rows = [
+        {**point(task="chain"), "seed": seed, "epoch": epoch, "pair": 0}
+        | {"pair_split": "validation", "steps": right and epoch > 0, "leap": False}
+        for seed in range(SEEDS)
+        for epoch in (0, 8)
+    ]
+    return {"chain_of_thought": gathered("chain_of_thought", rows)}
+
+
 def one_of(name: str, points: list[dict], **values) -> dict:
     return {name: getattr(synthetic, name)(points, seeds=SEEDS, **values)}
 
@@ -124,10 +135,16 @@ def cursed(points: list[dict]) -> tuple[dict, dict]:
 
 TWO = [point(layers=1), point(layers=2)]
 DECAYS = [point(), point(weight_decay=0.9)]
+LOSSES = [
+    point(family=family, loss=loss, learning_rate=1.0)
+    for family in ("bilinear", "one_layer")
+    for loss in ("cross_entropy", "brier", "hinge")
+]
 HEADS = [point(), point(tie_head=True)]
 DIFFUSION = [diffusion(pos_encoding=name) for name in ("absolute", "rotary", "alibi")]
 AUTOREGRESSIVE = [one | {"family": "gpt"} for one in DIFFUSION]
 COMPARED = AUTOREGRESSIVE + DIFFUSION
+EXPOSED = [one | {"exposure": True} for one in COMPARED]
 NEAR = [diffusion(masking=arm) for arm in ("any_order", "subject", "object")]
 FAR = [one | {"distance": 3} for one in NEAR]
 ARMS = [*NEAR, *FAR, diffusion(masking="either")]
@@ -139,6 +156,7 @@ ONE_LAYER = [point(family="one_layer", task=task, vocab_size=80) for task in ("r
 one_layer = partial(one_of, "sentence_nll", ONE_LAYER)
 weights = partial(one_of, "weights", [*ONE_LAYER, point(family="bilinear", embed_dim=256)])
 attention = partial(one_of, "attention", ROTARY)
+attention_absolute = partial(one_of, "attention", [diffusion(pos_encoding="absolute")])
 GRADIENTS, PRETRAINED = one_of("gradients", COMPARED), pretrained()
 UNALIGNED = changed(GRADIENTS, cosine_control=0.9)
 CURSE, KNOWN = cursed(TWO), losses(COMPARED, INFERRED)
@@ -170,6 +188,12 @@ CASES = {
     "diffusion_reverses diffusion_reverses_said diffusion_reverses_known": generalised(COMPARED),
     "diffusion_reverse_below_forward": (losses(COMPARED, INFERRED), losses(COMPARED, 0.0)),
     "absolute_positions_known": generalised(COMPARED),
+    "exposed_autoregression_unsaid exposed_autoregression_unknown": cursed(EXPOSED),
+    "exposed_diffusion_known": generalised(EXPOSED),
+    "bilinear_any_loss one_layer_any_loss": cursed(LOSSES),
+    "chain_of_thought": (two_steps(right=True), two_steps(right=False)),
+    "values_stored_rotary": (attention(stored=1.0), attention(stored=0.5)),
+    "values_stored_absolute": (attention_absolute(stored=1.0), attention_absolute(stored=0.5)),
     "autoregression_does_not autoregression_unknown": cursed(COMPARED),
     "relative_positions_needed": cursed([*DIFFUSION[:1], diffusion(pos_encoding="none")]),
     "absolute_positions_hurt": (changed(KNOWN, nll_token=by_encoding(CURSED, INFERRED)), KNOWN),

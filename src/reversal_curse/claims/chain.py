@@ -3,8 +3,9 @@
 import polars as pl
 
 from reversal_curse.claims import effects
-from reversal_curse.claims.claim import Claim, Fields, Threshold
+from reversal_curse.claims.claim import Claim, Fields, Tables, Threshold
 from reversal_curse.claims.reversal import DEPTHS, ENCODINGS, HEADS, LENGTHS, LONG, SIZES
+from reversal_curse.tables.summaries import LAST
 
 CHAIN = {"task": ("chain",), "family": ("gpt",), "tie_head": (False,)}
 FROZEN: Fields = {"varies": ("freeze_embeddings",), "may_vary": ("loss_on",)}
@@ -26,6 +27,12 @@ def _robust(name: str, what: str, data: Fields, where: dict = CHAIN) -> dict:
         where=where,
         **data,
     )
+
+
+def _two_steps(tables: Tables) -> pl.DataFrame:
+    """Return the share of held-out triples whose two steps end at C, by grid point and seed."""
+    last = tables["chain_of_thought"].filter(LAST, pair_split="validation")
+    return last.group_by("run", "seed").agg(effect=pl.col("steps").mean())
 
 
 CLAIMS = {
@@ -64,6 +71,16 @@ CLAIMS = {
         measures="0.1 minus (contrast of A ~> C / contrast of A -> B)",
         effect=effects.contrast_left("validation_a_to_b", "validation_a_to_c"),
         threshold=Threshold(0.0, "less than a tenth of the contrast of A -> B"),
+    ),
+    "chain_of_thought": Claim(
+        paper="P1, section 5",
+        statement="Held-out chains are answered in two steps: A -> B, then B -> C from the model's "
+        "own B.",
+        where=CHAIN,
+        tables=("chain_of_thought",),
+        measures="held-out triples whose two steps end at C, after training (fraction)",
+        effect=_two_steps,
+        threshold=effects.ANSWERED,
     ),
     "chain_related_words": Claim(
         paper="P1, appendix (entities that share a token)",

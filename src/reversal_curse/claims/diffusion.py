@@ -16,6 +16,13 @@ COMPARED: Fields = {
     "where": {"task": ("facts",), "family": ("gpt", "masked_diffusion")},
     "varies": ("family", "pos_encoding"),
 }
+EXPOSED = pl.col("exposure")
+CONTROL: Fields = {
+    "paper": "P2, main claim; the control is ours",
+    "where": COMPARED["where"],
+    "varies": ("family", "exposure"),
+    "may_vary": ("pos_encoding", "distance"),
+}
 MAIN_CLAIM: Fields = {**COMPARED, "paper": "P2, main claim"}
 ABLATION: Fields = {**COMPARED, "paper": "P2, ablation"}
 ARMS: Fields = {"where": FACTS, "varies": ("masking",), "may_vary": ("pos_encoding", "distance")}
@@ -103,6 +110,24 @@ CLAIMS = {
         **MAIN_CLAIM,
         **effects.unknown(AUTOREGRESSIVE),
         check=ONE_QUESTION,
+    ),
+    "exposed_autoregression_unsaid": Claim(
+        statement="Even if other facts make every entity a target in every place, an "
+        "autoregressive model says the answers to reverse queries no better than by a guess.",
+        **CONTROL,
+        **effects.guessed(AUTOREGRESSIVE & EXPOSED),
+    ),
+    "exposed_autoregression_unknown": Claim(
+        statement="Even if other facts make every entity a target in every place, an "
+        "autoregressive model does not know which answer to a reverse query is right.",
+        **CONTROL,
+        **effects.unknown(AUTOREGRESSIVE & EXPOSED),
+    ),
+    "exposed_diffusion_known": Claim(
+        statement="If other facts make every entity a target in every place, masked diffusion "
+        "that learns them knows which answer to a reverse query is right, whatever its positions.",
+        **CONTROL,
+        **effects.known(DIFFUSION & EXPOSED),
     ),
     "absolute_positions_hurt": Claim(
         statement="With absolute positions, masked diffusion says the answers to reverse queries "

@@ -6,14 +6,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 import polars as pl
 import polars.selectors as cs
-from scipy.special import stdtr, stdtrit
+from scipy.special import stdtr
 
 from reversal_curse.claims.claim import Claim, Tables, Threshold
+from reversal_curse.tables.summaries import t_interval
 
 SUPPORTED, CONTRADICTED = "supported", "contradicted"
 INCONCLUSIVE, NOT_TESTED = "inconclusive", "not tested"
 ORDER = CONTRADICTED, INCONCLUSIVE, SUPPORTED
-CONFIDENCE = 0.95
 LEAST_SEEDS = 5
 """Fewer seeds decide nothing, and a grid point with fewer does not count beside others."""
 
@@ -91,15 +91,6 @@ def _at_point(values: np.ndarray, threshold: Threshold) -> tuple[Judgement, tupl
         p_values = float(stdtr(n - 1, -t).max()), float(stdtr(n - 1, t).min())
     median = float(np.median(values))
     return Judgement(verdict, mean, low, high, median, n, reaching), p_values
-
-
-def t_interval(values: np.ndarray) -> tuple[float, float]:
-    """Return Student's t interval (95 %) of the mean; one value says nothing about it."""
-    n = len(values)
-    if n < 2:
-        return -math.inf, math.inf
-    half = stdtrit(n - 1, (1 + CONFIDENCE) / 2) * values.std(ddof=1) / math.sqrt(n)
-    return float(values.mean() - half), float(values.mean() + half)
 
 
 def holm(p_values: pl.Series) -> pl.Series:

@@ -59,6 +59,13 @@ def _over_training(
     return rows.group_by("run", "seed").agg(effect=value)
 
 
+@effects.effect_of
+def _stored(tables: Tables, where: pl.Expr) -> pl.DataFrame:
+    """Return the mean rank of what the value side writes, by grid point and seed."""
+    last = tables["attention"].filter(where, LAST)
+    return last.group_by("run", "seed").agg(effect=pl.col("value_rank_reverse").mean())
+
+
 def _correlated(when: pl.Expr, words: str) -> Claim:
     return Claim(
         paper="P2, attention scores",
@@ -170,6 +177,24 @@ CLAIMS = {
         threshold=effects.FIRST_ORDER,
         check="calculus: a small step changes any smooth loss so",
     ),
+    **{
+        f"values_stored_{name}": Claim(
+            paper=paper,
+            statement=f"In masked diffusion with {name} positions the value side alone ranks the "
+            "right answer to a reverse query above the others.",
+            where={**diffusion.FACTS, "masking": ("any_order",), "exposure": (False,)},
+            varies=("pos_encoding",),
+            tables=("attention",),
+            measures="rank of e_A^T W_U W_O W_V e_B among the candidates A in `B is [M]`, mean "
+            "over heads, after training",
+            effect=_stored(encoding),
+            threshold=Threshold(0.9, "0.5 is a guess, 1 the right answer first"),
+        )
+        for name, encoding, paper in (
+            ("rotary", ROTARY, "P2, value-side storage, read directly"),
+            ("absolute", ABSOLUTE, "ours, against P2, ablation"),
+        )
+    },
     "values_shared": Claim(
         paper="P2, value-side storage; measured by gradients",
         statement="In masked diffusion with relative positions what a fact stores on the value "

@@ -9,11 +9,12 @@ import polars as pl
 from reversal_curse.claims import effects
 from reversal_curse.claims.claim import Claim, Fields, Tables, Threshold
 from reversal_curse.claims.effects import STANDS_OUT, effect_of
+from reversal_curse.claims.theory import any_loss
 from reversal_curse.tables.summaries import LAST, asymmetry, one_layer_bounds, partner_contrasts
 
 SEEN, UNSEEN = pl.col("split") == "train", pl.col("split") == "unseen"
 ROUNDING = -1e-9
-MODEL = {"family": ("one_layer",), "entity_length": (1,)}
+MODEL = {"family": ("one_layer",), "entity_length": (1,), "loss": ("cross_entropy",)}
 
 
 @effect_of
@@ -119,6 +120,11 @@ CLAIMS = {
             ("bilinear", "3", "bilinear model", ""),
         )
     },
+    "one_layer_any_loss": any_loss(
+        "one_layer",
+        "the one-layer transformer",
+        "no sentence writes the row of a held-out question, which starts at zero",
+    ),
     "one_layer_intransitive": Claim(
         paper="P1, section 4",
         statement="The effective weights of the one-layer transformer are intransitive: weight "

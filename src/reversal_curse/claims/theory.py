@@ -7,11 +7,16 @@ import polars as pl
 from reversal_curse.claims import effects
 from reversal_curse.claims.claim import Claim, Fields, Tables, Threshold
 from reversal_curse.config.settings import NAMES, Settings
-from reversal_curse.tables.summaries import exponents, first_passage
+from reversal_curse.tables.summaries import (
+    LEARNED_ACCURACY,
+    exponent_slopes,
+    exponents,
+    first_passage,
+)
 from reversal_curse.tasks import TASKS
 
 BILINEAR: Fields = {
-    "where": {"family": ("bilinear",)},
+    "where": {"family": ("bilinear",), "loss": ("cross_entropy",)},
     "varies": ("embed_dim",),
     "tables": ("separation",),
 }
@@ -49,9 +54,9 @@ def _trend(tables: Tables) -> pl.DataFrame:
 
 def _log_slope(tables: Tables) -> pl.DataFrame:
     """Return minus the least-squares slope of ln exponent against ln d, less 1/2, per seed."""
-    found = _exponents(tables).with_columns(pl.col("embed_dim", "exponent").log())
-    steep = effects.slope(found, "embed_dim", "exponent")
-    return steep.with_columns(-pl.col("effect") - 0.5)
+    slopes = exponent_slopes(_learning(tables["separation"]))
+    every = tables["separation"].select("seed").unique()
+    return every.join(slopes, on="seed", how="left").select("seed", effect=-pl.col("slope") - 0.5)
 
 
 @effects.effect_of
@@ -63,6 +68,27 @@ def _first_passage(tables: Tables, level: float) -> pl.DataFrame:
     above = pl.col("nll_reverse").mean() - math.log(tokens / 2)
     found = first_passage(_learning(table), level).group_by("seed").agg(effect=above)
     return table.select("seed").unique().join(found, on="seed", how="left")
+
+
+KNOWN_IF_LEARNED = pl.when(pl.col("train_accuracy") >= LEARNED_ACCURACY).then(
+    pl.col("unseen_rank_choice")
+)
+
+
+def any_loss(family: str, words: str, check: str = "") -> Claim:
+    """Return a claim that no loss function lets a model know the held-out direction."""
+    return Claim(
+        paper="ours; P1 proves it for cross-entropy",
+        statement=f"Whatever the loss, cross-entropy, Brier score or hinge loss, {words} that "
+        "learns the trained direction does not know the held-out one.",
+        where={"task": ("reversal",), "family": (family,)},
+        varies=("loss",),
+        measures="rank of the right answer among the candidates, with every loss",
+        effect=effects.at_points(KNOWN_IF_LEARNED),
+        threshold=effects.CHANCE,
+        check=check,
+        points=3,
+    )
 
 
 CLAIMS = {
@@ -106,4 +132,5 @@ CLAIMS = {
         )
         for name, level in (("1", 1.0), ("01", 0.1), ("001", 0.01))
     },
+    "bilinear_any_loss": any_loss("bilinear", "the bilinear model"),
 }

@@ -60,10 +60,8 @@ def _draw_exponents(ax: Axes, table: pl.DataFrame, slopes: pl.Series) -> None:
     if len(slopes):
         # All lines go through the point of means, as least squares does.
         x, y = (np.log(table[name]).mean() for name in ("embed_dim", "exponent"))
-        interval = ""
-        if len(slopes) > 1:
-            interval = " [{:.2f}, {:.2f}]".format(*summaries.t_interval(slopes))
-        fit = f"fit: slope {slopes.mean():.2f}{interval}".replace("-", "−")
+        interval = "[{:.2f}, {:.2f}]".format(*summaries.t_interval(slopes.to_numpy()))
+        fit = f"fit: slope {slopes.mean():.2f} {interval}".replace("-", "−")
         looks: Any = (
             (slopes.mean(), {"color": BLUE, "label": fit}),
             (-0.5, {"color": "black", "lw": 1, "ls": style.DASHES, "label": "slope −1/2"}),

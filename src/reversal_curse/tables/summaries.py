@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import polars as pl
+from scipy.special import stdtrit
 
 from reversal_curse.config.settings import NAMES
 from reversal_curse.tables.schemas import MEASURED
@@ -85,12 +86,13 @@ def exponent_slopes(separation: pl.DataFrame) -> pl.DataFrame:
     return found.group_by("seed").agg(slope=pl.cov(x, y) / x.var()).sort("seed")
 
 
-def t_interval(values: pl.Series) -> tuple[float, float]:
-    """Return the 95 % interval of the mean of two or more values by Student's t distribution."""
-    from scipy.special import stdtrit
-
-    half = stdtrit(len(values) - 1, 0.975) * values.std() / math.sqrt(len(values))
-    return values.mean() - half, values.mean() + half
+def t_interval(values: np.ndarray) -> tuple[float, float]:
+    """Return Student's t interval (95 %) of the mean; one value says nothing about it."""
+    n = len(values)
+    if n < 2:
+        return -math.inf, math.inf
+    half = stdtrit(n - 1, 0.975) * values.std(ddof=1) / math.sqrt(n)
+    return float(values.mean() - half), float(values.mean() + half)
 
 
 def first_passage(separation: pl.DataFrame, level: float) -> pl.DataFrame:
