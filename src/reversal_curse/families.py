@@ -118,7 +118,7 @@ def _one_layer_work(settings: Any) -> Work:
 
 
 def _one_layer_memory(settings: Any) -> float:
-    """Estimate the bytes of Y, Z, their gradients, and scores of whole rows of Z."""
+    """Estimate the bytes of Y, Z, their gradients, and the rows of Y that sentences read."""
     task = TASKS[settings.task]
     words = task.vocabulary(settings)
     return 8 * (8 * words**2 + 4 * task.sentences(settings) * task.length(settings) * words)
