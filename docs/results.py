@@ -19,7 +19,6 @@ from scipy.special import stdtrit
 
 from reversal_curse.claims.claim import select
 from reversal_curse.claims.judgement import (
-    CONFIDENCE,
     CONTRADICTED,
     INCONCLUSIVE,
     LEAST_SEEDS,
@@ -222,7 +221,7 @@ def points_table(run: Run, name: str) -> str:
     rows = []
     for point in points.sort(varied).to_dicts():
         n = point["seeds"]
-        t = stdtrit(n - 1, (1 + CONFIDENCE) / 2) / math.sqrt(n)
+        t = stdtrit(n - 1, 0.975) / math.sqrt(n)
         cells = [f"{point[m]:.3g} ± {t * point[f'{m}_sd']:.2g}" for m in MEASURES]
         rows.append([", ".join(in_words(s, point[s]) for s in varied), *cells, str(n)])
     return _table((run.name, *MEASURES.values(), "n"), rows)
