@@ -102,6 +102,7 @@ CLAIMS = {
         paper="P1, appendix",
         statement="A fact in the context is reversed, even in sentences that were never trained.",
         where={"task": ("in_context",), "family": ("gpt",)},
+        may_vary=("loss_on",),
         measures="accuracy on the unseen sentences (fraction)",
         effect=effects.at_points(pl.col("unseen_accuracy")),
         threshold=effects.ANSWERED,

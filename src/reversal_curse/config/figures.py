@@ -31,7 +31,7 @@ PAPER_FIGURES: dict[str, Figure] = {
         reversal_positional=("curves", "Positional encoding"),
         reversal_entity_length=("word_curves", "Entities of several tokens"),
         reversal_frozen=("curves", "Frozen embeddings"),
-        reversal_weight_decay=("curves", "Weight decay"),
+        reversal_weight_decay=("decay", "Weight decay"),
         embedding_cosine=("embeddings", "Cosine similarity of embeddings"),
     ),
     **_papers(

@@ -59,6 +59,7 @@ PLOTS = {
     "parts": Plot("curves", draw="draw_parts"),
     "final": Plot("final"),
     "masking": Plot("final", draw="draw_masking", has=("masking",)),
+    "decay": Plot("decay", has=("weight_decay",)),
     "overview": Plot("overview", max_points=1000),
     "logits": Plot("logits", ("logits",), max_points=6),
     "embeddings": Plot("embeddings", ("embeddings",), max_points=24),

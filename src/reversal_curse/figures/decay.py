@@ -1,0 +1,67 @@
+"""What weight decay does to training and to the unseen direction: Zhu et al. 2024, settings."""
+
+import math
+from types import SimpleNamespace
+from typing import Any
+
+import polars as pl
+from matplotlib.figure import Figure
+
+from reversal_curse.figures import grouping, style
+from reversal_curse.tables.summaries import LAST
+from reversal_curse.tasks import TASKS
+
+PANELS = {
+    "nll_token": "negative log-likelihood (nats)",
+    "accuracy": "accuracy, all tokens (said)",
+    "rank_choice": "rank among candidates (known)",
+}
+GUESS = {"nll_token": "chance_class", "rank_choice": 0.5}
+PRINTED = 0.01 * 0.9 * 3000 * math.ceil(340 / 64)  # as the paper prints its settings
+OFFICIAL = 0.01 * 0.01 * 3000 * math.ceil(340 / 64)  # as its code runs
+
+
+def draw(tables: dict[str, pl.DataFrame]) -> Figure:
+    """Loss (left), accuracy among all tokens (middle), and rank of the right answer among the
+    candidates (right) after training, against all the decay of a training: rate times decay times
+    steps, the logarithm of how much it shrinks a weight by itself."""
+    last = tables["metrics"].filter(LAST)
+    total = pl.struct("learning_rate", "weight_decay", "epoch", "batch_size", *_DATA)
+    last = last.with_columns(total=total.map_elements(_total, return_dtype=pl.Float64))
+    size = (3 * 1.15 * style.PANEL_WIDTH, 1.15 * style.PANEL_HEIGHT + 0.8)
+    figure, [panels] = style.new_figure(*size, 1, 3)
+    names = style.split_names(last)
+    for ax, (value, label) in zip(panels, PANELS.items(), strict=True):
+        for split, colour in style.COLOURS.items():
+            by_point = last.filter(split=split).group_by("total").agg(mean=pl.col(value).mean())
+            line = by_point.sort("total")
+            ax.plot(line["total"], line["mean"], color=colour)
+            rows = last.filter(split=split)
+            look: dict[str, Any] = {"ms": 3.6, "alpha": 0.5, "mec": "white", "mew": 0.4}
+            ax.plot(rows["total"], rows[value], style.SPLIT_MARKERS[split], color=colour, **look)
+        if value in GUESS:
+            level = GUESS[value] if value == "rank_choice" else last[GUESS[value]][0]
+            ax.axhline(level, color=style.REFERENCE, lw=0.8, ls=style.CHANCES["chance_class"][1])
+        for place in (OFFICIAL, PRINTED):
+            ax.axvline(place, color=style.REFERENCE, lw=0.8, ls=style.DASHES, zorder=0)
+        ax.set_xscale("symlog", linthresh=0.01)
+        ax.set(xlabel="rate × decay × steps", ylabel=label)
+    note = (
+        f"dots: {grouping.seed_phrase(last)}; line: mean; dotted: guess; dashed: the paper's code "
+        f"({OFFICIAL:.1f}) and its printed settings ({PRINTED:.0f})"
+    )
+    handles = [
+        style.key(names[split], colour, marker=style.SPLIT_MARKERS[split])
+        for split, colour in style.COLOURS.items()
+    ]
+    return style.finish(figure, panels, note, handles)
+
+
+_DATA = ("task", "vocab_size", "entity_length", "distance", "exposure", "train_facts")
+
+
+def _total(point: dict[str, Any]) -> float:
+    """Return rate times decay times steps."""
+    sentences = TASKS[point["task"]].sentences(SimpleNamespace(**point))
+    steps = point["epoch"] * math.ceil(sentences / point["batch_size"])
+    return point["learning_rate"] * point["weight_decay"] * steps
