@@ -24,7 +24,7 @@ SWAPPED = {
 }
 """Labels that change places, by column."""
 LEAPS = ("validation_a_to_b", "validation_a_to_c")
-EXCHANGED = (("nll_forward", "nll_reverse"), ("score_forward", "score_reverse"))
+EXCHANGED = (("nll_forward", "nll_reverse"), ("score_forward", "score_reverse"), ("steps", "leap"))
 CONTROLS = (("cosine", "cosine_control"), ("nll", "nll_shuffled"))
 """Columns that change places."""
 OF_FACT = {
@@ -39,8 +39,9 @@ CHANCES = {
     "accuracy": (-pl.col("chance_class")).exp(),
     "accuracy_choice": pl.col("chance_accuracy"),
     "rank_choice": pl.lit(0.5),
+    "value_rank_reverse": pl.lit(0.5),
 }
-"""What a guess gets in `metrics`, by measure."""
+"""What a guess gets, by measure."""
 
 
 def permutations(claim: Claim, tables: Tables) -> Iterator[tuple[str, Tables]]:
@@ -97,7 +98,7 @@ def _by_chance(name: str, table: pl.DataFrame) -> pl.DataFrame:
     """Put every measure at its chance level."""
     if name == "sentence_nll":
         return table.with_columns(nll=pl.col("tokens").log())
-    return table.with_columns(**CHANCES) if name == "metrics" else table
+    return table.with_columns(**{c: v for c, v in CHANCES.items() if c in table.columns})
 
 
 def falsify(config: Config, results: Path) -> None:
