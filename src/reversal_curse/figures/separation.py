@@ -69,7 +69,7 @@ def _draw_exponents(ax: Axes, table: pl.DataFrame, slopes: pl.Series) -> None:
         )
         for slope, look in looks:
             ax.plot(dims, np.exp(y + slope * (np.log(dims) - x)), **look)
-        ax.legend(loc="lower left")
+        ax.legend(loc="upper right")
     ax.set_xscale("log", base=2)
     ax.set_yscale("log")
     ax.set_xticks(dims)

@@ -118,7 +118,7 @@ def finish(
     letters = [*ascii_lowercase, *map("".join, product(ascii_lowercase, repeat=2))]
     look: dict[str, Any] = {"fontweight": "bold", "fontsize": 9, "ha": "right", "va": "bottom"}
     for ax, letter in zip(axes if len(axes) > 1 else [], letters, strict=False):
-        ax.text(-0.02, 1.04, letter, transform=ax.transAxes, **look)
+        ax.text(-0.05, 1.04, letter, transform=ax.transAxes, **look)
     if keys:
         figure.legend(handles=keys, loc="outside upper center", ncols=columns or len(keys))
     figure.supxlabel(note, fontsize=7, color=REFERENCE)
