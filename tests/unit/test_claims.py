@@ -212,7 +212,6 @@ CASES = {
     "scores_correlated_trained": (attention(after=0.4), attention(after=-0.4)),
     "scores_correlated_untrained": (attention(before=0.4), attention(before=-0.4)),
     "scores_correlated_either": (attention(after=0.4), attention(after=-0.4)),
-    "scores_correlated_any_order": (attention(after=0.4), attention(after=-0.4)),
     "gradients_aligned values_shared": (GRADIENTS, UNALIGNED),
     "gradients_aligned_throughout values_shared_throughout": (GRADIENTS, UNALIGNED),
     "gradients_aligned_more": (
