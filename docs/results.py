@@ -151,7 +151,7 @@ def found(run: Run, name: str, shown: set[str]) -> str:
     parts = [f"{row['effect']:.3g} [{row['ci_low']:.3g}, {row['ci_high']:.3g}]"]
     parts.append(f"n = {row['n_seeds']}")
     if row["n_points"] > 1:
-        parts.append(f"the least favourable of {row['n_points']} grid points")
+        parts.append(f"worst of {row['n_points']}")
     if row["n_left_out"]:
         parts.append(f"{row['n_left_out']} left out")
     if figure := row["figure"]:
@@ -176,8 +176,8 @@ def _about(name: str) -> str:
     """Say what a claim measures, and which effect supports it."""
     claim = CLAIMS[name]
     low, high = claim.threshold.above, claim.threshold.below
-    wanted = f"above {low:.3g}" if high == math.inf else f"between {low:.3g} and {high:.3g}"
-    return f"{claim.measures}; supported if {wanted}"
+    wanted = f"> {low:.3g}" if high == math.inf else f"in {low:.3g} to {high:.3g}"
+    return f"{claim.measures}; {wanted}"
 
 
 def sentence(runs: list[Run], name: str, shown: set[str]) -> str:

@@ -16,7 +16,7 @@ PANELS = {
     "accuracy": "accuracy, all tokens (said)",
     "rank_choice": "rank among candidates (known)",
 }
-GUESS = {"nll_token": "chance_class", "rank_choice": 0.5}
+GUESS = {"nll_token": pl.col("chance_class").first(), "rank_choice": pl.lit(0.5)}
 PRINTED = 0.01 * 0.9 * 3000 * math.ceil(340 / 64)  # as the paper prints its settings
 OFFICIAL = 0.01 * 0.01 * 3000 * math.ceil(340 / 64)  # as its code runs
 
@@ -40,7 +40,7 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
             look: dict[str, Any] = {"ms": 3.6, "alpha": 0.5, "mec": "white", "mew": 0.4}
             ax.plot(rows["total"], rows[value], style.SPLIT_MARKERS[split], color=colour, **look)
         if value in GUESS:
-            level = GUESS[value] if value == "rank_choice" else last[GUESS[value]][0]
+            level = last.select(GUESS[value]).item()
             ax.axhline(level, color=style.REFERENCE, lw=0.8, ls=style.CHANCES["chance_class"][1])
         for place in (OFFICIAL, PRINTED):
             ax.axvline(place, color=style.REFERENCE, lw=0.8, ls=style.DASHES, zorder=0)
