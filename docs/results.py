@@ -183,7 +183,8 @@ def _about(name: str) -> str:
 def sentence(runs: list[Run], name: str, shown: set[str]) -> str:
     """Return a claim and the verdict of each run."""
     verdicts = "".join(f"\n  * {run.name}: {found(run, name, shown)}" for run in runs)
-    return f"{CLAIMS[name].statement} *({_about(name)})*{verdicts}"
+    check = CLAIMS[name].check and f"; **a check**: {CLAIMS[name].check}"
+    return f"{CLAIMS[name].statement} *({_about(name)}{check})*{verdicts}"
 
 
 def section_of(name: str, runs: list[Run]) -> str:

@@ -188,6 +188,7 @@ CASES = {
     "diffusion_reverses diffusion_reverses_said diffusion_reverses_known": generalised(COMPARED),
     "diffusion_reverse_below_forward": (losses(COMPARED, INFERRED), losses(COMPARED, 0.0)),
     "absolute_positions_known": generalised(COMPARED),
+    "absolute_positions_guess": cursed(COMPARED),
     "exposed_autoregression_unsaid exposed_autoregression_unknown": cursed(EXPOSED),
     "exposed_diffusion_known": generalised(EXPOSED),
     "bilinear_any_loss one_layer_any_loss": cursed(LOSSES),
@@ -521,8 +522,9 @@ def test_falsify_says_what_changes_each_verdict_and_refuses_evidence_that_nothin
     write_runs(config, tmp_path, lambda one: losses([one], CURSED)["metrics"])
     falsify(config, tmp_path)
     lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
-    assert lines["reversal_curse"].split(maxsplit=2)[2].startswith("supported")
-    assert "direction" in lines["reversal_curse"]
+    assert lines["reversal_learned"].split(maxsplit=2)[2].startswith("supported")
+    assert "train as unseen" in lines["reversal_learned"]
+    assert "unseen as train" in lines["reversal_curse"]
     for name, check in (("wishful", ""), ("true_by_construction", "calculus")):
         claim, _ = constant([1.0] * 5, Threshold(0.0, "b"), check=check, where=reversal.UNTIED)
         monkeypatch.setitem(CLAIMS, name, claim)

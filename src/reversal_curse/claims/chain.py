@@ -15,7 +15,6 @@ RELATED: Fields = {
     "where": {"task": ("chain_related",), "family": ("gpt",)},
     "may_vary": ("train_facts",),
 }
-GUESSED_WORD = pl.col("chance_class") - pl.col("unseen_nll_word")
 
 
 def _robust(name: str, what: str, data: Fields, where: dict = CHAIN) -> dict:
@@ -87,7 +86,7 @@ CLAIMS = {
         statement="x i ~> z i is not inferred although the entities of a chain share a token.",
         **RELATED,
         measures="loss of the unseen word minus that of a guess of its index (nats)",
-        effect=effects.at_points(-GUESSED_WORD),
+        effect=effects.at_points(pl.col("unseen_nll_word") - pl.col("chance_class")),
         threshold=Threshold(0.0, "0: the class token known, the index guessed"),
     ),
     "chain_related_inferred": Claim(

@@ -11,13 +11,13 @@ from pathlib import Path
 import polars as pl
 
 from reversal_curse.claims.claim import Claim, Tables
-from reversal_curse.claims.judgement import CONTRADICTED, SUPPORTED, judge
+from reversal_curse.claims.judgement import CONTRADICTED, NOT_TESTED, SUPPORTED, judge
 from reversal_curse.claims.ledger import claims_with_tables
 from reversal_curse.config.errors import UserError
 from reversal_curse.config.file import Config
+from reversal_curse.tables.schemas import MEASURED
 
 SWAPPED = {
-    "split": ("train", "unseen"),
     "direction": ("forward", "reverse"),
     "group": ("seen", "unseen"),
     "kind": ("masked_diffusion", "causal"),
@@ -54,7 +54,9 @@ def permutations(claim: Claim, tables: Tables) -> Iterator[tuple[str, Tables]]:
         yield setting, changed(partial(_next_value, setting))
     yield "direction", changed(_other_direction)
     yield "partners", changed(_other_partners)
-    yield "seeds against chance", changed(_by_chance)
+    for split, other in (("unseen", "train"), ("train", "unseen")):
+        yield f"{split} as {other}", changed(partial(_as_other, split, other))
+        yield f"{split} against chance", changed(partial(_by_chance, split))
 
 
 def _next_value(setting: str, name: str, table: pl.DataFrame) -> pl.DataFrame:
@@ -94,11 +96,35 @@ def _other_partners(name: str, table: pl.DataFrame) -> pl.DataFrame:
     return _exchange(table.with_columns(shifted), CONTROLS)
 
 
-def _by_chance(name: str, table: pl.DataFrame) -> pl.DataFrame:
-    """Put every measure at its chance level."""
+def _as_other(split: str, other: str, name: str, table: pl.DataFrame) -> pl.DataFrame:
+    """Give a split the numbers of the other one, as if its directions had changed places."""
+    if name == "sentence_nll":
+        return table.with_columns(pl.col("split").replace([split, other], [other, split]))
+    if name == "logits" and split == "unseen":
+        seen = table.filter(pl.col("group").is_in(["seen", LEAPS[0]]))
+        others = table.filter(~pl.col("group").is_in(["unseen", LEAPS[1]]))
+        renamed = pl.col("group").replace(["seen", LEAPS[0]], ["unseen", LEAPS[1]])
+        return pl.concat((others, seen.with_columns(renamed)))
+    if "nll_reverse" in table.columns and split == "unseen":
+        return table.with_columns(nll_reverse="nll_forward")
+    if name != "metrics":
+        return table
+    keys = ["run", "seed", "epoch"]
+    measured = pl.col([column.name for column in MEASURED])
+    theirs = table.filter(split=other).select(*keys, measured)
+    ours = table.filter(split=split).drop([column.name for column in MEASURED])
+    mended = ours.join(theirs, on=keys).select(table.columns)
+    return pl.concat((table.filter(pl.col("split") != split), mended))
+
+
+def _by_chance(split: str, name: str, table: pl.DataFrame) -> pl.DataFrame:
+    """Put every measure of a split at its chance level."""
     if name == "sentence_nll":
         return table.with_columns(nll=pl.col("tokens").log())
-    return table.with_columns(**{c: v for c, v in CHANCES.items() if c in table.columns})
+    here = pl.col("split") == split if "split" in table.columns else pl.lit(True)
+    found = {column: level for column, level in CHANCES.items() if column in table.columns}
+    levels = {c: pl.when(here).then(level).otherwise(pl.col(c)) for c, level in found.items()}
+    return table.with_columns(**levels)
 
 
 def falsify(config: Config, results: Path) -> None:
@@ -111,9 +137,9 @@ def falsify(config: Config, results: Path) -> None:
         verdict = judge(claim, tables).verdict if tables else ""
         if verdict not in (SUPPORTED, CONTRADICTED):
             continue
-        moved = [
-            what for what, t in permutations(claim, tables) if judge(claim, t).verdict != verdict
-        ]
+        found = ((what, judge(claim, t).verdict) for what, t in permutations(claim, tables))
+        # What leaves nothing to judge does not speak against a claim.
+        moved = [what for what, other in found if other not in (verdict, NOT_TESTED)]
         if not moved and not claim.check:
             standing.append(name)
         kind = "check   " if claim.check else "evidence"

@@ -14,6 +14,7 @@ from reversal_curse.tables.summaries import t_interval
 SUPPORTED, CONTRADICTED = "supported", "contradicted"
 INCONCLUSIVE, NOT_TESTED = "inconclusive", "not tested"
 ORDER = CONTRADICTED, INCONCLUSIVE, SUPPORTED
+CONFIDENCE = 0.95
 LEAST_SEEDS = 5
 """Fewer seeds decide nothing, and a grid point with fewer does not count beside others."""
 
@@ -47,25 +48,37 @@ def judge(claim: Claim, tables: Tables) -> Judgement:
     if empty:
         return Judgement(NOT_TESTED, reason=f"too small: no rows in {', '.join(empty)}")
     rows = claim.effect(tables)
-    finite = ~pl.col("seed").is_in(list(_diverged(tables)))
-    counted = rows.filter(finite).drop_nulls("effect").sort("seed")
+    whole = ~pl.col("seed").is_in(list(_diverged(tables)))
+    counted = rows.filter(whole, pl.col("effect").is_finite()).sort("seed")
     points = counted.partition_by("run") if "run" in rows.columns else [counted]
     values = [point["effect"].to_numpy().astype(float) for point in points if len(point)]
     values = [one for one in values if len(one) >= LEAST_SEEDS] or values
     if len(values) < claim.points or not values:
         return Judgement(NOT_TESTED, reason="too small: too few seeds learned what is compared")
     by_point = [_at_point(one, claim.threshold) for one in values]
-    worst, _ = min(by_point, key=lambda point: (ORDER.index(point[0].verdict), -point[1][0]))
+    ends = claim.threshold.above, claim.threshold.below
+    worst = min((point for point, _ in by_point), key=lambda point: _order(point, *ends))
     # At all points a claim holds as surely as at the worst; one of k fails by chance k times.
     p_supported = max(p[0] for _, p in by_point)
     p_contradicted = len(by_point) * min(p[1] for _, p in by_point)
+    verdict = worst.verdict
+    if verdict == CONTRADICTED and 2 * p_contradicted >= 1 - CONFIDENCE:
+        verdict = INCONCLUSIVE
     enough = worst.n_seeds >= LEAST_SEEDS
     return replace(
         worst,
+        verdict=verdict,
         n_points=len(values),
         n_left_out=len(rows) - sum(map(len, values)),
         p_value=2 * min(p_supported, p_contradicted, 0.5) if enough else None,
     )
+
+
+def _order(point: Judgement, above: float, below: float) -> tuple[int, float]:
+    """Return a sort key: contradicted first, then the interval that reaches furthest out."""
+    low, high = point.ci_low, point.ci_high
+    margin = -math.inf if low is None or high is None else min(low - above, below - high)
+    return ORDER.index(point.verdict), margin
 
 
 def _diverged(tables: Tables) -> set[int]:

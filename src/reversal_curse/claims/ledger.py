@@ -63,7 +63,8 @@ contradicted if it lies on the other side at one, and inconclusive otherwise, or
 out have not learned what is compared ({learned:.0f} % of the training answers right, the right one
 more probable than all others together; or, for logits and weights, a trained direction that stands
 out): what an untrained model does not know is not a curse. A seed with a number that is not finite
-is left out everywhere.
+is left out everywhere. Intervals assume that means over seeds are nearly normal; one of width 0
+says that all seeds agree, not that none could differ.
 
 **Evidence** can come out either way. A **check** is true by construction: it tests the code, not
 the paper. *Said* is judged among all tokens, *known* among the possible answers alone.

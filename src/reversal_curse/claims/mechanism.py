@@ -133,7 +133,7 @@ CLAIMS = {
     ),
     "gradients_aligned_more": Claim(
         statement="In masked diffusion the gradients of `[M] is B` and of `B is [M]` are more "
-        "aligned with rotary positions than with absolute ones, with which reverse queries fail.",
+        "aligned with rotary positions than with absolute ones, which hardly say the answers.",
         **CONTRASTED,
         measures="cosine minus another fact's, mean over training, rotary minus absolute",
         effect=effects.mean_difference(
@@ -148,6 +148,7 @@ CLAIMS = {
         measures="0.1 minus (cosine minus another fact's), mean over training",
         effect=_over_training((0.1 - effects.OWN_COSINE).mean(), AUTOREGRESSIVE),
         threshold=effects.NOT_ALIGNED,
+        check="A is never a target and B never an input: no A is nearer to B than another",
     ),
     "forward_step_helps_reverse": Claim(
         statement="In masked diffusion with relative positions a step on the forward loss lowers "
@@ -157,6 +158,7 @@ CLAIMS = {
         "over training",
         effect=_over_training(-PER_FORWARD, RELATIVE_DIFFUSION),
         threshold=NO_EFFECT,
+        remark=diffusion.MIRROR,
     ),
     "forward_step_hurts_gpt": Claim(
         statement="In an autoregressive model a step on the forward loss raises the reverse loss.",

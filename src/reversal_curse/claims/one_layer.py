@@ -59,6 +59,7 @@ CLAIMS = {
         threshold=Threshold(
             0.5, "at least half the rate 1 / t that the update gives in the end (derived)"
         ),
+        check="the update is a recursion that has no chance in it, the same in every seed",
     ),
     "one_layer_seen_rate": Claim(
         statement="In the end what is trained is learned at the rate c = 1: 1 - p falls as "
@@ -86,6 +87,7 @@ CLAIMS = {
         measures="smallest p of the two answers after the last step",
         effect=_bounds(1 - pl.col("missing"), SEEN, LAST),
         threshold=Threshold(0.95, "as for the training sentences of the transformers"),
+        check="the update is a recursion that has no chance in it, the same in every seed",
     ),
     "one_layer_chain_trained": Claim(
         statement="The training sentences of the chain are learned.",
@@ -101,6 +103,7 @@ CLAIMS = {
         measures="1 minus the largest M p over steps, sentences and vocabularies",
         effect=_bounds(1 - pl.col("ratio"), UNSEEN),
         threshold=Threshold(ROUNDING, "the theorem's bound, up to rounding"),
+        check="row Y[A] of a held-out chain is written by A -> B alone",
     ),
     **{
         f"{family}_asymmetric": Claim(
@@ -134,5 +137,6 @@ CLAIMS = {
         measures="0.1 minus (contrast of A to C / the smaller one of A to B and B to C)",
         effect=_intransitivity,
         threshold=Threshold(0.0, "less than a tenth of the steps' contrast"),
+        check="row Y[A] of a held-out chain is written by A -> B alone",
     ),
 }

@@ -6,6 +6,10 @@ from reversal_curse.claims import effects
 from reversal_curse.claims.claim import Claim, Fields, Tables, Threshold
 from reversal_curse.tables import summaries
 
+ONE_SENTENCE = (
+    "a held-out pair has one sentence: its question is never an input, its answer never a target, "
+    "and an untied head shares nothing between the two"
+)
 UNTIED = {"task": ("reversal",), "family": ("gpt",), "tie_head": (False,)}
 LONG = {"entity_length": (2, 3)}
 SIZES: Fields = {"varies": ("vocab_size",)}
@@ -32,13 +36,16 @@ AS_PRINTED = (pl.col("learning_rate") * pl.col("weight_decay") - 0.01 * 0.9).abs
 TIED = pl.col("tie_head")
 
 
-def _robust(name: str, place: str, what: str, data: Fields, where: dict = UNTIED) -> dict:
+def _robust(
+    name: str, place: str, what: str, data: Fields, where: dict = UNTIED, check: str = ONE_SENTENCE
+) -> dict:
     return effects.both_readings(
         name,
         f"P1, {place}",
         f"The reversal curse appears {what}",
         f"Which answer is right in the unseen direction is not known {what}",
         where=where,
+        check=check,
         **data,
     )
 
@@ -62,12 +69,14 @@ CLAIMS = {
     ),
     "reversal_curse": Claim(
         statement="The untrained direction is said no better than by a guess.",
+        check=ONE_SENTENCE,
         **FIGURE_1,
         **effects.guessed(),
     ),
     "reversal_unknown": Claim(
         statement="There is no trace of the untrained direction: which answer is right is not "
         "known.",
+        check=ONE_SENTENCE,
         **FIGURE_1,
         **effects.unknown(),
     ),
@@ -87,6 +96,7 @@ CLAIMS = {
         "with entities of several tokens",
         LENGTHS,
         UNTIED | LONG,
+        check="",  # entities share tokens
     ),
     **_robust("reversal_frozen", "appendix", "with frozen embeddings as with learned ones", FROZEN),
     "tied_head_unsaid": Claim(
@@ -102,8 +112,9 @@ CLAIMS = {
         **effects.known(TIED),
     ),
     "untied_head_unknown": Claim(
-        statement="With an untied head it is not known which answer is right in the direction "
-        "that was never trained.",
+        statement="With an untied head it is not known, on average, which answer is right in the "
+        "direction that was never trained.",
+        check=ONE_SENTENCE,
         **HEAD,
         **effects.unknown(~TIED),
     ),
@@ -116,6 +127,7 @@ CLAIMS = {
     ),
     "reversal_logits_unseen": Claim(
         statement="The logits of the unseen direction do not stand out on the diagonal.",
+        check=ONE_SENTENCE,
         **FIGURE_2,
         measures="0.1 minus (contrast of the unseen direction / contrast of the seen one)",
         effect=effects.contrast_left("seen", "unseen"),
@@ -132,7 +144,7 @@ CLAIMS = {
         **DECAYS,
         measures="accuracy on them where rate times decay is 0.009, as printed (fraction)",
         effect=effects.at_points(pl.col("train_accuracy"), AS_PRINTED),
-        threshold=Threshold(0.95, "95 % of the answers right"),
+        threshold=effects.LEARNS["threshold"],
     ),
     "printed_decay_confident": Claim(
         statement="With the weight decay that the paper prints the right answers become more "
