@@ -167,8 +167,8 @@ def write_run(root: Path, name: str, unseen: float, vocab_size: int) -> None:
     """Write a config, and the tables and figure of its run with this loss of unseen sentences."""
     raw = {"defaults": {"vocab_size": vocab_size, "epochs": 10, "seeds": 5}}
     raw |= {} if name == "default" else {"name": name}
-    raw["sweeps"] = {"reversal": {}, "heads": {"tie_head": [False, True]}}
-    raw["figures"] = {"reversal_curve": "reversal"}
+    raw["sweeps"] = {"chain": {"task": "chain"}, "heads": {"tie_head": [False, True]}}
+    raw["figures"] = {"reversal_curve": "chain"}
     path, folder = root / results.CONFIGS[name], root / "results"
     path.parent.mkdir(exist_ok=True)
     path.write_text(yaml.safe_dump(raw))
@@ -210,13 +210,14 @@ def section(page: str, title: str) -> str:
 def test_the_page_of_results_says_what_a_run_found_and_what_it_did_not_test(default_run):
     page = results.write_page(default_run).read_text()
     assert "| medium | `config/medium.yaml` | not run |" in page
-    assert "2 grid points; seeds 5; vocab_size 80;" in page
+    assert "3 grid points; seeds 5; vocab_size 80;" in page
     curse = "✓ **supported**: 4.2 [4, 4.4], n = 5, [reversal_curve](reversal_curve.png)"
     assert section(page, "In short").count(curse) == 1
-    assert "`reversal_curse` *P1, figure 1" in section(page, "What holds of the papers")
+    assert "`chain_not_inferred` *P1, figure 3" in section(page, "What holds of the papers")
+    assert "Why it is a check: a held-out pair has one sentence" in section(page, "Checks")
     unknown = "? **inconclusive**: 0.5 [0.304, 0.696], n = 5, [reversal_curve](reversal_curve.png)"
     assert f"{unknown}, needs about 78 seeds" in section(page, "What is open")
-    assert "– **not tested**: not in this config: no grid point has task chain" in page
+    assert "– **not tested**: not in this config: no grid point has task in_context" in page
     assert "`tied_head_known`" in section(page, "What is new")
     known = section(page, "Said and known")
     assert "| untied head | 0.999 ± 0 | 0.000" in known
@@ -228,7 +229,7 @@ def test_a_claim_that_the_larger_run_contradicts_does_not_hold(default_run):
     write_run(default_run, "medium", unseen=0.5, vocab_size=200)
     page = results.write_page(default_run).read_text()
     rows = section(page, "What does not hold").splitlines()
-    (row,) = [row for row in rows if "`reversal_curse`" in row]
+    (row,) = [row for row in rows if "`chain_not_inferred`" in row]
     assert [cell.split("**")[1] for cell in row.split(" | ")[1:]] == ["supported", "contradicted"]
     assert "[reversal_curve](medium_reversal_curve.png)" in row
     assert (default_run / "docs/medium_reversal_curve.png").read_text() == "medium"
