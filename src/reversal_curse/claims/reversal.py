@@ -30,7 +30,7 @@ HEAD: Fields = {
     "paper": "ours; GPT-2 ties its head, the code of P1 does not",
     "where": {"task": ("reversal",), "family": ("gpt",)},
     "varies": ("tie_head",),
-    "may_vary": ("vocab_size", "layers", "embed_dim", "heads", "pos_encoding"),
+    "may_vary": ("vocab_size", "layers", "embed_dim", "heads", "pos_encoding", "epochs"),
 }
 AS_PRINTED = (pl.col("learning_rate") * pl.col("weight_decay") - 0.01 * 0.9).abs() < 1e-9
 TIED = pl.col("tie_head")
