@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from scipy.special import stdtrit
 
 from reversal_curse.claims.claim import select
 from reversal_curse.claims.judgement import (
@@ -25,13 +24,14 @@ from reversal_curse.claims.judgement import (
     NOT_TESTED,
     SUPPORTED,
 )
-from reversal_curse.claims.ledger import CLAIMS, FAMILY_WISE, MARKS, PAPERS
+from reversal_curse.claims.ledger import CLAIMS, MARKS, PAPERS, alone
 from reversal_curse.config.errors import UserError
 from reversal_curse.config.file import Config
 from reversal_curse.config.grid import Sweep, all_points, own_folder, read_sweeps
 from reversal_curse.config.plots import PLOTS
 from reversal_curse.config.settings import in_words
 from reversal_curse.tables.files import check_trained, read_table
+from reversal_curse.tables.summaries import t_half_width
 
 CONFIGS = {"default": "config/config.yaml", "medium": "config/medium.yaml"}
 """The config of each run; only the default one must have run."""
@@ -131,21 +131,15 @@ def counts(runs: list[Run]) -> str:
         for kind in ("evidence", "check"):
             rows = [row for row in run.claims.values() if row["kind"] == kind]
             numbers = [sum(row["verdict"] == verdict for row in rows) for verdict in VERDICTS]
-            alone = str(sum(map(_alone, rows))) if kind == "evidence" else ""
-            lines.append([run.name, kind, *map(str, numbers), alone])
+            by_itself = str(sum(map(alone, rows))) if kind == "evidence" else ""
+            lines.append([run.name, kind, *map(str, numbers), by_itself])
     return _table(("run", "kind", *VERDICTS, "alone"), lines)
-
-
-def _alone(row: dict) -> bool:
-    """Tell whether a verdict on evidence would not stand among all of the ledger."""
-    decided = row["kind"] == "evidence" and row["verdict"] in (SUPPORTED, CONTRADICTED)
-    return decided and row["p_holm"] >= FAMILY_WISE
 
 
 def found(run: Run, name: str, shown: set[str]) -> str:
     """Return a run's verdict on a claim: its numbers, its figure, and what would settle it."""
     row = run.claims[name]
-    verdict = f"{MARKS.get(row['verdict'], '–')} **{row['verdict']}**{', alone' * _alone(row)}"
+    verdict = f"{MARKS.get(row['verdict'], '–')} **{row['verdict']}**{', alone' * alone(row)}"
     if row["verdict"] == NOT_TESTED:
         return f"{verdict}: {row['reason']}"
     parts = [f"{row['effect']:.3g} [{row['ci_low']:.3g}, {row['ci_high']:.3g}]"]
@@ -222,8 +216,7 @@ def points_table(run: Run, name: str) -> str:
     rows = []
     for point in points.sort(varied).to_dicts():
         n = point["seeds"]
-        t = stdtrit(n - 1, 0.975) / math.sqrt(n)
-        cells = [f"{point[m]:.3g} ± {t * point[f'{m}_sd']:.2g}" for m in MEASURES]
+        cells = [f"{point[m]:.3g} ± {t_half_width(point[f'{m}_sd'], n):.2g}" for m in MEASURES]
         rows.append([", ".join(in_words(s, point[s]) for s in varied), *cells, str(n)])
     return _table((run.name, *MEASURES.values(), "n"), rows)
 

@@ -73,12 +73,18 @@ def _masked_tokens(settings: Any) -> int:
     return masked(length, settings.entity_length) if masked else length
 
 
+def adamw_steps(settings: Any) -> int:
+    """Count the steps of a training on batches."""
+    sentences = TASKS[settings.task].sentences(settings)
+    return settings.epochs * math.ceil(sentences / settings.batch_size)
+
+
 def _transformer_work(asked: Callable[[Any], int]) -> Callable[[Any], Work]:
     def work(settings: Any) -> Work:
         task, d, seeds = TASKS[settings.task], settings.embed_dim, settings.seeds
         sentences, length = task.sentences(settings), task.length(settings)
         words, epochs = task.vocabulary(settings), settings.epochs
-        steps = epochs * math.ceil(sentences / settings.batch_size)
+        steps = adamw_steps(settings)
         # An evaluation costs a third of training on the same sentences: it goes forward only.
         passes = epochs + epochs / settings.eval_every / 3
         read = asked(settings)

@@ -1,4 +1,4 @@
-"""Run a tiny sweep for real, and check what is made the first time and what is made again."""
+"""Run a tiny sweep: what the first call makes, and what a later one makes again."""
 
 import json
 import os

@@ -141,8 +141,7 @@ CLAIMS = {
         paper="ours, against P2, ablation",
         statement="With absolute positions, too, masked diffusion knows which answer to a reverse "
         "query is right.",
-        where=COMPARED["where"],
-        varies=COMPARED["varies"],
+        **COMPARED,
         **effects.known(DIFFUSION & ABSOLUTE),
     ),
     "relative_positions_needed": Claim(

@@ -7,7 +7,7 @@ from typing import Any, Concatenate, ParamSpec
 import polars as pl
 
 from reversal_curse.claims.claim import Claim, Effect, Fields, Tables, Threshold
-from reversal_curse.tables.summaries import LEARNED, final_by_seed, logit_contrast
+from reversal_curse.tables.summaries import LEARNED, final_by_seed, logit_contrast, slopes
 
 ANY = pl.lit(True)
 ABOVE_CLASS_CHANCE = pl.col("unseen_nll_token") - pl.col("chance_class")
@@ -56,10 +56,12 @@ def mean_of_points(tables: Tables, value: pl.Expr, where: pl.Expr = ANY) -> pl.D
 
 def slope(rows: pl.DataFrame, x: str, y: str) -> pl.DataFrame:
     """Return the least-squares slope of `y` against `x`, per seed with three values of `x`."""
-    known = rows.drop_nulls([x, y])
-    enough = known.filter(pl.col(x).n_unique().over("seed") >= 3)
-    slopes = enough.group_by("seed").agg(effect=pl.cov(x, y) / pl.col(x).var())
-    return rows.select("seed").unique().join(slopes, on="seed", how="left")
+    return by_seed(rows, slopes(rows, x, y, 3).rename({"slope": "effect"}))
+
+
+def by_seed(rows: pl.DataFrame, found: pl.DataFrame) -> pl.DataFrame:
+    """Return what was found for every seed of `rows`, null for one without."""
+    return rows.select("seed").unique().join(found, on="seed", how="left")
 
 
 @effect_of

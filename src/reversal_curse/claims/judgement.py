@@ -9,12 +9,11 @@ import polars.selectors as cs
 from scipy.special import stdtr
 
 from reversal_curse.claims.claim import Claim, Tables, Threshold
-from reversal_curse.tables.summaries import t_interval
+from reversal_curse.tables.summaries import CONFIDENCE, t_interval
 
 SUPPORTED, CONTRADICTED = "supported", "contradicted"
 INCONCLUSIVE, NOT_TESTED = "inconclusive", "not tested"
 ORDER = CONTRADICTED, INCONCLUSIVE, SUPPORTED
-CONFIDENCE = 0.95
 LEAST_SEEDS = 5
 """Fewer seeds decide nothing, and a grid point with fewer does not count beside others."""
 
@@ -56,11 +55,11 @@ def judge(claim: Claim, tables: Tables) -> Judgement:
     if len(values) < claim.points or not values:
         return Judgement(NOT_TESTED, reason="too small: too few seeds learned what is compared")
     by_point = [_at_point(one, claim.threshold) for one in values]
-    ends = claim.threshold.above, claim.threshold.below
-    worst = min((point for point, _ in by_point), key=lambda point: _order(point, *ends))
+    # Contradicted first, then the interval that reaches furthest out.
+    worst, *_ = min(by_point, key=lambda point: (ORDER.index(point[0].verdict), point[1]))
     # At all points a claim holds as surely as at the worst; one of k fails by chance k times.
-    p_supported = max(p[0] for _, p in by_point)
-    p_contradicted = len(by_point) * min(p[1] for _, p in by_point)
+    p_supported = max(p[0] for *_, p in by_point)
+    p_contradicted = len(by_point) * min(p[1] for *_, p in by_point)
     verdict = worst.verdict
     if verdict == CONTRADICTED and 2 * p_contradicted >= 1 - CONFIDENCE:
         verdict = INCONCLUSIVE
@@ -74,13 +73,6 @@ def judge(claim: Claim, tables: Tables) -> Judgement:
     )
 
 
-def _order(point: Judgement, above: float, below: float) -> tuple[int, float]:
-    """Return a sort key: contradicted first, then the interval that reaches furthest out."""
-    low, high = point.ci_low, point.ci_high
-    margin = -math.inf if low is None or high is None else min(low - above, below - high)
-    return ORDER.index(point.verdict), margin
-
-
 def _diverged(tables: Tables) -> set[int]:
     """Find the seeds with a number that is not finite, anywhere in the tables."""
     lists = cs.by_dtype(pl.List(pl.Float32)).list.eval(pl.element().is_finite()).list.all()
@@ -88,8 +80,13 @@ def _diverged(tables: Tables) -> set[int]:
     return {seed for table in tables.values() for seed in table.filter(~finite)["seed"]}
 
 
-def _at_point(values: np.ndarray, threshold: Threshold) -> tuple[Judgement, tuple[float, float]]:
-    """Judge the effects of seeds at one point; returns the p-values of both verdicts, too."""
+def _at_point(
+    values: np.ndarray, threshold: Threshold
+) -> tuple[Judgement, float, tuple[float, float]]:
+    """Judge the effects of seeds at one point.
+
+    Also returns how far the interval stays within the threshold, and the p-values of both verdicts.
+    """
     n, mean = len(values), float(values.mean())
     reaching = int(((values > threshold.above) & (values < threshold.below)).sum())
     low, high = t_interval(values)
@@ -103,7 +100,8 @@ def _at_point(values: np.ndarray, threshold: Threshold) -> tuple[Judgement, tupl
         t = np.array([mean - threshold.above, threshold.below - mean]) / error
         p_values = float(stdtr(n - 1, -t).max()), float(stdtr(n - 1, t).min())
     median = float(np.median(values))
-    return Judgement(verdict, mean, low, high, median, n, reaching), p_values
+    margin = min(low - threshold.above, threshold.below - high)
+    return Judgement(verdict, mean, low, high, median, n, reaching), margin, p_values
 
 
 def holm(p_values: pl.Series) -> pl.Series:

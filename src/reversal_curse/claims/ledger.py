@@ -18,8 +18,10 @@ from reversal_curse.claims import (
 )
 from reversal_curse.claims.claim import Claim, Selection, Tables, Threshold, select
 from reversal_curse.claims.judgement import (
+    CONTRADICTED,
     LEAST_SEEDS,
     NOT_TESTED,
+    SUPPORTED,
     Judgement,
     holm,
     judge,
@@ -165,7 +167,7 @@ def _grid(config: Config, chosen: Selection) -> str:
 def page(config: Config, table: pl.DataFrame) -> str:
     """Return the ledger as a Markdown page."""
     evidence, checks = table.filter(kind="evidence"), table.filter(kind="check")
-    judged = evidence.filter(pl.col("verdict").is_in(["supported", "contradicted"]))
+    judged = evidence.filter(pl.col("verdict").is_in([SUPPORTED, CONTRADICTED]))
     text = PAGE.format(
         least=LEAST_SEEDS,
         learned=100 * LEARNED_ACCURACY,
@@ -174,7 +176,7 @@ def page(config: Config, table: pl.DataFrame) -> str:
         checks=len(checks),
         check_verdicts=_counts(checks),
         judged=len(judged),
-        survive=int((judged["p_holm"] < FAMILY_WISE).sum()),
+        survive=len(judged) - sum(map(alone, judged.to_dicts())),
         config=config.digest,
         code=commit() or "outside version control",
         differences="\n".join(_differences(config)),
@@ -215,10 +217,15 @@ def _row(claim: Claim, row: dict) -> str:
         spread = f"{interval}, median {row['median']:.3g}, {seeds}"
         measured = f"**{row['effect']:.3g}** {spread} <br> {measured}"
     verdict = f"{MARKS.get(row['verdict'], '–')} {row['verdict']}"
-    if verdict[0] in "✓✗" and (row["p_holm"] or 0) >= FAMILY_WISE:
-        verdict += ", alone"
+    verdict += ", alone" * alone(row)
     cells = [cell.replace("|", "\\|") for cell in (text, measured, verdict)]
     return f"| {' | '.join(cells)} |\n"
+
+
+def alone(row: dict) -> bool:
+    """Tell whether a verdict on evidence would not stand among all of the ledger."""
+    decided = row["kind"] == "evidence" and row["verdict"] in (SUPPORTED, CONTRADICTED)
+    return decided and (row["p_holm"] or 0) >= FAMILY_WISE
 
 
 def _in_words(threshold: Threshold) -> str:

@@ -54,9 +54,9 @@ def _trend(tables: Tables) -> pl.DataFrame:
 
 def _log_slope(tables: Tables) -> pl.DataFrame:
     """Return minus the least-squares slope of ln exponent against ln d, less 1/2, per seed."""
-    slopes = exponent_slopes(_learning(tables["separation"]))
-    every = tables["separation"].select("seed").unique()
-    return every.join(slopes, on="seed", how="left").select("seed", effect=-pl.col("slope") - 0.5)
+    table = tables["separation"]
+    found = effects.by_seed(table, exponent_slopes(_learning(table)))
+    return found.select("seed", effect=-pl.col("slope") - 0.5)
 
 
 @effects.effect_of
@@ -67,7 +67,7 @@ def _first_passage(tables: Tables, level: float) -> pl.DataFrame:
     tokens = max(TASKS[point.task].vocabulary(point) for point in points)
     above = pl.col("nll_reverse").mean() - math.log(tokens / 2)
     found = first_passage(_learning(table), level).group_by("seed").agg(effect=above)
-    return table.select("seed").unique().join(found, on="seed", how="left")
+    return effects.by_seed(table, found)
 
 
 KNOWN_IF_LEARNED = pl.when(pl.col("train_accuracy") >= LEARNED_ACCURACY).then(

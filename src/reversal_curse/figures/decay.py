@@ -7,9 +7,10 @@ from typing import Any
 import polars as pl
 from matplotlib.figure import Figure
 
+from reversal_curse.config.settings import NAMES
+from reversal_curse.families import adamw_steps
 from reversal_curse.figures import grouping, style
 from reversal_curse.tables.summaries import LAST
-from reversal_curse.tasks import TASKS
 
 PANELS = {
     "nll_token": "negative log-likelihood (nats)",
@@ -26,7 +27,7 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
     candidates (right) after training, against all the decay of a training: rate times decay times
     steps, the logarithm of how much it shrinks a weight by itself."""
     last = tables["metrics"].filter(LAST)
-    total = pl.struct("learning_rate", "weight_decay", "epoch", "batch_size", *_DATA)
+    total = pl.struct(NAMES)
     last = last.with_columns(total=total.map_elements(_total, return_dtype=pl.Float64))
     size = (3 * 1.15 * style.PANEL_WIDTH, 1.15 * style.PANEL_HEIGHT + 0.8)
     figure, [panels] = style.new_figure(*size, 1, 3)
@@ -57,11 +58,7 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
     return style.finish(figure, panels, note, handles)
 
 
-_DATA = ("task", "vocab_size", "entity_length", "distance", "exposure", "train_facts")
-
-
 def _total(point: dict[str, Any]) -> float:
     """Return rate times decay times steps."""
-    sentences = TASKS[point["task"]].sentences(SimpleNamespace(**point))
-    steps = point["epoch"] * math.ceil(sentences / point["batch_size"])
+    steps = adamw_steps(SimpleNamespace(**point))
     return point["learning_rate"] * point["weight_decay"] * steps

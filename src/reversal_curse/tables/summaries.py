@@ -11,6 +11,8 @@ from reversal_curse.tables.schemas import MEASURED
 
 LAST = pl.col("epoch") == pl.col("epoch").max().over("run")
 """Selects every grid point's last measurement."""
+CONFIDENCE = 0.95
+"""Of all intervals."""
 LEARNED_ACCURACY = 0.95
 LEARNED = (pl.col("train_accuracy") >= LEARNED_ACCURACY) & (
     pl.col("train_nll_token") <= math.log(2)
@@ -81,18 +83,28 @@ def exponent_slopes(separation: pl.DataFrame) -> pl.DataFrame:
 
     By least squares, over the positive exponents of a seed that has them at two or more d.
     """
-    x, y = pl.col("embed_dim").log(), pl.col("exponent").log()
-    found = exponents(separation).filter(pl.col("exponent") > 0, pl.len().over("seed") > 1)
-    return found.group_by("seed").agg(slope=pl.cov(x, y) / x.var()).sort("seed")
+    positive = exponents(separation).filter(pl.col("exponent") > 0)
+    logs = positive.with_columns(pl.col("embed_dim", "exponent").log())
+    return slopes(logs, "embed_dim", "exponent", 2)
+
+
+def slopes(rows: pl.DataFrame, x: str, y: str, least: int) -> pl.DataFrame:
+    """Fit `y` against `x` by least squares, per seed with `least` values of `x`: `slope`."""
+    known = rows.drop_nulls([x, y]).filter(pl.col(x).n_unique().over("seed") >= least)
+    return known.group_by("seed").agg(slope=pl.cov(x, y) / pl.col(x).var()).sort("seed")
 
 
 def t_interval(values: np.ndarray) -> tuple[float, float]:
     """Return Student's t interval (95 %) of the mean; one value says nothing about it."""
-    n = len(values)
-    if n < 2:
+    if len(values) < 2:
         return -math.inf, math.inf
-    half = stdtrit(n - 1, 0.975) * values.std(ddof=1) / math.sqrt(n)
+    half = t_half_width(values.std(ddof=1), len(values))
     return float(values.mean() - half), float(values.mean() + half)
+
+
+def t_half_width(deviation: float, n: int) -> float:
+    """Return half the width of that interval, for n values of this standard deviation."""
+    return stdtrit(n - 1, (1 + CONFIDENCE) / 2) * deviation / math.sqrt(n)
 
 
 def first_passage(separation: pl.DataFrame, level: float) -> pl.DataFrame:
