@@ -29,6 +29,7 @@ rule all:
     "Everything: every figure of the config, the table of all metrics, the ledger of claims."
     default_target: True
     input:
+        dataset_files(),
         lambda wildcards: reports(POINTS),
         figure_files(),
         f"{OWN}/metrics.parquet",

@@ -14,8 +14,9 @@ from typing import Any
 
 from reversal_curse.config.errors import UserError
 from reversal_curse.config.file import Config, read_value
-from reversal_curse.config.grid import all_points, dataset_directory, read_sweeps
+from reversal_curse.config.grid import refuse_old_layout
 from reversal_curse.config.pretrained import MEASURED
+from reversal_curse.products import Products
 from reversal_curse.tables.files import write_table
 from reversal_curse.tables.provenance import VERSION
 from reversal_curse.tables.schemas import TABLES
@@ -96,17 +97,17 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--results", **RESULTS)
     verb.add_argument("--hardware", choices=("cpu", "gpu"), help="overrides the config")
 
-    _step(verbs, "dataset", _dataset, dataset="directory below results/data", output="file")
-    _step(verbs, "train-job", _train_job, threads=True, job="name", report="file")
-    _step(verbs, "probe-pretrained", _probe_pretrained, threads=True, model="name")
-    tables = ", ".join(MEASURED)
-    _step(verbs, "gather-pretrained", _gather_pretrained, table=tables, output="file")
-    _step(verbs, "aggregate", _aggregate, metrics="file", points="file")
-    step = _step(verbs, "figure", _figure)
-    step.add_argument("name", metavar="NAME", help="its name in the config")
-    step.add_argument("--output", **FIGURE_FILES)
-    _step(verbs, "claims", _claims, table="file", page="file")
+    _step(verbs, "dataset", _dataset, name="its directory below results/data")
+    step = _step(verbs, "train-job", _train_job, name="its name", threads=True)
+    step.add_argument("--report", type=Path, required=True, help="written once all are trained")
+    _step(verbs, "probe-pretrained", _probe_pretrained, name="its name", threads=True)
+    _step(verbs, "gather-pretrained", _gather_pretrained, name=", ".join(MEASURED))
+    _step(verbs, "aggregate", _aggregate)
+    step = _step(verbs, "figure", _figure, name="its name in the config")
+    step.add_argument("--output", **FIGURE_FILES | {"required": False})
+    _step(verbs, "claims", _claims)
     _step(verbs, "falsify", _falsify)
+    _step(verbs, "confirm", _confirm)
     return parser
 
 
@@ -116,19 +117,19 @@ def _verb(verbs: Any, name: str, run: Callable) -> argparse.ArgumentParser:
     return verb
 
 
-def _step(verbs: Any, name: str, run: Callable, threads: bool = False, **needed: str) -> Any:
-    """Add a step of the workflow; options described as `file` are paths."""
+def _step(verbs: Any, verb_name: str, run: Callable, name: str = "", threads: bool = False) -> Any:
+    """Add a step of the workflow, with the products of a config as its first argument."""
 
     def load_and_run(options: argparse.Namespace) -> None:
-        run(Config.load(options.config).executed(submitted=False), options)
+        config = Config.load(options.config).executed(submitted=False)
+        run(Products(config, options.results), options)
 
     load_and_run.__doc__ = run.__doc__
-    step = _verb(verbs, name, load_and_run)
+    step = _verb(verbs, verb_name, load_and_run)
+    if name:
+        step.add_argument("name", metavar="NAME", help=name)
     step.add_argument("--config", type=Path, required=True, help="YAML or JSON file")
     step.add_argument("--results", **RESULTS)
-    for option, text in needed.items():
-        kind = Path if text == "file" else str
-        step.add_argument(f"--{option}", type=kind, required=True, help=text)
     if threads:
         step.add_argument("--threads", **THREADS)
         step.add_argument("--checkpoint-minutes", type=_number(float, 0), default=10.0)
@@ -169,18 +170,21 @@ def _plan(options: argparse.Namespace) -> None:
 
     given = {"hardware": options.hardware} if options.hardware else {}
     config = Config.load(*options.config, overrides=given).executed(submitted=False)
-    print(plan(config, options.results))
+    refuse_old_layout(options.results)
+    products = Products(config, options.results)
+    print("\n".join([plan(config, products.sweeps, products.runs), *products.notes()]))
 
 
-def _dataset(config: Config, options: argparse.Namespace) -> None:
+def _dataset(products: Products, options: argparse.Namespace) -> None:
     """Write the dataset of one task and size."""
     from reversal_curse.tables.dataset import generate_dataset
 
-    points = all_points(read_sweeps(config)).values()
-    known = {dataset_directory(settings): settings for settings in points}
-    frame = generate_dataset(_found("dataset", options.dataset, known))
-    write_table(options.output, frame, TABLES["dataset"])
-    print(f"{options.output}: {frame.height} sentences")
+    frame = generate_dataset(_found("dataset", options.name, products.datasets))
+    name = f"data/{options.name}"
+    (output,) = products.files(name)
+    write_table(output, frame, TABLES["dataset"])
+    products.record(name)
+    print(f"{output}: {frame.height} sentences")
 
 
 def _found(kind: str, name: str, known: dict[str, Any]) -> Any:
@@ -189,63 +193,84 @@ def _found(kind: str, name: str, known: dict[str, Any]) -> Any:
     return known[name]
 
 
-def _train_job(config: Config, options: argparse.Namespace) -> None:
+def _train_job(products: Products, options: argparse.Namespace) -> None:
     """Train the grid points of one job."""
     from reversal_curse.jobs.training_jobs import training_jobs
     from reversal_curse.jobs.worker import train_job
 
-    job = _found("training job", options.job, training_jobs(config, read_sweeps(config)))
+    job = _found("training job", options.name, training_jobs(products.config, products.sweeps))
     points, seconds = list(job.points.values()), 60 * options.checkpoint_minutes
-    train_job(points, options.results, options.report, options.threads, seconds)
+    train_job(points, products.runs, options.report, options.threads, seconds)
 
 
-def _probe_pretrained(config: Config, options: argparse.Namespace) -> None:
+def _probe_pretrained(products: Products, options: argparse.Namespace) -> None:
     """Measure and fine-tune a pretrained model."""
-    models = {model.name: model for model in config.pretrained}
-    entry = _found("pretrained model", options.model, models)
+    models = {model.name: model for model in products.config.pretrained}
+    entry = _found("pretrained model", options.name, models)
     from reversal_curse.pretrained.probe import probe_pretrained
 
-    output = options.results / f"pretrained/model={entry.name}"
+    name = f"models/{entry.name}"
+    output, seconds = products.path(name).parent, 60 * options.checkpoint_minutes
     checkpoints = options.results / "checkpoints/pretrained"
-    seconds = 60 * options.checkpoint_minutes
-    probe_pretrained(entry, output, options.threads, checkpoints, seconds)
+    known = probe_pretrained(entry, output, options.threads, checkpoints, seconds)
+    products.record(name, **known)
 
 
-def _gather_pretrained(config: Config, options: argparse.Namespace) -> None:
+def _gather_pretrained(products: Products, options: argparse.Namespace) -> None:
     """Gather a table over pretrained models."""
     from reversal_curse.tables.aggregate import gather_pretrained
 
-    models = [options.results / f"pretrained/model={model.name}" for model in config.pretrained]
-    rows = gather_pretrained(models, options.table, options.output)
-    print(f"{options.output}: {rows} rows")
+    models = [products.path(f"models/{m.name}").parent for m in products.config.pretrained]
+    name = f"pretrained/{options.name}"
+    (output,) = products.files(name)
+    rows = gather_pretrained(models, options.name, output)
+    products.record(name)
+    print(f"{output}: {rows} rows")
 
 
-def _aggregate(config: Config, options: argparse.Namespace) -> None:
+def _aggregate(products: Products, options: argparse.Namespace) -> None:
     """Gather the metrics, and one row per grid point."""
     from reversal_curse.tables.aggregate import aggregate
 
-    points = aggregate(config, options.results, options.metrics, options.points)
-    print(f"{options.metrics}, {options.points}: {points} grid points")
+    metrics, points = products.files("metrics")
+    count = aggregate(products.config, products.runs, metrics, points)
+    products.record("metrics")
+    print(f"{metrics}, {points}: {count} grid points")
 
 
-def _figure(config: Config, options: argparse.Namespace) -> None:
-    """Render one figure of a config."""
+def _figure(products: Products, options: argparse.Namespace) -> None:
+    """Render one figure of a config, to its place among the results or to other files."""
     from reversal_curse.figures.render import draw_figure, save
 
-    save(draw_figure(config, options.name, options.results), options.output)
+    name = f"figures/{options.name}"
+    figure = draw_figure(products.config, options.name, products.runs)
+    save(figure, options.output or products.files(name))
+    if not options.output:
+        products.record(name)
 
 
-def _claims(config: Config, options: argparse.Namespace) -> None:
+def _claims(products: Products, options: argparse.Namespace) -> None:
     """Judge the papers' claims."""
-    from reversal_curse.claims.ledger import write_ledger
+    from reversal_curse.claims.ledger import claim_points, write_ledger
 
-    table = write_ledger(config, options.results, options.table, options.page)
-    for verdict, count in table.group_by("verdict", maintain_order=True).len().iter_rows():
+    page, table = products.files("claims")
+    origin = products.origin(claim_points(products.sweeps))
+    judged = write_ledger(products.config, products.runs, origin, page, table)
+    products.record("claims")
+    evidence = judged.filter(kind="evidence")
+    for verdict, count in evidence.group_by("verdict", maintain_order=True).len().iter_rows():
         print(f"{count:3} {verdict}")
 
 
-def _falsify(config: Config, options: argparse.Namespace) -> None:
+def _falsify(products: Products, options: argparse.Namespace) -> None:
     """Permute labels in finished tables: every verdict on evidence must change."""
     from reversal_curse.claims.falsify import falsify
 
-    falsify(config, options.results)
+    falsify(products.config, products.runs)
+
+
+def _confirm(products: Products, options: argparse.Namespace) -> None:
+    """Accept runs by other code, if training a sample of them anew gives the same tables."""
+    from reversal_curse.jobs.confirm import confirm
+
+    confirm(products.runs, products.points)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +17,8 @@ from reversal_curse.config.plots import PLOTS
 from reversal_curse.config.settings import ABOUT, DEFAULTS, NAMES, Settings, meaningful, settle
 from reversal_curse.families import FAMILIES
 from reversal_curse.tables.files import add_settings, read_table, settings_frame
+from reversal_curse.tables.record import read_record
+from reversal_curse.tables.run_files import RECORD
 from reversal_curse.tables.schemas import TABLES, setting_column
 
 if TYPE_CHECKING:
@@ -91,13 +92,14 @@ def load(directory: Path | str) -> Run:
     """Load a run of the workflow or of `reversal-curse train`; raises UserError if none exists."""
     directory = Path(directory)
     try:
-        recorded = json.loads((directory / "run.json").read_text(encoding="utf-8"))["settings"]
-        given = {name: value for name, value in recorded.items() if value is not None}
+        record = read_record(directory / RECORD) or {}
+        given = {name: value for name, value in record["settings"].items() if value is not None}
         settings = settle({**DEFAULTS, **read_settings(given)})
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        raise UserError(f"{directory}: holds no run (run.json)") from None
-    names = FAMILIES[settings.family].tables
-    return _run(settings, {n: read_table(directory / f"{n}.parquet", n) for n in names})
+    except (KeyError, AttributeError):
+        raise UserError(f"{directory}: holds no run ({RECORD})") from None
+    names, digests = FAMILIES[settings.family].tables, record["files"]
+    tables = {n: read_table(directory / (f := f"{n}.parquet"), n, digests[f]) for n in names}
+    return _run(settings, tables)
 
 
 def _run(settings: Settings, tables: dict[str, pl.DataFrame]) -> Run:

@@ -11,24 +11,18 @@ rule claims:
 
 rule judge_claims:
     input:
-        lambda wildcards: reports(CLAIM_RUNS),
-        [f"{OWN}/pretrained/{table}.parquet" for table in MEASURED if PRETRAINED],
+        lambda wildcards: reports(CLAIM_RUNS) or again("claims"),
+        gathered_pretrained(MEASURED),
     output:
-        table=f"{OWN}/claims.parquet",
-        page=report(f"{OWN}/claims.md", caption="../report/claims.rst", category="claims"),
+        f"{OWN}/claims.parquet",
+        report(f"{OWN}/claims.md", caption="../report/claims.rst", category="claims"),
     log:
         f"{OWN}/logs/claims.log",
     priority: FIRST
     localrule: True
     conda:
         "../envs/reversal_curse.yaml"
-    params:
-        # The config names every setting and figure.
-        config=CONFIG.digest,
-        runs=lambda wildcards: version_of_runs(CLAIM_RUNS),
-        version=claims_version(),
     message:
         "judge the claims"
     shell:
-        f"python -m reversal_curse claims --config {SNAPSHOT} --table {{output.table:q}} "
-        "--page {output.page:q} > {log:q} 2>&1"
+        f"python -m reversal_curse claims --config {SNAPSHOT} > {{log:q}} 2>&1"

@@ -3,46 +3,39 @@
 import gc
 import os
 import sys
+import time
 from functools import cache
 from pathlib import Path
 from tempfile import gettempdir
 
 from snakemake.exceptions import WorkflowError
 
+# The package beside the Snakefile, whatever is installed, is the one that runs; Python calls that
+# follow never look for modules in the working directory.
+os.environ.update(
+    PATH=f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}",
+    PYTHONPATH=f"{workflow.basedir}/src:{os.environ.get('PYTHONPATH', '')}".strip(":"),
+    PYTHONSAFEPATH="1",
+)
+sys.path.insert(0, f"{workflow.basedir}/src")
+
 from reversal_curse.claims.ledger import claim_points
 from reversal_curse.config.digest import digest_of
 from reversal_curse.config.errors import UserError
 from reversal_curse.config.file import Config
-from reversal_curse.config.grid import (
-    all_points,
-    dataset_directory,
-    own_folder,
-    pretrained_file,
-    read_sweeps,
-    refuse_old_layout,
-)
+from reversal_curse.config.grid import dataset_directory, refuse_old_layout
 from reversal_curse.config.plots import PLOTS
 from reversal_curse.config.pretrained import MEASURED
 from reversal_curse.families import FAMILIES
 from reversal_curse.jobs.training_jobs import training_jobs
 from reversal_curse.jobs.plan import DEVICES
-from reversal_curse.jobs.versions import claims_version, plot_version
-from reversal_curse.pretrained.facts import facts_version
-from reversal_curse.pretrained.model_folder import memory_to_ask_for, weights_version
-from reversal_curse.tables.provenance import DATA_VERSION, PRETRAINED_VERSION, TRAINING_VERSION
-from reversal_curse.tables.run_files import is_trained
+from reversal_curse.pretrained.model_folder import memory_to_ask_for
+from reversal_curse.products import Products
 from reversal_curse.training.gpus import count_gpus
 
 # Snakemake keeps thousands of jobs, which are never garbage. Searching them again and again, as
 # Python does by default, took a seventh of the time of a dry run of 20,000 grid points.
 gc.set_threshold(1_000_000)
-
-# Rules call `python -m reversal_curse`. These paths make it the interpreter that runs Snakemake,
-# even if its environment was not activated, and the package of this checkout.
-os.environ.update(
-    PATH=f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}",
-    PYTHONPATH=f"{os.environ.get('PYTHONPATH', '')}:{workflow.basedir}/src".strip(":"),
-)
 
 
 def or_exit(check, *arguments, **named):
@@ -60,11 +53,10 @@ SUBMITTED = workflow.resource_settings.nodes is not None or workflow.remote_exec
 # `--config 'defaults={seeds: 3}'` as strings. The user's config replaces the default one.
 FILES = workflow.overwrite_configfiles or [f"{workflow.basedir}/config/config.yaml"]
 CONFIG = or_exit(Config.load, *FILES, overrides=workflow.config_settings.config).executed(SUBMITTED)
-SWEEPS = or_exit(read_sweeps, CONFIG)
+PRODUCTS = or_exit(Products, CONFIG, Path("results"))
 or_exit(refuse_old_layout, Path("results"))
 
-POINTS = all_points(SWEEPS)
-DATASETS = sorted({dataset_directory(settings) for settings in POINTS.values()})
+SWEEPS, POINTS, RUNS = PRODUCTS.sweeps, PRODUCTS.points, PRODUCTS.runs
 JOBS = training_jobs(CONFIG, SWEEPS)
 JOB_OF = {run: name for name, job in JOBS.items() for run in job.points}
 FIGURES = CONFIG.drawings()
@@ -73,7 +65,9 @@ CLAIM_RUNS = claim_points(SWEEPS)
 PRETRAINED = {model.name: model for model in CONFIG.pretrained}
 
 # The folder of the config's own figures and tables.
-OWN = str(own_folder(CONFIG, Path("results")))
+OWN = str(PRODUCTS.own)
+# What is out of date depends on this file, which is newer than it.
+STALE = PRODUCTS.own / "made/stale"
 # The config for the jobs: a file, since it may be too long for a command line.
 SNAPSHOT = f"results/configs/{digest_of(CONFIG.to_json())}.json"
 
@@ -111,22 +105,23 @@ wildcard_constraints:
     measured="|".join(MEASURED),
 
 
+if not workflow.remote_exec:
+    for note in PRODUCTS.notes():
+        print(note, file=sys.stderr)
+    if CONFIG.stale == "refuse" and any(RUNS.state(*point).stale for point in POINTS.items()):
+        sys.exit(1)
+
+
 @cache
 def trained(run):
-    """Tell whether a grid point has a finished run of the current settings and code."""
-    return is_trained(Path("results/runs") / run, POINTS[run])
+    """Tell whether a grid point has a finished run of its settings that counts."""
+    return RUNS.record(run, POINTS[run]) is not None
 
 
 @cache
 def report_of_job(name):
-    """Return the path of the report that a training job writes once its grid points are trained.
-
-    If a run was deleted since, the report is no longer true and is removed: the job runs again.
-    """
-    path = Path(f"results/jobs/{name}.json")
-    if path.exists() and not workflow.remote_exec and not all(map(trained, JOBS[name].points)):
-        path.unlink()
-    return str(path)
+    """Return the path of the report that a training job writes once its grid points are trained."""
+    return f"results/jobs/{name}.json"
 
 
 def reports(runs):
@@ -137,8 +132,41 @@ def reports(runs):
     return sorted({report_of_job(JOB_OF[run]) for run in runs if not trained(run)})
 
 
-def reports_of_sweep(sweep):
-    return reports(SWEEPS[sweep].points)
+def if_stale(files, problem):
+    """Return the input that makes Snakemake make files again, if they exist and have a problem."""
+    times = [Path(file).stat().st_mtime for file in files if Path(file).exists()]
+    if workflow.remote_exec or not times or not problem():
+        return []
+    # Both new: Snakemake compares times, and the content with that of last time.
+    STALE.parent.mkdir(parents=True, exist_ok=True)
+    STALE.write_text(f"{time.time_ns()}\n", encoding="utf-8")
+    newest = max(*times, time.time(), STALE.stat().st_mtime) + 1
+    os.utime(STALE, (newest, newest))
+    return [str(STALE)]
+
+
+@cache
+def again(product):
+    """Return the input that makes Snakemake make a product again if it is out of date."""
+
+    def problem():
+        found = PRODUCTS.problem(product)
+        if found.endswith(("as it was written", "is missing")):
+            print(f"{found}; it is made again", file=sys.stderr)
+        return found
+
+    return if_stale(PRODUCTS.files(product), problem)
+
+
+def again_job(wildcards):
+    """Return the input that makes Snakemake run a job again whose report is no longer true."""
+    runs = find_job(wildcards).points
+    return if_stale([report_of_job(wildcards.job)], lambda: not all(map(trained, runs)))
+
+
+def gathered_pretrained(tables):
+    """List tables over all pretrained models of the config."""
+    return [f"{OWN}/pretrained/{table}.parquet" for table in tables if PRETRAINED]
 
 
 def find_job(wildcards):
@@ -170,25 +198,12 @@ def datasets_of_job(wildcards):
     return [f"results/data/{directory}/dataset.parquet" for directory in dict.fromkeys(directories)]
 
 
-def version_of_runs(runs):
-    """Return a digest of a set of grid points and the current training code."""
-    return digest_of([*sorted(runs), DATA_VERSION, TRAINING_VERSION])
-
-
 def inputs_of_figure(name):
     """List what a figure needs: reports of its sweep's jobs, or tables of pretrained models."""
-    plot = PLOTS[FIGURES[name].plot]
+    plot, sweep = PLOTS[FIGURES[name].plot], FIGURES[name].sweep
     if plot.pretrained:
-        return [str(pretrained_file(CONFIG, Path("results"), table)) for table in plot.tables]
-    return reports_of_sweep(FIGURES[name].sweep)
-
-
-def version_of_figure(name):
-    """Return a digest that changes with a figure's data, its code and the words in it."""
-    figure = FIGURES[name]
-    sweep = SWEEPS.get(figure.sweep)
-    shown = [*sweep.labels.values(), version_of_runs(sweep.points)] if sweep else []
-    return digest_of([plot_version(figure.plot), figure.plot, *shown])
+        return gathered_pretrained([table.removeprefix("pretrained_") for table in plot.tables])
+    return reports(SWEEPS[sweep].points) or again(f"figures/{name}")
 
 
 def caption_of_figure(name):
@@ -199,6 +214,11 @@ def caption_of_figure(name):
     labels = [label for label in sweep.labels.values() if label] if sweep else []
     some = f" {'; '.join(labels)}." if 0 < len(labels) <= 12 else ""
     return f"**{figure.title}.** {PLOTS[figure.plot].caption()} {points}{some}"
+
+
+def dataset_files():
+    """List the datasets of the config."""
+    return [f"results/data/{directory}/dataset.parquet" for directory in PRODUCTS.datasets]
 
 
 def figure_files():

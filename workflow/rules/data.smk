@@ -4,10 +4,12 @@
 rule data:
     "All datasets of the config."
     input:
-        [f"results/data/{directory}/dataset.parquet" for directory in DATASETS],
+        dataset_files(),
 
 
 rule dataset:
+    input:
+        lambda wildcards: again(f"data/{wildcards.dataset}"),
     output:
         "results/data/{dataset}/dataset.parquet",
     log:
@@ -18,10 +20,7 @@ rule dataset:
     localrule: True
     conda:
         "../envs/reversal_curse.yaml"
-    params:
-        version=DATA_VERSION,
     message:
         "sentences of {wildcards.dataset}"
     shell:
-        f"python -m reversal_curse dataset --config {SNAPSHOT} --dataset {{wildcards.dataset:q}} "
-        "--output {output:q} > {log:q} 2>&1"
+        f"python -m reversal_curse dataset {{wildcards.dataset:q}} --config {SNAPSHOT} > {{log:q}} 2>&1"

@@ -34,9 +34,7 @@ for figure, drawn in FIGURES.items():
         params:
             figure=figure,
             caption=lambda wildcards, figure=figure: caption_of_figure(figure),
-            version=lambda wildcards, figure=figure: version_of_figure(figure),
         message:
             "render {params.figure}"
         shell:
-            f"python -m reversal_curse figure {{params.figure}} --config {SNAPSHOT} "
-            "--output {output:q} > {log:q} 2>&1"
+            f"python -m reversal_curse figure {{params.figure}} --config {SNAPSHOT} > {{log:q}} 2>&1"

@@ -8,13 +8,14 @@ MEMORY_OF_MODEL = {
 rule pretrained:
     "Every pretrained model of the config."
     input:
-        [f"{OWN}/pretrained/{table}.parquet" for table in MEASURED if PRETRAINED],
+        gathered_pretrained(MEASURED),
 
 
 rule probe_pretrained:
+    input:
+        lambda wildcards: again(f"models/{wildcards.model}"),
     output:
         [f"results/pretrained/model={{model}}/{table}.parquet" for table in MEASURED],
-        "results/pretrained/model={model}/run.json",
     log:
         "results/logs/pretrained/{model}.log",
     priority: FIRST
@@ -23,23 +24,18 @@ rule probe_pretrained:
     resources:
         gpu=lambda wildcards: PRETRAINED[wildcards.model].gpus,
         mem_mb=lambda wildcards, attempt: attempt * MEMORY_OF_MODEL[wildcards.model],
-    params:
-        # Everything that its tables depend on.
-        entry=lambda wildcards: PRETRAINED[wildcards.model].model_dump(exclude_unset=True),
-        facts=lambda wildcards: facts_version(PRETRAINED[wildcards.model].facts),
-        weights=lambda wildcards: weights_version(PRETRAINED[wildcards.model]),
-        version=PRETRAINED_VERSION,
     message:
         "probe the pretrained model {wildcards.model} "
         "(GPUs: {resources.gpu}, memory: {resources.mem_mb} MB)"
     shell:
-        f"python -m reversal_curse probe-pretrained --config {SNAPSHOT} --model {{wildcards.model}} "
+        f"python -m reversal_curse probe-pretrained {{wildcards.model}} --config {SNAPSHOT} "
         "--threads {threads} > {log:q} 2>&1"
 
 
 rule gather_pretrained:
     input:
         [f"results/pretrained/model={model}/{{measured}}.parquet" for model in PRETRAINED],
+        lambda wildcards: again(f"pretrained/{wildcards.measured}"),
     output:
         f"{OWN}/pretrained/{{measured}}.parquet",
     log:
@@ -48,10 +44,8 @@ rule gather_pretrained:
     localrule: True
     conda:
         "../envs/reversal_curse.yaml"
-    params:
-        models=list(PRETRAINED),
     message:
         "gather {wildcards.measured} of pretrained models"
     shell:
-        f"python -m reversal_curse gather-pretrained --config {SNAPSHOT} "
-        "--table {wildcards.measured} --output {output:q} > {log:q} 2>&1"
+        f"python -m reversal_curse gather-pretrained {{wildcards.measured}} --config {SNAPSHOT} "
+        "> {log:q} 2>&1"

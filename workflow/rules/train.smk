@@ -11,7 +11,9 @@ for family in FAMILIES:
         name:
             f"train_{family}"
         input:
-            datasets_of_job,
+            again_job,
+            # A dataset that was made again, after it was damaged, retrains nothing.
+            lambda wildcards: [ancient(path) for path in datasets_of_job(wildcards)],
         output:
             "results/jobs/{job}.json",
         log:
@@ -29,5 +31,5 @@ for family in FAMILIES:
         message:
             "train {params.title}"
         shell:
-            f"python -m reversal_curse train-job --config {SNAPSHOT} --job {{wildcards.job}} "
+            f"python -m reversal_curse train-job {{wildcards.job}} --config {SNAPSHOT} "
             "--report {output:q} --threads {threads} > {log:q} 2>&1"

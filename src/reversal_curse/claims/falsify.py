@@ -6,7 +6,6 @@ thing that claims assert, and keeps the numbers; a claim that none of them moves
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
 
 import polars as pl
 
@@ -15,6 +14,7 @@ from reversal_curse.claims.judgement import CONTRADICTED, NOT_TESTED, SUPPORTED,
 from reversal_curse.claims.ledger import claims_with_tables
 from reversal_curse.config.errors import UserError
 from reversal_curse.config.file import Config
+from reversal_curse.tables.run_files import Runs
 from reversal_curse.tables.schemas import MEASURED
 
 SWAPPED = {
@@ -127,13 +127,13 @@ def _by_chance(split: str, name: str, table: pl.DataFrame) -> pl.DataFrame:
     return table.with_columns(**levels)
 
 
-def falsify(config: Config, results: Path) -> None:
+def falsify(config: Config, runs: Runs) -> None:
     """Print a line per claim: its verdict, and what had to be destroyed to change it.
 
     Raises UserError if a verdict on evidence stands whatever is destroyed.
     """
     lines, standing = [], []
-    for name, claim, _, tables in claims_with_tables(config, results):
+    for name, claim, _, tables in claims_with_tables(config, runs):
         verdict = judge(claim, tables).verdict if tables else ""
         if verdict not in (SUPPORTED, CONTRADICTED):
             continue

@@ -1,7 +1,8 @@
 """The ledger: every claim judged on what a config measured, as a table and as a page."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 
@@ -33,6 +34,7 @@ from reversal_curse.config.settings import DEFAULTS, NAMES, Settings
 from reversal_curse.tables.atomic_write import replacing
 from reversal_curse.tables.files import read_runs, read_table, write_table
 from reversal_curse.tables.provenance import commit
+from reversal_curse.tables.run_files import Runs
 from reversal_curse.tables.schemas import TABLES
 from reversal_curse.tables.summaries import LEARNED_ACCURACY
 
@@ -74,7 +76,8 @@ the paper. *Said* is judged among all tokens, *known* among the possible answers
 {count} claims of evidence: {verdicts}. {checks} checks: {check_verdicts}.
 Of the {judged} verdicts on evidence, {survive} stand together: the chance that any of them is wrong
 is below 5 % (Holm 1979). The others are marked "alone".
-Config {config}, code {code}.
+Config {config}, judged by commit {code}.
+{origin}
 
 ## Settings
 
@@ -99,7 +102,7 @@ def claim_points(sweeps: Mapping[str, Sweep]) -> dict[str, Settings]:
 
 
 def claims_with_tables(
-    config: Config, results: Path
+    config: Config, runs: Runs
 ) -> Iterator[tuple[str, Claim, Selection, Tables]]:
     """Yield each claim, the grid points it is about, and its tables, empty if there are none.
 
@@ -110,23 +113,27 @@ def claims_with_tables(
     untested = "" if config.pretrained else "not in this config: it has no pretrained models"
 
     @cache
-    def read(runs: tuple[str, ...], table: str) -> pl.DataFrame:
+    def read(wanted: tuple[str, ...], table: str) -> pl.DataFrame:
         if table.startswith("pretrained_"):
-            return read_table(pretrained_file(config, results, table), table)
-        wanted = set(runs)
-        points = {run: settings for run, settings in every.items() if run in wanted}
-        return read_runs(points, table, results / "runs", {})
+            return read_table(pretrained_file(config, runs.results, table), table)
+        points = {run: settings for run, settings in every.items() if run in set(wanted)}
+        return read_runs(points, table, runs, {})
 
     for name, claim in CLAIMS.items():
         chosen = Selection(reason=untested) if claim.pretrained else select(claim, sweeps)
-        runs = tuple(chosen.points)
-        yield name, claim, chosen, {t: read(runs, t) for t in claim.tables if not chosen.reason}
+        read_from = tuple(chosen.points)
+        yield (
+            name,
+            claim,
+            chosen,
+            {t: read(read_from, t) for t in claim.tables if not chosen.reason},
+        )
 
 
-def evaluate(config: Config, results: Path) -> pl.DataFrame:
+def evaluate(config: Config, runs: Runs) -> pl.DataFrame:
     """Judge every claim and return the `claims` table; raises UserError if a table is missing."""
     rows = []
-    for name, claim, chosen, tables in claims_with_tables(config, results):
+    for name, claim, chosen, tables in claims_with_tables(config, runs):
         result, grid = Judgement(NOT_TESTED, reason=chosen.reason), ""
         if tables:
             result, grid = judge(claim, tables), _grid(config, chosen)
@@ -164,8 +171,8 @@ def _grid(config: Config, chosen: Selection) -> str:
     return "; ".join([f"{', '.join(chosen.sweeps)}: {size}", *parts])
 
 
-def page(config: Config, table: pl.DataFrame) -> str:
-    """Return the ledger as a Markdown page."""
+def page(config: Config, table: pl.DataFrame, origin: Iterable[str]) -> str:
+    """Return the ledger as a Markdown page; `origin` says where its runs come from."""
     evidence, checks = table.filter(kind="evidence"), table.filter(kind="check")
     judged = evidence.filter(pl.col("verdict").is_in([SUPPORTED, CONTRADICTED]))
     text = PAGE.format(
@@ -179,6 +186,7 @@ def page(config: Config, table: pl.DataFrame) -> str:
         survive=len(judged) - sum(map(alone, judged.to_dicts())),
         config=config.digest,
         code=commit() or "outside version control",
+        origin="\n".join(f"* {line}." for line in origin),
         differences="\n".join(_differences(config)),
         papers="\n".join(f"* {key}: {paper}." for key, paper in PAPERS.items()),
     )
@@ -247,10 +255,19 @@ def _differences(config: Config) -> list[str]:
     return found or ["None."]
 
 
-def write_ledger(config: Config, results: Path, table_path: Path, page_path: Path) -> pl.DataFrame:
-    """Judge every claim, write the table and the page, and return the table."""
-    table = evaluate(config, results)
-    text = page(config, table)
+def _commits(sweeps: Mapping[str, Sweep], runs: Runs) -> list[str]:
+    """Say how many runs each commit trained."""
+    points = claim_points(sweeps).items()
+    found = Counter(runs.trained(*point)["commit"] for point in points)
+    return [f"{n} runs trained by commit {name}" for name, n in found.items()]
+
+
+def write_ledger(
+    config: Config, runs: Runs, origin: list[str], page_path: Path, table_path: Path
+) -> pl.DataFrame:
+    """Judge every claim; write the page, with the `origin` of its runs, and the table."""
+    table = evaluate(config, runs)
+    text = page(config, table, [*_commits(read_sweeps(config), runs), *origin])
     write_table(table_path, table, TABLES["claims"])
     with replacing(page_path) as partial:
         partial.write_text(text, encoding="utf-8")

@@ -6,5 +6,5 @@ from typing import Any
 
 
 def digest_of(content: Any) -> str:
-    """Return twelve hex digits that identify a value (anything that JSON can hold)."""
-    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:12]
+    """Return 32 hex digits that identify a value (anything that JSON can hold)."""
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]

@@ -28,7 +28,17 @@ from reversal_curse.config.pretrained import PretrainedModel, check_entries
 from reversal_curse.config.settings import NAMES, Name, Settings, Strict, left_out
 from reversal_curse.families import FAMILIES
 
-_FOLDERS = ("checkpoints", "configs", "data", "figures", "jobs", "logs", "pretrained", "runs")
+_FOLDERS = (
+    "checkpoints",
+    "configs",
+    "data",
+    "figures",
+    "jobs",
+    "logs",
+    "made",
+    "pretrained",
+    "runs",
+)
 _OF_SWEEPS = [name for name, plot in PLOTS.items() if not plot.pretrained]
 MOST_VALUES = 10_000  # in a range
 _Words = Annotated[str, Field(pattern=r"^[^{}\n]{1,80}$")]  # Snakemake would fill in braces
@@ -160,6 +170,9 @@ class Config(Strict):
         "estimated length of a training job, which small grid points share; 0: a job for each; by "
         "default 1, and 30 if jobs are submitted to a cluster"
     )
+    stale: Literal["keep", "retrain", "refuse"] = "keep"
+    """what to do with runs made by other code than today's: `keep` and say so, `retrain`, or
+    `refuse` to go on"""
     hardware: Literal[tuple(HARDWARE)] = left_out(
         "what to estimate for: `cpu` (one core) or `gpu`; by default `cpu`, and `gpu` if jobs "
         "are submitted to a cluster"
@@ -256,8 +269,10 @@ class Config(Strict):
 
     @property
     def digest(self) -> str:
-        """Identify everything that results depend on (not how jobs run): twelve hex digits."""
-        return digest_of(self.model_dump(exclude_unset=True, exclude={"job_minutes", "hardware"}))
+        """Identify everything that results depend on (not how jobs run): 32 hex digits."""
+        return digest_of(
+            self.model_dump(exclude_unset=True, exclude={"job_minutes", "hardware", "stale"})
+        )
 
 
 def read_settings(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """Turn a config into grid points and paths. Torch is not imported: the DAG must build fast."""
 
-import hashlib
 import itertools
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -8,6 +7,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
+from reversal_curse.config.digest import digest_of
 from reversal_curse.config.errors import UserError
 from reversal_curse.config.file import Config, Key, Mistake
 from reversal_curse.config.plots import PLOTS
@@ -256,8 +256,8 @@ def _rest(row: Mapping[str, Any], shown: set[str]) -> str:
         if name not in shown and value is not None and value != DEFAULTS[name]
     )
     if len(text) > LONGEST:
-        digest = hashlib.sha256(text.encode()).hexdigest()[:12]
-        text = f"{text[: LONGEST - 30]}~{digest}"
+        digest = digest_of(text)
+        text = f"{text[: LONGEST - 50]}~{digest}"
     return f"settings={text or 'default'}"
 
 

@@ -14,6 +14,7 @@ from reversal_curse.config.plots import PLOTS
 from reversal_curse.figures import style
 from reversal_curse.tables.atomic_write import replacing
 from reversal_curse.tables.files import read_runs, read_table
+from reversal_curse.tables.run_files import Runs
 
 # Without dates, the same numbers give the same file.
 _METADATA: dict[str, dict[str, Any]] = {
@@ -32,7 +33,7 @@ def draw(plot: str, tables: dict[str, pl.DataFrame]) -> Figure:
         return PLOTS[plot].load()(tables)
 
 
-def draw_figure(config: Config, name: str, results: Path) -> Figure:
+def draw_figure(config: Config, name: str, runs: Runs) -> Figure:
     """Draw a figure of a config; raises UserError if it, or a table that it needs, is missing."""
     figures = config.drawings()
     if name not in figures:
@@ -40,11 +41,15 @@ def draw_figure(config: Config, name: str, results: Path) -> Figure:
         raise UserError(f"no figure {name} in this config{close}; it has {known}")
     drawn, plot = figures[name], PLOTS[figures[name].plot]
     if plot.pretrained:
-        files = {table: pretrained_file(config, results, table) for table in plot.tables}
+        files = {table: pretrained_file(config, runs.results, table) for table in plot.tables}
         return draw(drawn.plot, {table: read_table(path, table) for table, path in files.items()})
     sweep = read_sweeps(config)[drawn.sweep]
-    tables = {t: read_runs(sweep.points, t, results / "runs", sweep.labels) for t in plot.tables}
-    return draw(drawn.plot, tables)
+    tables = {t: read_runs(sweep.points, t, runs, sweep.labels) for t in plot.tables}
+    figure = draw(drawn.plot, tables)
+    by_other_code = runs.by_other_code(sweep.points)
+    if by_other_code:
+        figure.text(0.01, -0.02, by_other_code, size=6, va="top")
+    return figure
 
 
 def save(figure: Figure, outputs: list[Path]) -> None:

@@ -1,28 +1,26 @@
 """What is trained, what is waiting, and what it will cost."""
 
 import statistics
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 from reversal_curse.config.cost import HARDWARE, seconds
 from reversal_curse.config.file import Config
-from reversal_curse.config.grid import all_points, read_sweeps, refuse_old_layout
-from reversal_curse.tables.run_files import read_record
+from reversal_curse.config.grid import Sweep, all_points
+from reversal_curse.tables.run_files import Runs
 
 DEVICES = {"cpu": "cpu", "gpu": "cuda"}  # hardware, as `run.json` calls it
 
 
-def plan(config: Config, results: Path) -> str:
+def plan(config: Config, sweeps: Mapping[str, Sweep], runs: Runs) -> str:
     """Tabulate trained and waiting grid points, and the time left, by family and by sweep.
 
-    The estimates of `config/cost.py` are corrected by the runs below `results` that were trained
+    The estimates of `config/cost.py` are corrected by the runs that were trained
     on the same kind of hardware. Pretrained models are counted in the last line.
     """
-    refuse_old_layout(results)
-    sweeps = read_sweeps(config)
     points = all_points(sweeps)
     estimates = {run: seconds(settings, config.hardware) for run, settings in points.items()}
-    records = {run: read_record(results / "runs" / run, s) for run, s in points.items()}
+    records = {run: runs.record(run, settings) for run, settings in points.items()}
     ratios = [
         record["wall_seconds"] / estimates[run]
         for run, record in records.items()
@@ -38,27 +36,28 @@ def plan(config: Config, results: Path) -> str:
     groups["all, each point once"] = list(points)
     width = max(map(len, groups))
     lines = [f"{'':{width}}  {'points':>7}  {'trained':>7}  {'waiting':>7}  {'time left':>10}"]
-    for name, runs in groups.items():
-        waiting = [run for run in runs if records[run] is None]
+    for name, grouped in groups.items():
+        waiting = [run for run in grouped if records[run] is None]
         left = duration(correction * sum(estimates[run] for run in waiting))
-        counts = f"{len(runs):7}  {len(runs) - len(waiting):7}  {len(waiting):7}"
+        counts = f"{len(grouped):7}  {len(grouped) - len(waiting):7}  {len(waiting):7}"
         lines.append(f"{name:{width}}  {counts}  {left:>10}")
     unit = {"cpu": "core-hours", "gpu": "GPU-hours"}[config.hardware]
     footnote = f"time left: estimated for {HARDWARE[config.hardware].description} ({unit})"
     if ratios:
-        runs = "run" if len(ratios) == 1 else "runs"
-        footnote += f", corrected by {len(ratios)} measured {runs} (x {correction:.2g})"
+        measured = "run" if len(ratios) == 1 else "runs"
+        footnote += f", corrected by {len(ratios)} measured {measured} (x {correction:.2g})"
     lines.append(footnote)
     if config.pretrained:
         probed = sum(
-            (results / f"pretrained/model={m.name}/run.json").exists() for m in config.pretrained
+            (runs.results / f"pretrained/model={m.name}/run.json").exists()
+            for m in config.pretrained
         )
         count = f"{probed} of {len(config.pretrained)} probed"
         lines.append(f"pretrained models: {count}; their time is not estimated")
     return "\n".join(lines)
 
 
-def _measured(record: dict[str, Any]) -> bool:
+def _measured(record: Mapping[str, Any]) -> bool:
     taken = record.get("wall_seconds")
     return isinstance(taken, int | float) and taken > 0
 

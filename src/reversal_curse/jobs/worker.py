@@ -19,7 +19,8 @@ from reversal_curse.config.errors import UserError
 from reversal_curse.config.grid import dataset_directory, run_directory
 from reversal_curse.config.settings import Settings
 from reversal_curse.tables.atomic_write import replacing
-from reversal_curse.tables.run_files import LOG, is_trained
+from reversal_curse.tables.provenance import code_of_training
+from reversal_curse.tables.run_files import LOG, Runs
 from reversal_curse.training.interruption import TIME_IS_UP, Interrupted, Interruption
 
 STOPPED = (TIME_IS_UP, 128 + signal.SIGINT, 128 + signal.SIGTERM)
@@ -30,19 +31,19 @@ TRAINED = "trained"
 
 
 def train_job(
-    points: list[Settings], results: Path, report: Path, threads: int, checkpoint_seconds: float
+    points: list[Settings], runs: Runs, report: Path, threads: int, checkpoint_seconds: float
 ) -> None:
     """Train those of `points` that are not trained yet; write `report` once all are.
 
     Raises UserError if some failed; the others are kept. Raises Interrupted if a signal or the end
     of the job's time asks to stop; the next call trains what is missing.
     """
-    runs = {run_directory(settings): settings for settings in points}
-    outcomes = {run: TRAINED for run, s in runs.items() if is_trained(results / "runs" / run, s)}
-    waiting = [settings for run, settings in runs.items() if run not in outcomes]
+    by_run = {run_directory(settings): settings for settings in points}
+    outcomes = {run: TRAINED for run, settings in by_run.items() if runs.record(run, settings)}
+    waiting = [settings for run, settings in by_run.items() if run not in outcomes]
     while waiting:
         before = len(waiting)
-        status = _train(waiting, results, threads, checkpoint_seconds, outcomes)
+        status = _train(waiting, runs.results, threads, checkpoint_seconds, outcomes)
         waiting = [s for s in waiting if run_directory(s) not in outcomes]
         if status in STOPPED:
             done = f"{list(outcomes.values()).count(TRAINED)} of {len(points)} grid points finished"
@@ -57,7 +58,7 @@ def train_job(
             print(f"{lost}: {outcomes[lost]}", flush=True)
     failed = [directory for directory, outcome in outcomes.items() if outcome != TRAINED]
     for directory in failed:  # print the end of its log where Snakemake shows it
-        log = results / "runs" / directory / LOG
+        log = runs.folder(directory) / LOG
         lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
         print("\n".join([f"--- end of {log}", *lines[-20:]]), flush=True)
     if failed:
@@ -110,6 +111,8 @@ def _work(
     # Imported here: the process that watches does not need torch.
     from reversal_curse.training.grid_point import read_dataset, train_grid_point
 
+    for settings in points:  # read the source now: it may be edited while the job runs
+        code_of_training(settings.family, settings.task)
     with Interruption() as interruption:
         for settings in points:
             try:

@@ -9,9 +9,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from reversal_curse.config.digest import digest_of
 from reversal_curse.config.errors import UserError
 from reversal_curse.config.pretrained import PretrainedModel
+from reversal_curse.tables.record import digest_of_file
 
 INSTALL = "install this package with: pip install -c requirements.lock -e '.[pretrained]'"
 SMALL_FILES = ["*.json", "*.py", "*.txt", "*.model"]
@@ -130,12 +130,10 @@ def weight_files(folder: Path) -> list[Path]:
     return [folder / name for name in sorted(set(index["weight_map"].values()))]
 
 
-def weights_version(entry: PretrainedModel) -> str:
-    """Identify an entry's weights: by size and time of their files, or by the hub's commit."""
-    if entry.hub is not None:
-        return entry.revision
-    files = sorted(Path(entry.path).glob("*.safetensors"))
-    return digest_of([(f.name, (stat := f.stat()).st_size, stat.st_mtime_ns) for f in files])
+def folder_digests(entry: PretrainedModel) -> dict[str, str]:
+    """Return the SHA-256 of each file in an entry's folder; a hub's checkpoint has its revision."""
+    files = sorted(Path(entry.path).iterdir()) if entry.path else []
+    return {file.name: digest_of_file(file) for file in files if file.is_file()}
 
 
 def count_parameters(entry: PretrainedModel, folder: Path) -> int:

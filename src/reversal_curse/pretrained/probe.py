@@ -3,9 +3,8 @@
 import platform
 import resource
 import time
-from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import torch
@@ -17,7 +16,7 @@ from reversal_curse.pretrained.answers import measure_answers
 from reversal_curse.pretrained.attention import measure_scores
 from reversal_curse.pretrained.gradients import measure_gradients
 from reversal_curse.tables.files import write_table
-from reversal_curse.tables.provenance import PRETRAINED_VERSION, write_record
+from reversal_curse.tables.provenance import LIBRARIES, code_of_probe, made_since
 from reversal_curse.tables.schemas import PRETRAINED_TABLES
 from reversal_curse.training.checkpoints import Checkpoints
 from reversal_curse.training.interruption import Interruption
@@ -32,13 +31,14 @@ def probe_pretrained(
     threads: int,
     checkpoint_folder: Path | None = None,
     checkpoint_seconds: float = 600.0,
-) -> None:
-    """Measure a model, then fine-tune and measure it seed by seed; write tables and `run.json`.
+) -> dict[str, Any]:
+    """Measure a model, then fine-tune and measure it seed by seed; write tables.
 
-    Raises UserError about facts or checkpoint before weights are read, and Interrupted if it must
-    stop: `checkpoint_folder` then holds the state of fine-tuning.
+    Returns what its `run.json` says about how it was made. Raises UserError about facts or
+    checkpoint before weights are read, and Interrupted if it must stop: `checkpoint_folder` then
+    holds the state of fine-tuning.
     """
-    started = time.time()
+    started, code = time.time(), code_of_probe()
     torch.set_num_threads(threads)
     known = facts.read_facts(entry.facts)
     checkpoint = model_folder.find_model(entry, weights=False)
@@ -47,8 +47,8 @@ def probe_pretrained(
     loading.check_loadable(checkpoint, tokenizer)
     if entry.hub:
         checkpoint = model_folder.find_model(entry)
-    inputs = [facts.facts_version(entry.facts), model_folder.weights_version(entry)]
-    key = digest_of([entry.model_dump(), *inputs, PRETRAINED_VERSION, torch.__version__])
+    weights = model_folder.folder_digests(entry)
+    key = digest_of([entry.model_dump(), facts.facts_version(entry.facts), weights, code])
     kept = Checkpoints(checkpoint_folder / key, checkpoint_seconds) if checkpoint_folder else None
     seconds: dict[str, float] = {}
     tables: dict[str, list[pl.DataFrame]] = {name: [] for name in MEASURES}
@@ -85,23 +85,21 @@ def probe_pretrained(
         write_table(output / f"{name}.parquet", pl.concat(frames), PRETRAINED_TABLES[name])
     model = loaded.model.get_base_model() if entry.trained == "lora" else loaded.model
     gpus = range(torch.cuda.device_count()) if loaded.device.type == "cuda" else []
-    libraries = ("torch", "transformers", "peft")
-    found = {library: version(library) if find_spec(library) else None for library in libraries}
-    write_record(
-        output,
-        started,
-        {"pretrained": PRETRAINED_VERSION, **found},
-        entry=entry.model_dump(),
-        facts=facts.facts_version(entry.facts),
-        architecture=type(model).__name__,
-        words=len(tokenizer),
-        device=loaded.device.type,
-        device_names=[torch.cuda.get_device_name(gpu) for gpu in gpus] or [platform.machine()],
-        peak_memory=1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,  # bytes
-        peak_gpu_memory=[torch.cuda.max_memory_allocated(gpu) for gpu in gpus],
-        parameters=checkpoint.parameters,
-        threads=threads,
-        seconds=seconds,
-    )
     if kept:
         kept.clear()
+    return {
+        "entry": entry.model_dump(),
+        "facts": facts.facts_version(entry.facts),
+        "weights": weights,
+        "architecture": type(model).__name__,
+        "words": len(tokenizer),
+        "device": loaded.device.type,
+        "device_names": [torch.cuda.get_device_name(gpu) for gpu in gpus] or [platform.machine()],
+        "peak_memory": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,  # bytes
+        "peak_gpu_memory": [torch.cuda.max_memory_allocated(gpu) for gpu in gpus],
+        "parameters": checkpoint.parameters,
+        "threads": threads,
+        "seconds": seconds,
+        "code": code,
+        **made_since(started, LIBRARIES),
+    }

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
+from reversal_curse.config.digest import digest_of
 from reversal_curse.config.errors import UserError
 from reversal_curse.config.settings import Settings
 from reversal_curse.tables.files import read_table
@@ -46,6 +48,11 @@ class Dataset:
     def of(cls, table: pl.DataFrame) -> Dataset:
         """Wrap a `dataset` table."""
         return cls(table, table["seed"].unique(maintain_order=True).to_list())
+
+    @cached_property
+    def digest(self) -> str:
+        """Identify the sentences of all seeds: 32 hex digits."""
+        return digest_of(self.table.to_dict(as_series=False))
 
     @property
     def length(self) -> int:

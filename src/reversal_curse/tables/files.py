@@ -1,8 +1,8 @@
 """Read and write the Parquet tables, of one run or of many."""
 
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
@@ -10,23 +10,38 @@ from reversal_curse.config.errors import UserError, first_line
 from reversal_curse.config.settings import NAMES, Settings
 from reversal_curse.families import FAMILIES
 from reversal_curse.tables.atomic_write import replacing
-from reversal_curse.tables.run_files import read_record
-from reversal_curse.tables.schemas import TABLES, gathered, setting_column
+from reversal_curse.tables.run_files import Runs
+from reversal_curse.tables.schemas import TABLES, setting_column
 from reversal_curse.tables.table import Table
 
 
-def write_table(path: Path, frame: pl.DataFrame | pl.LazyFrame, table: Table) -> None:
-    """Write Parquet atomically, streaming a LazyFrame; raises UserError if writing fails."""
+def write_table(path: Path, frames: pl.DataFrame | Iterable[pl.DataFrame], table: Table) -> None:
+    """Write Parquet atomically, with a checksum in every page; each of several frames in turn.
+
+    Raises UserError if writing fails.
+    """
+    import pyarrow.parquet
+
+    schema = table.empty().to_arrow().schema.with_metadata(table.metadata())
     try:
-        with replacing(path) as partial:
-            frame.lazy().sink_parquet(partial, compression="zstd", metadata=table.metadata())
-    except (OSError, pl.exceptions.ComputeError, pl.exceptions.PanicException) as error:
+        with (
+            replacing(path) as partial,
+            pyarrow.parquet.ParquetWriter(
+                partial, schema, compression="zstd", write_page_checksum=True
+            ) as writer,
+        ):
+            for frame in [frames] if isinstance(frames, pl.DataFrame) else frames:
+                writer.write_table(frame.to_arrow().cast(schema))
+    except (OSError, pyarrow.ArrowException) as error:
         reason = getattr(error, "strerror", None) or first_line(error)
         raise UserError(f"{path}: cannot be written: {reason}") from None
 
 
-def read_table(path: Path, name: str) -> pl.DataFrame:
-    """Read a table of a known schema; raises UserError if the file is anything else."""
+def read_table(path: Path, name: str, digest: str | None = None) -> pl.DataFrame:
+    """Read a table of a known schema; raises UserError if the file is anything else.
+
+    With a `digest`, it is the SHA-256 that the file must have.
+    """
     # Use Arrow's reader: that of polars panics on some damaged files. Import it here: the import
     # takes longer than everything else in building the DAG.
     import pyarrow.parquet
@@ -37,16 +52,21 @@ def read_table(path: Path, name: str) -> pl.DataFrame:
         *(pl.exceptions.PolarsError, pl.exceptions.PanicException),
     )
     try:
+        content = path.read_bytes()
+        if digest and hashlib.sha256(content).hexdigest() != digest:
+            path.touch()  # so that the next command looks at it
+            raise ValueError("it is not as it was written")
         # Its read_table would import pandas, which takes longer than reading most tables.
-        with pyarrow.parquet.ParquetFile(path) as file:
-            content = file.read()
-        content = content.select([name for name in schema if name in content.schema.names])
-        content.validate(full=True)
-        frame = pl.DataFrame(pl.from_arrow(content))
+        source = pyarrow.BufferReader(content)
+        with pyarrow.parquet.ParquetFile(source, page_checksum_verification=True) as file:
+            table = file.read()
+        table = table.select([name for name in schema if name in table.schema.names])
+        table.validate(full=True)
+        frame = pl.DataFrame(pl.from_arrow(table))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except damaged as error:
-        problem = "not a readable Parquet file; delete it and it will be rebuilt"
+        problem = "is damaged; the next command makes it again"
         raise UserError(f"{path}: {problem}: {first_line(error)}") from None
     for column, dtype in schema.items():
         found = frame.schema.get(column)
@@ -66,7 +86,7 @@ def settings_frame(points: Mapping[str, Settings], labels: Mapping[str, str]) ->
 
 
 def read_runs(
-    points: Mapping[str, Settings], name: str, runs: Path, labels: Mapping[str, str]
+    points: Mapping[str, Settings], name: str, runs: Runs, labels: Mapping[str, str]
 ) -> pl.DataFrame:
     """Read one table of many runs, with the columns of `settings_frame`.
 
@@ -76,8 +96,9 @@ def read_runs(
     frames = [TABLES[name].empty().with_columns(run=pl.lit(""))]
     for run, settings in points.items():
         if name in FAMILIES[settings.family].tables:
-            check_trained(runs / run, settings)
-            frame = read_table(runs / run / f"{name}.parquet", name)
+            file = f"{name}.parquet"
+            digest = runs.trained(run, settings)["files"][file]
+            frame = read_table(runs.folder(run) / file, name, digest)
             frames.append(frame.with_columns(run=pl.lit(run)))
     return add_settings(pl.concat(frames), settings_frame(points, labels))
 
@@ -86,27 +107,3 @@ def add_settings(table: pl.DataFrame, settings: pl.DataFrame) -> pl.DataFrame:
     """Add the settings of grid points to a table that has `run`; its own columns win."""
     own = [name for name in settings.columns if name in table.columns and name != "run"]
     return table.join(settings.drop(own), on="run", how="left", maintain_order="left")
-
-
-def check_trained(directory: Path, settings: Settings) -> dict[str, Any]:
-    """Return the record of a finished run of these settings; raises UserError if none exists."""
-    record = read_record(directory, settings)
-    if record is None:
-        text = "no finished run of these settings by the current code; train it first"
-        raise UserError(f"{directory}: {text}")
-    return record
-
-
-def scan_runs(points: pl.DataFrame, name: str, runs: Path, settings: Sequence[str]) -> pl.LazyFrame:
-    """Scan one table of the runs in a `settings_frame`, with some of their settings."""
-    # Joined by the path of the file, so that no settings have to be parsed from partitions.
-    known = points.with_columns(path=str(runs) + "/" + pl.col("run") + f"/{name}.parquet")
-    table = TABLES[name]
-    frame = pl.scan_parquet(
-        known["path"].to_list(),
-        schema=table.schema,
-        hive_partitioning=False,
-        include_file_paths="path",
-    )
-    joined = frame.join(known.lazy(), on="path", how="left", maintain_order="left")
-    return joined.select(gathered(table, settings).schema.names())

@@ -1,39 +1,134 @@
-"""The files in the directory of a run, and whether it is finished."""
+"""The runs below a results folder: which are finished, whole, and made by the code of today."""
 
-import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from reversal_curse.config.errors import UserError
 from reversal_curse.config.settings import DEFAULTS, Settings
 from reversal_curse.families import FAMILIES
-from reversal_curse.tables.provenance import DATA_VERSION, TRAINING_VERSION
+from reversal_curse.tables.provenance import code_of_training, differences
+from reversal_curse.tables.record import damaged_file, read_record
 
 LOG = "train.log"
+RECORD = "run.json"
 
 
-def run_files(settings: Settings) -> list[str]:
-    """Name the files of a finished run; `run.json` is written last."""
-    return [*(f"{table}.parquet" for table in FAMILIES[settings.family].tables), "run.json"]
+def table_files(settings: Settings) -> list[str]:
+    """Name the tables of a finished run; RECORD is written after them."""
+    return [f"{table}.parquet" for table in FAMILIES[settings.family].tables]
 
 
-def read_record(directory: Path, settings: Settings) -> dict[str, Any] | None:
-    """Read `run.json` of a run of these settings and the current code; None if unfinished."""
-    if not all((directory / name).exists() for name in reversed(run_files(settings))):
-        return None
+@dataclass(frozen=True)
+class State:
+    """What lies in the folder of a run."""
+
+    record: Mapping[str, Any] | None
+    """The content of `run.json`; None if there is no finished run of the settings."""
+    problem: str = ""
+    """Why what is there does not count."""
+    stale: tuple[str, ...] = ()
+    """The modules and libraries that have changed since it was trained."""
+
+
+def state_of(folder: Path, settings: Settings) -> State:
+    """Compare what lies in a folder with a grid point and with the code of today."""
+    path = folder / RECORD
     try:
-        record = json.loads((directory / "run.json").read_text(encoding="utf-8"))
-        versions = (record["versions"]["data"], record["versions"]["training"])
-        recorded = dict(record["settings"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+        record = read_record(path)
+    except UserError as error:
+        return State(None, str(error))
+    if record is None:
+        return State(None)
+    recorded, asked = record["settings"], settings.described()
     # Settings that were added after this run was trained had their default.
-    same = all(
-        recorded.get(name, DEFAULTS[name]) == value or (value is None and name not in recorded)
-        for name, value in settings.described().items()
-    )
-    return record if same and versions == (DATA_VERSION, TRAINING_VERSION) else None
+    for name, value in asked.items():
+        held = recorded.get(name, None if value is None else DEFAULTS[name])
+        if held != value:
+            return State(None, f"{path}: {name} must be {value}, got {held}")
+    damage = damaged_file(path, record, folder)
+    if damage:
+        return State(None, f"{folder}/{damage}")
+    current = code_of_training(settings.family, settings.task)
+    return State(record, stale=tuple(differences(record["code"], current)))
 
 
-def is_trained(directory: Path, settings: Settings) -> bool:
-    """Tell whether a directory holds a finished run of these settings and the current code."""
-    return read_record(directory, settings) is not None
+@dataclass
+class Runs:
+    """The runs below `results`, each looked at once; `stale` says what counts as trained.
+
+    `keep` counts runs by other code, `retrain` and `refuse` do not.
+    """
+
+    results: Path
+    stale: str = "keep"
+    _states: dict[str, State] = field(default_factory=dict)
+
+    def folder(self, run: str) -> Path:
+        return self.results / "runs" / run
+
+    def state(self, run: str, settings: Settings) -> State:
+        """Return the state of a run, given its directory and settings."""
+        if run not in self._states:
+            self._states[run] = state_of(self.folder(run), settings)
+        return self._states[run]
+
+    def record(self, run: str, settings: Settings) -> Mapping[str, Any] | None:
+        """Return the record of a run; None if it has to be trained."""
+        state = self.state(run, settings)
+        return state.record if self.stale == "keep" or not state.stale else None
+
+    def trained(self, run: str, settings: Settings) -> Mapping[str, Any]:
+        """Return the record of a run; raises UserError if it has to be trained."""
+        record = self.record(run, settings)
+        if record is None:
+            state = self.state(run, settings)
+            why = f"by other code ({', '.join(state.stale)})" if state.stale else state.problem
+            text = f"no finished run of these settings{why and f': {why}'}; train it first"
+            raise UserError(f"{self.folder(run)}: {text}")
+        return record
+
+    def problems(self, points: Mapping[str, Settings]) -> list[str]:
+        """Say, a line each, which runs are there and do not count."""
+        states = (self.state(run, settings) for run, settings in points.items())
+        problems = [state.problem for state in states if state.problem]
+        lines = [f"{problem}; it is trained again" for problem in problems[:SHOWN]]
+        if len(problems) > SHOWN:
+            lines.append(f"{len(problems) - SHOWN} more runs do not count; they are trained again")
+        return lines
+
+    def by_other_code(self, points: Mapping[str, Settings]) -> str:
+        """Say how many runs are by other code, of which commits, and what changed since."""
+        states = [self.state(run, settings) for run, settings in points.items()]
+        stale = [state for state in states if state.stale]
+        if not stale:
+            return ""
+        modules = sorted({module for state in stale for module in state.stale})
+        commits = {str(state.record and state.record["commit"]) for state in stale}
+        made = some(sorted(commit[:10] + commit[40:] for commit in commits))
+        counts = f"{len(stale)} of {len(states)} runs are by other code (commit {made})"
+        return f"{counts}: {some(modules)} changed since"
+
+
+SHOWN = 5
+
+
+def some(words: list[str]) -> str:
+    """List the first of some words, and how many more there are."""
+    more = f" and {len(words) - SHOWN} more" if len(words) > SHOWN else ""
+    return ", ".join(words[:SHOWN]) + more
+
+
+def mixtures(sweep: str, records: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Say, a line each, in what the runs of a sweep differ that no setting asks for."""
+    records, lines = list(records), []
+    for what in ("torch", "device", "precision"):
+        values = [{**record, **record["versions"]}[what] for record in records]
+        # The family decides some: the one-layer model has float64.
+        families = [record["settings"]["family"] for record in records]
+        if len({*zip(families, values, strict=True)}) > len({*families}):
+            counts = ", ".join(f"{value} ({n} runs)" for value, n in Counter(values).items())
+            lines.append(f"sweep {sweep} mixes runs by {what}: {counts}")
+    return lines

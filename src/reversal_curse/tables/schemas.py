@@ -74,8 +74,7 @@ points: one grid point after its last epoch
     device_name | String | | as the system calls it
     trained_in | String | | `float32`, `bfloat16` (products) or `float64`
     torch | String | | version of PyTorch
-    training_version | Int32 | | of our training code
-    data_version | Int32 | | of the code that makes sentences
+    code | String | | digest of the modules and libraries that decided its numbers
     commit | String | | of the code; null outside version control
 
 logits: the logit of one candidate after one query, at the end of training

@@ -1,22 +1,23 @@
 """Train one grid point: from its settings and dataset to the tables in its run directory."""
 
-import hashlib
-import json
 import platform
+import shutil
 import time
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 
-import polars as pl
 import torch
 
+from reversal_curse.config.digest import digest_of
 from reversal_curse.config.errors import UserError
 from reversal_curse.config.grid import dataset_directory, run_directory
 from reversal_curse.config.settings import Settings
 from reversal_curse.tables.dataset import Dataset, generate_dataset
 from reversal_curse.tables.files import write_table
-from reversal_curse.tables.provenance import DATA_VERSION, TRAINING_VERSION, write_record
+from reversal_curse.tables.provenance import code_of_training, made_since
+from reversal_curse.tables.record import write_record
+from reversal_curse.tables.run_files import RECORD, table_files
 from reversal_curse.tables.schemas import TABLES
 from reversal_curse.training.checkpoints import Checkpoints
 from reversal_curse.training.execution import chosen_execution
@@ -41,7 +42,7 @@ def train_grid_point(
     even if a run goes on from a checkpoint below `checkpoint_folder`. Raises UserError if `output`
     is a file, and Interrupted if `interruption` (or, without one, a signal) asks to stop.
     """
-    started = time.time()
+    started, code = time.time(), code_of_training(settings.family, settings.task)
     torch.set_num_threads(threads)
     device = training_device()
     if output.exists() and not output.is_dir():
@@ -55,35 +56,42 @@ def train_grid_point(
     )
     checkpoints = None
     if checkpoint_folder:
-        folder = checkpoint_folder / run_key(settings, device)
-        checkpoints = Checkpoints(folder, checkpoint_seconds)
+        folder = checkpoint_folder / digest_of(run_directory(settings))
+        key = state_key(settings, dataset, device)
+        if any(path.name != key for path in folder.glob("*")):
+            print("left a checkpoint out: it is by other code, data or device", flush=True)
+        checkpoints = Checkpoints(folder / key, checkpoint_seconds)
     with nullcontext(interruption) if interruption else Interruption() as listening:
         tables = train(settings, dataset, device, checkpoints, listening)
     for name, frame in tables.items():
         write_table(output / f"{name}.parquet", frame, TABLES[name])
     release_memory()
     gpu = torch.cuda.get_device_name(device) if device.type == "cuda" else ""
-    versions = {"data": DATA_VERSION, "training": TRAINING_VERSION, "torch": torch.__version__}
-    machine = {"device": device.type, "threads": threads}
-    machine["device_name"] = gpu or platform.processor() or platform.machine()
-    told = {"settings": settings.described(), **machine, **asdict(chosen)}
-    write_record(output, started, versions | {"polars": pl.__version__}, **told)
+    record = {
+        "settings": settings.described(),
+        "device": device.type,
+        "device_name": gpu or platform.processor() or platform.machine(),
+        "threads": threads,
+        **asdict(chosen),
+        "dataset": dataset.digest,
+        "code": code,
+        **made_since(started, ["torch", "numpy", "polars"]),
+    }
+    write_record(output / RECORD, record, [output / name for name in table_files(settings)])
     if checkpoints:
-        checkpoints.clear()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
-def run_key(settings: Settings, device: torch.device) -> str:
-    """Name a run's checkpoints by settings, code and device, as devices draw different numbers."""
-    versions = [DATA_VERSION, TRAINING_VERSION, torch.__version__]
-    content = [run_directory(settings), *versions, device.type]
-    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]
+def state_key(settings: Settings, dataset: Dataset, device: torch.device) -> str:
+    """Name the checkpoints that a run may go on from: by code, data and kind of device."""
+    code = code_of_training(settings.family, settings.task)
+    return digest_of([code, dataset.digest, device.type])
 
 
 def read_dataset(path: Path, settings: Settings) -> Dataset:
     """Read a dataset; raises UserError if it was not made with these settings."""
     dataset = Dataset.read(path)
-    first = generate_dataset(settings.model_copy(update={"seeds": 1}))
-    same = dataset.table.filter(pl.col("seed") == 0).equals(first)
-    if len(dataset.seeds) != settings.seeds or not same:
+    if dataset.digest != Dataset.of(generate_dataset(settings)).digest:
+        path.touch()  # so that the next command looks at it
         raise UserError(f"{path}: not the dataset of {dataset_directory(settings)}")
     return dataset
