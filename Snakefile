@@ -30,7 +30,6 @@ rule all:
     default_target: True
     input:
         dataset_files(),
-        lambda wildcards: reports(POINTS),
         figure_files(),
         f"{OWN}/metrics.parquet",
         f"{OWN}/points.parquet",

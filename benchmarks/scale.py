@@ -23,15 +23,16 @@ import psutil
 
 from reversal_curse.config.file import Config
 from reversal_curse.config.grid import all_points, read_sweeps
-from reversal_curse.config.settings import Settings
 from reversal_curse.tables.files import write_table
-from reversal_curse.tables.provenance import DATA_VERSION, TRAINING_VERSION
-from reversal_curse.tables.run_files import run_files
+from reversal_curse.tables.provenance import code_of_training
+from reversal_curse.tables.record import write_record
+from reversal_curse.tables.run_files import RECORD, table_files
 from reversal_curse.tables.schemas import MEASURED, TABLES
 
 ROOT = Path(__file__).parent.parent
 SIZES = (2_000, 6_400, 20_000)
 SEEDS, EPOCHS = 10, 299
+HOW = {"wall_seconds": 1.0, "device": "cpu", "device_name": "none", "versions": {"torch": "none"}}
 DIFFERENT = 40
 """How many run files have numbers of their own; the others are copies."""
 
@@ -75,15 +76,6 @@ def run_file(number: int, path: Path) -> None:
     write_table(path, table, TABLES["metrics"])
 
 
-def record(settings: Settings) -> str:
-    """Return the `run.json` of a run that was trained by this version."""
-    versions = {"data": DATA_VERSION, "training": TRAINING_VERSION, "torch": "none"}
-    how = {"wall_seconds": 1.0, "device": "cpu", "device_name": "none", "precision": "float32"}
-    return json.dumps(
-        {"settings": settings.described(), "versions": versions, "commit": None, **how}
-    )
-
-
 def make_tree(folder: Path, config: Config) -> None:
     """Write a finished run of every grid point below `folder`; only its `metrics` has content."""
     masters = [folder.parent / f"master-{number}.parquet" for number in range(DIFFERENT)]
@@ -92,10 +84,13 @@ def make_tree(folder: Path, config: Config) -> None:
     points = all_points(read_sweeps(config))
     for number, (directory, settings) in enumerate(points.items()):
         (folder / directory).mkdir(parents=True)
-        for name in run_files(settings):
+        for name in table_files(settings):
             (folder / directory / name).touch()
         shutil.copyfile(masters[number % DIFFERENT], folder / directory / "metrics.parquet")
-        (folder / directory / "run.json").write_text(record(settings), encoding="utf-8")
+        record = {"settings": settings.described(), "commit": None, "precision": "float32"}
+        record |= {"code": dict(code_of_training(settings.family, settings.task)), **HOW}
+        files = [folder / directory / name for name in table_files(settings)]
+        write_record(folder / directory / RECORD, record, files)
 
 
 def measured(command: list[str], cwd: Path) -> tuple[float, float]:
@@ -145,12 +140,11 @@ def costs(points: int) -> dict[str, tuple[float, float]]:
         make_tree(folder / "results/runs", Config.parse(content))
         python = [sys.executable, "-m", "reversal_curse"]
         given = ["--config", str(config_file), "--results", str(folder / "results")]
-        metrics, table = folder / "metrics.parquet", folder / "points.parquet"
-        outputs = ["--metrics", str(metrics), "--points", str(table)]
-        found["aggregation"] = measured([*python, "aggregate", *given, *outputs], folder)
+        found["aggregation"] = measured([*python, "aggregate", *given], folder)
+        found["dry run, all made"] = measured(snakemake, folder)
         figure = [*python, "figure", "reversal_layers", *given]
         found["figure"] = measured([*figure, "--output", str(folder / "figure.pdf")], folder)
-        rows = pl.scan_parquet(metrics).select(pl.len()).collect().item()
+        rows = pl.scan_parquet(folder / "results/metrics.parquet").select(pl.len()).collect().item()
         print(f"{points} points, {rows} rows: {found}", flush=True)
     return found
 

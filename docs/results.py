@@ -9,7 +9,7 @@ import math
 import re
 import shutil
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,8 @@ from reversal_curse.config.file import Config
 from reversal_curse.config.grid import Sweep, all_points, own_folder, read_sweeps
 from reversal_curse.config.plots import PLOTS
 from reversal_curse.config.settings import in_words
-from reversal_curse.tables.files import check_trained, read_table
+from reversal_curse.tables.files import read_table
+from reversal_curse.tables.run_files import Runs
 from reversal_curse.tables.summaries import t_half_width
 
 CONFIGS = {"default": "config/config.yaml", "medium": "config/medium.yaml"}
@@ -61,7 +62,7 @@ class Run:
     claims: dict[str, dict[str, Any]]
     """Rows of the table `claims` by id."""
     points: pl.DataFrame
-    records: list[dict[str, Any]]
+    records: list[Mapping[str, Any]]
     """The `run.json` of every grid point."""
 
     def file(self, figure: str) -> str:
@@ -85,8 +86,8 @@ def read_runs(root: Path) -> list[Run]:
             problem = f"must hold the claims of the ledger, differs in {', '.join(sorted(odd))}"
             raise UserError(f"{folder}/claims.parquet: {problem}; judge them again")
         points = read_table(folder / "points.parquet", "points")
-        grid = all_points(sweeps).items()
-        records = [check_trained(results / "runs" / run, settings) for run, settings in grid]
+        trained = Runs(results, config.stale).trained
+        records = [trained(*point) for point in all_points(sweeps).items()]
         runs.append(Run(name, config, folder, sweeps, claims, points, records))
     return runs
 

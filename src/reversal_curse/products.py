@@ -107,20 +107,25 @@ class Products:
                     return digest_of([*seen, list(sweep.labels.items()), self._runs(sweep.points)])
                 return digest_of([*seen, *self._tables(PLOTS[figure.plot].tables)])
             case "claims":
-                judged = self._runs(claim_points(self.sweeps))
+                judged = self._runs(claim_points(self.sweeps), "commit")
                 origin = self.origin(claim_points(self.sweeps))
                 tables = self._tables(MEASURED) if self.config.pretrained else []
                 code = code_of("claims/ledger")
                 return digest_of([self.config.digest, code, judged, tables, origin])
         given = [code_of("tables/aggregate"), self.config.settings_given()]
-        return digest_of([*given, self._runs(self.points)])
+        return digest_of([*given, self._runs(self.points, "digest")])
 
     def model(self, name: str) -> Any:
         return next(model for model in self.config.pretrained if model.name == name)
 
-    def _runs(self, runs: Iterable[str]) -> list[Any]:
-        states = [(run, self.runs.state(run, self.points[run])) for run in runs]
-        return [[run, s.record and s.record["digest"], s.stale] for run, s in states]
+    def _runs(self, runs: Iterable[str], *shown: str) -> list[Any]:
+        """Identify runs by their tables, and by what else of their records is shown."""
+        states = {run: self.runs.state(run, self.points[run]) for run in runs}
+        kept = ("files", *shown)
+        return [
+            [run, state.stale, [(state.record or {}).get(name) for name in kept]]
+            for run, state in states.items()
+        ]
 
     def _tables(self, tables: Iterable[str]) -> list[Any]:
         names = [table.removeprefix("pretrained_") for table in tables]

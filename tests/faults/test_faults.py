@@ -21,7 +21,7 @@ from reversal_curse.config.grid import dataset_directory, read_sweeps, run_direc
 from reversal_curse.jobs.training_jobs import training_jobs
 from reversal_curse.tables.dataset import generate_dataset
 from reversal_curse.tables.files import write_table
-from reversal_curse.tables.run_files import run_files
+from reversal_curse.tables.run_files import table_files
 from reversal_curse.tables.schemas import TABLES
 
 SIZE = {"layers": 1, "heads": 1, "embed_dim": 16, "vocab_size": 40, "seeds": 2}
@@ -41,7 +41,7 @@ class Job:
         (directory / "config.yaml").write_text(yaml.safe_dump(config))
         read = Config.parse(config).executed(submitted=False)
         ((name, job),) = training_jobs(read, read_sweeps(read)).items()
-        options = ("--config", "config.yaml", "--job", name, "--report", "report.json")
+        options = (name, "--config", "config.yaml", "--report", "report.json")
         self.command = [sys.executable, "-m", "reversal_curse", "train-job", *options]
         self.command += ["--checkpoint-minutes", "0"]
         self.points = list(job.points.values())
@@ -75,7 +75,7 @@ class Job:
         return [(self.run(i) / "run.json").exists() for i in range(len(self.points))]
 
     def checkpoints(self) -> list[Path]:
-        return list(self.saved.glob("*/[0-9]*.pt"))
+        return list(self.saved.glob("*/*/[0-9]*.pt"))
 
 
 @pytest.fixture
@@ -92,7 +92,7 @@ def whole(tmp_path_factory) -> Job:
     job.finish()
     job.seconds = time.monotonic() - started
     for point, settings in enumerate(job.points):
-        assert job.tables(point).keys() == {*run_files(settings)} - {"run.json"}
+        assert job.tables(point).keys() == {*table_files(settings)}
     assert not list(job.saved.iterdir())
     return job
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from itertools import product
 from pathlib import Path
@@ -14,10 +13,10 @@ from reversal_curse.config.file import Config
 from reversal_curse.config.grid import describe, read_sweeps, run_directory
 from reversal_curse.config.settings import DEFAULTS, NAMES, Settings, settle
 from reversal_curse.tables.files import settings_frame, write_table
-from reversal_curse.tables.provenance import DATA_VERSION, TRAINING_VERSION
-from reversal_curse.tables.run_files import run_files
+from reversal_curse.tables.run_files import table_files
 from reversal_curse.tables.schemas import TABLES
 from reversal_curse.tables.summaries import rotary_correlation
+from small_runs import write_run_record
 
 LAYOUTS = ("forward", "reverse")
 GROUPS = ("all", "attention", "values", "mlp", "embeddings", "head", "norms")
@@ -53,17 +52,14 @@ def gathered(name: str, rows: list[dict]) -> pl.DataFrame:
 
 def write_runs(config: Config, results: Path, metrics: Callable[[dict], pl.DataFrame]) -> None:
     """Write finished runs with the `metrics` of each point; tables of probes are empty."""
-    record = {"device": "cpu", "device_name": "x", "precision": "float32", "wall_seconds": 2.5}
-    record |= {"started": "2026-01-02T03:04:05+00:00"}
-    record |= {"versions": {"data": DATA_VERSION, "training": TRAINING_VERSION, "torch": "2"}}
     for sweep in read_sweeps(config).values():
         for run, settings in sweep.points.items():
             folder, own = results / "runs" / run, settings.described()
-            for name in run_files(settings)[:-1]:
+            for name in table_files(settings):
                 table = TABLES[name.removesuffix(".parquet")]
                 frame = metrics(own) if table.name == "metrics" else table.empty()
                 write_table(folder / name, table.conform(frame), table)
-            (folder / "run.json").write_text(json.dumps({"settings": own, "commit": None} | record))
+            write_run_record(folder, settings)
 
 
 def sentence_nll(points: list[dict], exponent=1.0, unseen_ratio=1.0, seeds=2) -> pl.DataFrame:

@@ -12,9 +12,9 @@ import torch
 from reversal_curse.families import FAMILIES
 from reversal_curse.training import interruption
 from reversal_curse.training.checkpoints import Checkpoints
-from reversal_curse.training.grid_point import run_key
+from reversal_curse.training.grid_point import state_key
 from reversal_curse.training.interruption import Interrupted, Interruption
-from small_runs import CPU, same_tables, small_settings, trained
+from small_runs import CPU, dataset_of, same_tables, small_settings, trained
 from stopping import StopAfter
 
 
@@ -80,9 +80,9 @@ def test_running_out_of_memory_is_not_damage(saved, capfd, monkeypatch):
 
 def test_checkpoints_of_a_gpu_are_not_taken_up_on_a_cpu():
     """The two devices have different random streams."""
-    settings = small_settings()
-    assert run_key(settings, torch.device("cuda", 0)) != run_key(settings, CPU)
-    assert run_key(settings, torch.device("cuda", 0)) == run_key(settings, torch.device("cuda", 1))
+    run = small_settings(), dataset_of(small_settings())
+    assert state_key(*run, torch.device("cuda", 0)) != state_key(*run, CPU)
+    assert state_key(*run, torch.device("cuda", 0)) == state_key(*run, torch.device("cuda", 1))
 
 
 class Evil:

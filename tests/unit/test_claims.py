@@ -21,6 +21,7 @@ from reversal_curse.config.file import Config
 from reversal_curse.config.grid import Sweep, read_sweeps, run_directory
 from reversal_curse.config.settings import DEFAULTS, choices, meaningful, settle
 from reversal_curse.tables.files import write_table
+from reversal_curse.tables.run_files import Runs
 from reversal_curse.tables.schemas import TABLES
 from reversal_curse.tables.summaries import t_interval
 
@@ -465,7 +466,7 @@ def ledger(raw: dict, tmp_path) -> tuple[pl.DataFrame, str]:
     config = config_of(raw)
     write_runs(config, tmp_path, lambda one: losses([one], CURSED)["metrics"])
     paths = tmp_path / "claims.parquet", tmp_path / "claims.md"
-    table = write_ledger(config, tmp_path, *paths)
+    table = write_ledger(config, Runs(tmp_path), [], *reversed(paths))
     assert pl.read_parquet(paths[0]).equals(table)
     return table, paths[1].read_text()
 
@@ -520,7 +521,7 @@ def test_falsify_says_what_changes_each_verdict_and_refuses_evidence_that_nothin
 ):
     config = config_of(RAW)
     write_runs(config, tmp_path, lambda one: losses([one], CURSED)["metrics"])
-    falsify(config, tmp_path)
+    falsify(config, Runs(tmp_path))
     lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
     assert lines["reversal_learned"].split(maxsplit=2)[2].startswith("supported")
     assert "train as unseen" in lines["reversal_learned"]
@@ -529,17 +530,17 @@ def test_falsify_says_what_changes_each_verdict_and_refuses_evidence_that_nothin
         claim, _ = constant([1.0] * 5, Threshold(0.0, "b"), check=check, where=reversal.UNTIED)
         monkeypatch.setitem(CLAIMS, name, claim)
     with pytest.raises(UserError, match=r"nothing changes them: wishful$"):
-        falsify(config, tmp_path)
+        falsify(config, Runs(tmp_path))
 
 
 def test_a_missing_run_gives_one_clear_line(tmp_path):
     with pytest.raises(UserError, match=r"layers=1/.*no finished run of these settings"):
-        evaluate(config_of(RAW), tmp_path)
+        evaluate(config_of(RAW), Runs(tmp_path))
 
 
 @pytest.mark.parametrize("verdict", ["contradicted", "supported", "not tested"])
 def test_a_remark_follows_a_claim_that_was_judged(verdict):
     rows = [{"id": name, "kind": "evidence", "verdict": verdict} for name in CLAIMS]
-    text = page(config_of(RAW), pl.DataFrame(rows, TABLES["claims"].schema))
+    text = page(config_of(RAW), pl.DataFrame(rows, TABLES["claims"].schema), [])
     for name, claim in CLAIMS.items():
         assert (f"**{name}**" in text) == (bool(claim.remark) and verdict != "not tested")

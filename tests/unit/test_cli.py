@@ -12,8 +12,9 @@ from reversal_curse.config.cost import seconds
 from reversal_curse.config.file import Config
 from reversal_curse.config.grid import read_sweeps
 from reversal_curse.jobs.plan import duration, plan
-from reversal_curse.tables.provenance import DATA_VERSION, TRAINING_VERSION
-from reversal_curse.tables.run_files import run_files
+from reversal_curse.products import Products
+from reversal_curse.tables.run_files import table_files
+from small_runs import write_run_record
 
 SIZE = {"layers": 1, "heads": 1, "embed_dim": 8, "vocab_size": 20, "seeds": 1, "epochs": 1}
 TINY = [f"{name}={value}" for name, value in SIZE.items()]
@@ -28,11 +29,9 @@ def finish(results, directory: str, settings, **more) -> None:
     """Write a finished run whose tables are empty files."""
     folder = results / "runs" / directory
     folder.mkdir(parents=True, exist_ok=True)
-    for name in run_files(settings):
+    for name in table_files(settings):
         (folder / name).touch()
-    versions = {"data": DATA_VERSION, "training": TRAINING_VERSION}
-    record = {"settings": settings.described(), "versions": versions, "device": "cuda"} | more
-    write(folder / "run.json", record)
+    write_run_record(folder, settings, **{"device": "cuda"} | more)
 
 
 def test_plan_counts_what_is_trained_and_what_is_waiting(tmp_path, capsys):
@@ -54,8 +53,15 @@ def test_plan_counts_what_is_trained_and_what_is_waiting(tmp_path, capsys):
         "reversal_layers": [3, 1, 2],
         "all, each point once": [4, 1, 3],
     }
-    finish(tmp_path, *shared, versions={"data": DATA_VERSION, "training": -1})
+    finish(tmp_path, *shared, code={"training/loop": "other"})
+    assert counts()["family gpt"] == [4, 1, 3]
+    path = write(tmp_path / "config.json", raw | {"stale": "retrain"})
     assert counts()["family gpt"] == [4, 0, 4]
+
+
+def planned(config: Config, results) -> str:
+    products = Products(config, results)
+    return plan(config, products.sweeps, products.runs)
 
 
 def test_plan_estimates_what_is_left_and_corrects_it_by_what_was_measured(tmp_path):
@@ -64,25 +70,25 @@ def test_plan_estimates_what_is_left_and_corrects_it_by_what_was_measured(tmp_pa
     (first, settings), (_, other) = read_sweeps(config)["a"].points.items()
     estimate = seconds(other, "gpu")
     total = duration(estimate + seconds(settings, "gpu"))
-    assert plan(config, tmp_path).splitlines()[-2].endswith(total)
+    assert planned(config, tmp_path).splitlines()[-2].endswith(total)
     took = {"device": "cuda", "wall_seconds": 3 * seconds(settings, "gpu")}
     finish(tmp_path, first, settings, **took)
-    text = plan(config, tmp_path)
+    text = planned(config, tmp_path)
     assert "corrected by 1 measured run (x 3)" in text
     assert text.splitlines()[-2].endswith(f"1  {duration(3 * estimate):>10}")
     elsewhere = config.model_copy(update={"hardware": "cpu"})
-    assert "corrected" not in plan(elsewhere, tmp_path), "the run was measured on other hardware"
+    assert "corrected" not in planned(elsewhere, tmp_path), "the run was measured on other hardware"
     finish(tmp_path, first, settings, **took | {"wall_seconds": "long"})
-    assert "corrected" not in plan(config, tmp_path)
+    assert "corrected" not in planned(config, tmp_path)
 
 
 def test_plan_counts_probed_models_if_there_are_some(tmp_path):
     raw = {"sweeps": {"a": {}}}
-    assert "pretrained" not in plan(Config.parse(raw).executed(False), tmp_path)
+    assert "pretrained" not in planned(Config.parse(raw).executed(False), tmp_path)
     raw["pretrained"] = [{"name": n, "kind": "causal", "path": "x"} for n in ("done", "waiting")]
     (tmp_path / "pretrained/model=done").mkdir(parents=True)
     (tmp_path / "pretrained/model=done/run.json").touch()
-    text = plan(Config.parse(raw).executed(False), tmp_path)
+    text = planned(Config.parse(raw).executed(False), tmp_path)
     assert "pretrained models: 1 of 2 probed" in text
 
 
@@ -102,12 +108,12 @@ STEP = ["--config", "../config.json"]
         (["train", "layers", "--output", "y"], "layers: must be SETTING=VALUE"),
         (["train", "vocab_siz=3", "--output", "y"], "vocab_siz: unknown key (did you mean"),
         (["draw", "curves", "nowhere", "--output", "y.pdf"], "nowhere: holds no run"),
-        (["dataset", *STEP, "--dataset", "x", "--output", "y"], "no dataset x in this config"),
-        (["train-job", *STEP, "--job", "x", "--report", "y"], "no training job x in this config"),
+        (["dataset", "x", *STEP], "no dataset x in this config"),
+        (["train-job", "x", *STEP, "--report", "y"], "no training job x in this config"),
         (["figure", "x", *STEP, "--output", "y.pdf"], "no figure x in this config; it has mine"),
         (["figure", "mine", *STEP, "--output", "y.pdf"], "no finished run of these settings"),
-        (["aggregate", *STEP, "--metrics", "x", "--points", "y"], "no finished run"),
-        (["claims", *STEP, "--table", "x", "--page", "y"], "no finished run"),
+        (["aggregate", *STEP], "no finished run"),
+        (["claims", *STEP], "no finished run"),
     ],
 )
 def test_bad_input_gives_one_line_and_nothing_is_written(

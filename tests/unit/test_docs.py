@@ -30,6 +30,7 @@ from reversal_curse.config.settings import DEFAULTS, NAMES, Settings
 from reversal_curse.models.random_streams import seed_generators
 from reversal_curse.tables.aggregate import aggregate
 from reversal_curse.tables.files import read_table, write_table
+from reversal_curse.tables.run_files import Runs
 from reversal_curse.tables.schemas import SHARED, TABLES
 from reversal_curse.tables.table import read_tables
 from reversal_curse.tasks import TASKS, masking_arms
@@ -148,7 +149,7 @@ def test_the_queries_of_the_results_readme_tell_their_rows_apart(tmp_path, monke
     monkeypatch.chdir(tmp_path)
     results = Path("results")
     write_runs(config, results, two_seeds)
-    aggregate(config, results, results / "metrics.parquet", results / "points.parquet")
+    aggregate(config, Runs(results), results / "metrics.parquet", results / "points.parquet")
     text = (ROOT / "results/README.md").read_text()
     summary, accuracies = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     (sql,) = re.findall(r"```sql\n(.*?)```", text, re.DOTALL)
@@ -189,8 +190,8 @@ def write_run(root: Path, name: str, unseen: float, vocab_size: int) -> None:
     tables = own_folder(config, folder)
     (tables / "figures").mkdir(parents=True)
     (tables / "figures/reversal_curve.png").write_text(name)
-    aggregate(config, folder, tables / "metrics.parquet", tables / "points.parquet")
-    write_ledger(config, folder, tables / "claims.parquet", tables / "claims.md")
+    aggregate(config, Runs(folder), tables / "metrics.parquet", tables / "points.parquet")
+    write_ledger(config, Runs(folder), [], tables / "claims.md", tables / "claims.parquet")
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from reversal_curse.figures.logits import LAYOUTS
 from reversal_curse.figures.render import draw, draw_figure, save
 from reversal_curse.tables import summaries
 from reversal_curse.tables.pretrained_summaries import answer_means, head_correlations, learned
+from reversal_curse.tables.run_files import Runs
 
 from . import synthetic
 from .synthetic import CHOICE, gathered, point, settings_of, write_runs
@@ -362,9 +363,9 @@ def test_a_figure_of_a_config_is_drawn_from_its_runs_with_the_labels_of_its_poin
     figures = {"mine": {"plot": "curves", "sweep": "a"}}
     config = Config.parse({"sweeps": {"a": {"points": points}}, "figures": figures})
     write_runs(config, tmp_path, lambda one: metrics([one]))
-    assert titles(draw_figure(config, "mine", tmp_path)) == ["shallow", "2 layers"]
+    assert titles(draw_figure(config, "mine", Runs(tmp_path))) == ["shallow", "2 layers"]
     with pytest.raises(UserError, match=r"no figure mind in this config \(did you mean mine\?\)"):
-        draw_figure(config, "mind", tmp_path)
+        draw_figure(config, "mind", Runs(tmp_path))
 
 
 def test_files_are_written_whole_and_the_same_each_time_unless_a_suffix_is_unknown(tmp_path):

@@ -1,19 +1,23 @@
 """Parquet in and out: the tables of a run, and those of many."""
 
 import json
+import random
+import time
 from pathlib import Path
 
 import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
+from reversal_curse.config.digest import digest_of
 from reversal_curse.config.errors import UserError
 from reversal_curse.config.file import Config
 from reversal_curse.config.grid import CARD, NOTHING, read_sweeps
 from reversal_curse.config.settings import NAMES
 from reversal_curse.tables.aggregate import aggregate
 from reversal_curse.tables.files import read_runs, read_table, write_table
-from reversal_curse.tables.run_files import is_trained
+from reversal_curse.tables.record import read_record
+from reversal_curse.tables.run_files import Runs, mixtures, state_of
 from reversal_curse.tables.schemas import TABLES
 
 from .synthetic import CHOICE, write_runs
@@ -36,8 +40,8 @@ def metrics() -> pl.DataFrame:
 def test_a_table_is_read_back_and_a_write_that_fails_leaves_it_and_nothing_partial(tmp_path):
     path = tmp_path / "deep/metrics.parquet"
     write_table(path, metrics(), METRICS)
-    with pytest.raises(pl.exceptions.PolarsError):
-        write_table(path, metrics().lazy().select(pl.col("nowhere")), METRICS)
+    with pytest.raises(ValueError):
+        write_table(path, metrics().select("seed"), METRICS)
     assert read_table(path, "metrics").equals(metrics())
     assert [p.name for p in path.parent.iterdir()] == ["metrics.parquet"]
 
@@ -47,7 +51,7 @@ def test_a_missing_file_or_one_that_is_not_parquet_gives_one_clear_line(tmp_path
     path = tmp_path / "metrics.parquet"
     if content is not None:
         path.write_bytes(content)
-    problem = "no such file" if content is None else "not a readable Parquet file"
+    problem = "no such file" if content is None else "is damaged; the next command makes it again"
     with pytest.raises(UserError, match=f"{path}: {problem}") as caught:
         read_table(path, "metrics")
     assert "\n" not in str(caught.value)
@@ -86,7 +90,7 @@ def results(tmp_path) -> Path:
 
 def gather(results: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
     paths = results / "metrics.parquet", results / "points.parquet"
-    aggregate(CONFIG, results, *paths)
+    aggregate(CONFIG, Runs(results), *paths)
     return pl.read_parquet(paths[0]), pl.read_parquet(paths[1])
 
 
@@ -127,10 +131,10 @@ def test_runs_are_read_with_labels_and_only_if_their_family_writes_the_table(res
     sweeps = read_sweeps(CONFIG)
     points = {run: s for sweep in sweeps.values() for run, s in sweep.points.items()}
     labels = sweeps["a"].labels
-    table = read_runs(points, "metrics", results / "runs", labels)
+    table = read_runs(points, "metrics", Runs(results), labels)
     assert set(table.columns) == {"run", "label", *NAMES, *metrics().columns}
     assert set(table["label"]) == {"", *labels.values()}
-    assert read_runs(points, "logits", results / "runs", labels).is_empty()
+    assert read_runs(points, "logits", Runs(results), labels).is_empty()
 
 
 @pytest.mark.parametrize("gone", ["metrics.parquet", "run.json", "logits.parquet"])
@@ -142,24 +146,85 @@ def test_a_missing_run_is_named_and_no_table_is_written(results, gone):
     assert not (results / "metrics.parquet").exists()
 
 
+def change_record(path, change) -> None:
+    """Write a record again with other content, as another program would."""
+    record = read_record(path)
+    change(record)
+    del record["digest"]
+    path.write_text(json.dumps({**record, "digest": digest_of(record)}))
+
+
 RECORDS = [
-    (lambda record: record, True),
-    (lambda record: record["settings"].pop("dropout"), False),  # it was 0.0, not the default
-    (lambda record: record["settings"].pop("beta1"), True),  # newer than the run: the default
-    (lambda record: record["settings"].update(beta1=0.8), False),
-    (lambda record: record["settings"].update(gone=1), True),
-    (lambda record: record["versions"].update(training=-1), False),
-    (lambda record: record["versions"].update(data=-1), False),
-    (lambda record: record.pop("versions"), False),
-    (lambda record: record.update(settings=None), False),
+    (lambda record: record, ""),
+    (lambda record: record["settings"].pop("beta1"), ""),  # newer than the run: the default
+    (lambda record: record["settings"].update(gone=1), ""),
+    (lambda record: record["settings"].pop("dropout"), "dropout must be 0.0, got 0.1"),
+    (lambda record: record["settings"].update(beta1=0.8), "beta1 must be 0.9, got 0.8"),
+    (lambda record: record["files"].update({"metrics.parquet": "x"}), "metrics.parquet is not as"),
 ]
 
 
-@pytest.mark.parametrize(("change", "trained"), RECORDS)
-def test_a_run_counts_as_trained_if_settings_and_versions_are_current(results, change, trained):
+@pytest.mark.parametrize(("change", "problem"), RECORDS)
+def test_a_run_counts_if_settings_and_tables_are_those_of_its_record(results, change, problem):
+    run, settings = next(iter(read_sweeps(CONFIG)["a"].points.items()))
+    folder = results / "runs" / run
+    change_record(folder / "run.json", change)
+    (folder / "metrics.parquet").touch()
+    state = state_of(folder, settings)
+    assert problem in state.problem
+    assert (state.record is None) == bool(problem)
+
+
+BROKEN = [b"", b"[]", b"nul", b"{}", b'{"digest": 1}', b"[" * 100_000, b"\xff"]
+
+
+@pytest.mark.parametrize("content", BROKEN)
+def test_a_broken_record_is_named_and_its_run_does_not_count(results, content):
     run, settings = next(iter(read_sweeps(CONFIG)["a"].points.items()))
     path = results / "runs" / run / "run.json"
-    record = json.loads(path.read_text())
-    change(record)
-    path.write_text(json.dumps(record))
-    assert is_trained(path.parent, settings) == trained
+    path.write_bytes(content)
+    state = state_of(path.parent, settings)
+    assert state.record is None
+    assert state.problem.startswith(f"{path}: ")
+
+
+def test_every_flipped_bit_of_a_run_is_noticed_or_changes_nothing(results):
+    run, settings = next(iter(read_sweeps(CONFIG)["a"].points.items()))
+    folder = results / "runs" / run
+    whole = read_runs({run: settings}, "metrics", Runs(results), {})
+    for name in ("metrics.parquet", "run.json"):
+        content = (folder / name).read_bytes()
+        for bit in random.Random(0).sample(range(8 * len(content)), 60):
+            flipped = bytearray(content)
+            flipped[bit // 8] ^= 1 << bit % 8
+            (folder / name).write_bytes(flipped)
+            state = state_of(folder, settings)
+            if name == "metrics.parquet" or state.problem:
+                assert name in state.problem
+            else:
+                assert read_runs({run: settings}, "metrics", Runs(results), {}).equals(whole)
+        (folder / name).write_bytes(content)
+
+
+def test_damage_that_file_times_hide_is_seen_when_the_table_is_read(results):
+    run, settings = next(iter(read_sweeps(CONFIG)["a"].points.items()))
+    folder = results / "runs" / run
+    table = folder / "metrics.parquet"
+    table.write_bytes(table.read_bytes()[:-1] + b"2")
+    time.sleep(0.02)  # file times have the resolution of the kernel's clock
+    (folder / "run.json").touch()
+    assert state_of(folder, settings).record
+    time.sleep(0.02)
+    with pytest.raises(UserError, match=r"metrics.parquet: is damaged; the next command makes it"):
+        read_runs({run: settings}, "metrics", Runs(results), {})
+    assert state_of(folder, settings).problem
+
+
+def test_other_software_or_hardware_inside_a_sweep_is_said():
+    one = {"versions": {"torch": "2"}, "device": "cpu", "precision": "float32"}
+    records = [one | {"settings": {"family": name}} for name in ("gpt", "gpt", "bilinear")]
+    assert not mixtures(
+        "a", [*records, records[2] | {"precision": "float64", "settings": {"family": "one_layer"}}]
+    )
+    records[1] = records[1] | {"device": "cuda"}
+    assert mixtures("a", records) == ["sweep a mixes runs by device: cpu (2 runs), cuda (1 runs)"]

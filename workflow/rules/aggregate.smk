@@ -4,14 +4,13 @@
 rule metrics:
     "The tables of all grid points: metrics.parquet and points.parquet."
     input:
-        lambda wildcards: reports(POINTS),
         f"{OWN}/metrics.parquet",
         f"{OWN}/points.parquet",
 
 
 rule aggregate:
     input:
-        lambda wildcards: reports(POINTS) or again("metrics"),
+        lambda wildcards: [*reports(POINTS), *again("metrics")],
     output:
         f"{OWN}/metrics.parquet",
         f"{OWN}/points.parquet",

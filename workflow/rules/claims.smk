@@ -4,14 +4,13 @@
 rule claims:
     "The ledger of claims: claims.md and claims.parquet."
     input:
-        lambda wildcards: reports(CLAIM_RUNS),
         f"{OWN}/claims.md",
         f"{OWN}/claims.parquet",
 
 
 rule judge_claims:
     input:
-        lambda wildcards: reports(CLAIM_RUNS) or again("claims"),
+        lambda wildcards: [*reports(CLAIM_RUNS), *again("claims")],
         gathered_pretrained(MEASURED),
     output:
         f"{OWN}/claims.parquet",

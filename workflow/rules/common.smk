@@ -27,6 +27,7 @@ from reversal_curse.config.grid import dataset_directory, refuse_old_layout
 from reversal_curse.config.plots import PLOTS
 from reversal_curse.config.pretrained import MEASURED
 from reversal_curse.families import FAMILIES
+from reversal_curse.jobs.locks import drop_dead_locks
 from reversal_curse.jobs.training_jobs import training_jobs
 from reversal_curse.jobs.plan import DEVICES
 from reversal_curse.pretrained.model_folder import memory_to_ask_for
@@ -60,7 +61,6 @@ SWEEPS, POINTS, RUNS = PRODUCTS.sweeps, PRODUCTS.points, PRODUCTS.runs
 JOBS = training_jobs(CONFIG, SWEEPS)
 JOB_OF = {run: name for name, job in JOBS.items() for run in job.points}
 FIGURES = CONFIG.drawings()
-DRAWN = {run for f in FIGURES.values() if f.sweep for run in SWEEPS[f.sweep].points}
 CLAIM_RUNS = claim_points(SWEEPS)
 PRETRAINED = {model.name: model for model in CONFIG.pretrained}
 
@@ -106,6 +106,7 @@ wildcard_constraints:
 
 
 if not workflow.remote_exec:
+    drop_dead_locks(Path())
     for note in PRODUCTS.notes():
         print(note, file=sys.stderr)
     if CONFIG.stale == "refuse" and any(RUNS.state(*point).stale for point in POINTS.items()):
@@ -125,10 +126,7 @@ def report_of_job(name):
 
 
 def reports(runs):
-    """Return the reports of the jobs that train these runs, except for runs already trained.
-
-    Targets ask for them too: Snakemake ignores a missing report if everything made from it exists.
-    """
+    """Return the reports of the jobs that train these runs, except for runs already trained."""
     return sorted({report_of_job(JOB_OF[run]) for run in runs if not trained(run)})
 
 
@@ -203,7 +201,7 @@ def inputs_of_figure(name):
     plot, sweep = PLOTS[FIGURES[name].plot], FIGURES[name].sweep
     if plot.pretrained:
         return gathered_pretrained([table.removeprefix("pretrained_") for table in plot.tables])
-    return reports(SWEEPS[sweep].points) or again(f"figures/{name}")
+    return [*reports(SWEEPS[sweep].points), *again(f"figures/{name}")]
 
 
 def caption_of_figure(name):

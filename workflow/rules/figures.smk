@@ -4,7 +4,6 @@
 rule figures:
     "Every figure of the config, as PDF and PNG."
     input:
-        lambda wildcards: reports(DRAWN),
         figure_files(),
 
 

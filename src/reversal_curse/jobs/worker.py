@@ -21,9 +21,14 @@ from reversal_curse.config.settings import Settings
 from reversal_curse.tables.atomic_write import replacing
 from reversal_curse.tables.provenance import code_of_training
 from reversal_curse.tables.run_files import LOG, Runs
-from reversal_curse.training.interruption import TIME_IS_UP, Interrupted, Interruption
+from reversal_curse.training.interruption import (
+    TIME_IS_UP,
+    Interrupted,
+    Interruption,
+    asked_to_stop_by,
+)
 
-STOPPED = (TIME_IS_UP, 128 + signal.SIGINT, 128 + signal.SIGTERM)
+STOPPED = (TIME_IS_UP, *(128 + n for n in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)))
 """Exit statuses of a process that was asked to stop."""
 AFTER_A_DEFECT = 70
 """Exit status of a process that reported an unexpected error."""
@@ -79,11 +84,11 @@ def _train(
 
     def note(number: int, frame: object) -> None:
         asked.append(number)
-        if number == signal.SIGTERM and process.is_alive():
+        if number != signal.SIGINT and process.is_alive():
             process.terminate()  # Ctrl-C reaches it by itself
 
     started = time.monotonic()
-    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+    before = {number: signal.signal(number, note) for number in asked_to_stop_by()}
     try:
         process.start()
         sender.close()

@@ -20,7 +20,7 @@ from reversal_curse.config.digest import digest_of
 from reversal_curse.families import FAMILIES
 from reversal_curse.tables.schemas import TABLES
 
-VERSION = "0.3.0"
+VERSION = "0.2.0"
 PACKAGE = Path(__file__).parent.parent
 LIBRARIES = ("torch", "numpy", "transformers", "peft")
 """Libraries that decide numbers: the first two those of a run, all those of pretrained models."""

@@ -53,7 +53,7 @@ def damaged_file(path: Path, record: dict[str, Any], folder: Path) -> str:
         file = folder / name
         if not file.exists():
             return f"{name} is missing"
-        if _changed(file) > written and digest_of_file(file) != digest:
+        if _changed(file) >= written and digest_of_file(file) != digest:
             return f"{name} is not as it was written"
     return ""
 

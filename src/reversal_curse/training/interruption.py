@@ -43,8 +43,14 @@ def job_end() -> float | None:
         return None  # no limit, or squeue does not answer
 
 
+def asked_to_stop_by() -> list[signal.Signals]:
+    """List the signals that ask to stop: that of a closed terminal too, unless it is ignored."""
+    numbers = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
+    return [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]
+
+
 class Interruption:
-    """Listens for SIGTERM, SIGINT and the SLURM job's end; a second signal acts at once."""
+    """Listens for SIGTERM, SIGINT, SIGHUP and the SLURM job's end; a second signal acts at once."""
 
     def __init__(self) -> None:
         self._signal: signal.Signals | None = None
@@ -53,7 +59,7 @@ class Interruption:
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Interruption:
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in asked_to_stop_by():
             self._before[number] = signal.signal(number, self._note)
         return self
 
