@@ -1,6 +1,10 @@
 """Every mistake in a config gives one line: file and line, key, what is allowed."""
 
+import os
 import re
+import time
+from functools import reduce
+from itertools import pairwise
 
 import pytest
 
@@ -85,10 +89,22 @@ presets: {"$(id)": {}} ;; OK => presets | $(id) | letters
 defaults: {1: 2} ;; OK => defaults | keys that are text
 sweeps: {a: } ;; sweeps: {b: } => line 2 | "sweeps" is given twice
  => config.yaml | must be a mapping
+pretrained: [{name: m, kind: causal, hub: ../..}] ;; OK => pretrained[0].hub | ../.. | OWNER/NAME
+pretrained: [{name: m, kind: causal, path: "a\\0"}] ;; OK => [0].path | \\u0000 | control characters
+figures: {x: {plot: final, sweep: a, title: "\u2028"}} ;; OK => x.title | control characters
+defaults: {layers: !!int junk} ;; OK => line 1: | !!int | does not fit
+defaults: {layers: !!bool ""} ;; OK => line 1: | !!bool | does not fit
+defaults: {layers: !!timestamp junk} ;; OK => line 1: | !!timestamp | does not fit
+defaults: {layers: !!set {a}} ;; OK => line 1: | !!set | does not fit
+defaults: {layers: 0x_} ;; OK => config.yaml | not valid YAML
+defaults: {layers: 2001-13-45} ;; OK => defaults.layers | "2001-13-45" | whole number
+defaults: {layers: {2001-01-01: 1}} ;; OK => defaults.layers | {"2001-01-01": 1} | whole number
+defaults: {layers: {[a]: 1}} ;; OK => line 1: | a key must be text
+defaults: &a {layers: *a} ;; OK => line 1: | nested at most 20 deep
 sweeps: {a:  => config.yaml, line | not valid YAML
 sweeps: ;; \ta: => config.yaml, line 2 | not valid YAML
 \x00\x01 => config.yaml | not valid YAML
-!!python/object/apply:os.system [id] => config.yaml | not valid YAML
+!!python/object/apply:os.system [id] => config.yaml, line 1: | does not fit | leaving it out
 """
 
 
@@ -121,6 +137,85 @@ def test_all_mistakes_are_reported_at_once_with_their_lines(tmp_path):
     assert len(mistakes_in(path)) == 2, "mistakes of the grid come at once, too"
 
 
+X = "x" * 100_000
+RANGES = ", ".join(
+    f"{name}: {{linear: [0.1, 0.9, 1000]}}" for name in ("beta1", "beta2", "dropout")
+)
+MANY = range(8000)
+LETTERS = list(pairwise("abcdefghi"))
+HOSTILE = {
+    "aliases that explode": (
+        "[&a [x, x], " + "".join(f"&{b} [{9 * f'*{a}, '}], " for a, b in LETTERS) + "]",
+        "at most 250,000 bytes, aliases written out",
+    ),
+    "merges that explode": (
+        "[&a {x: 1}, " + "".join(f"&{b} {{<<: [{9 * f'*{a}, '}]}}, " for a, b in LETTERS) + "]",
+        "at most 250,000 bytes, aliases written out",
+    ),
+    "a long text many times": (f"[&a {X}, {'*a, ' * 30_000}]", "aliases written out"),
+    "brackets": ("[" * 100_000, "nested at most 20 deep"),
+    "digits": (f"defaults: {{layers: {'1' * 5000}}}", "at most 100 digits, got 5,000"),
+    "hexadecimal digits": (
+        f"defaults: {{layers: 0x{'f' * 5000}}}",
+        "at most 100 digits, got 5,002",
+    ),
+    "a long key": (f"? {X}\n: 1", "unknown key"),
+    "a long name": (f"name: {X}", "must be a name"),
+    "a long path": (f"pretrained: [{{path: {X}}}]", "must have at most 1000 characters"),
+    "a long part of a path": (f"pretrained: [{{path: a/{X[:300]}}}]", "at most 255 bytes between"),
+    "a large file": ("x" * 1_000_000, "must be at most 250,000 bytes"),
+    "many wrong keys": (
+        "".join(f"k{i}: 1\n" for i in MANY),
+        "there are more mistakes; correct these first",
+    ),
+    "many wrong names": (
+        "".join(f" s{i}: {{preset: p{i}}}\n" for i in MANY),
+        "there are more mistakes; correct these first",
+    ),
+    "many points": (
+        f"sweeps: {{a: {{{RANGES}}}}}",
+        "sweeps: 1,000,000,000 grid points; allowed: at most 25,000",
+    ),
+    "many ranges": (
+        "sweeps:\n" + "".join(f" s{i}: {{seeds: {{range: [1, 9999]}}}}\n" for i in range(5000)),
+        "at most 25,000 values in all ranges",
+    ),
+    "a config larger than its file": (
+        "sweeps: {a: {weight_decay: {linear: [0.1, 0.9, 25000]}}}",
+        "aliases and ranges written out",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", HOSTILE)
+def test_a_hostile_config_is_soon_refused_in_short_lines(case, tmp_path):
+    content, said = HOSTILE[case]
+    path = tmp_path / "config.yaml"
+    path.write_text(content)
+    start = time.process_time()
+    lines = mistakes_in(path)
+    assert time.process_time() - start < 2
+    assert max(map(len, lines)) <= 300
+    assert len(lines) <= 11
+    assert said in "".join(lines)
+
+
+def test_what_is_no_file_is_refused_without_waiting(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path, tmp_path / "pipe"):
+        with pytest.raises(ConfigError, match=f"{path}: must be a file"):
+            Config.load(path)
+
+
+@pytest.mark.parametrize(
+    ("width", "depth", "said"), [(9, 10, "aliases written out"), (1, 500, "nested at most 20 deep")]
+)
+def test_hostile_overrides_are_refused(width, depth, said):
+    value = reduce(lambda inner, _: [inner] * width, range(depth), "x")
+    with pytest.raises(ConfigError, match=f"config error: --config.*{said}"):
+        Config.load(overrides={"name": value})
+
+
 def test_a_second_file_is_merged_over_the_first_and_its_lines_are_named(tmp_path):
     first, second = tmp_path / "first.yaml", tmp_path / "second.yaml"
     first.write_text("defaults: {layers: 2, heads: 2}\nsweeps: {a: {vocab_size: [20, 40]}}\n")
@@ -135,10 +230,18 @@ def test_a_second_file_is_merged_over_the_first_and_its_lines_are_named(tmp_path
 
 def test_powers_of_ten_are_numbers_and_anchors_work(tmp_path):
     path = tmp_path / "config.yaml"
-    shared = "a: &a {epochs: 5, learning_rate: 1e-3}\n  b: {<<: *a, epochs: 7}"
+    shared = "a: &a {epochs: 5, learning_rate: 1e-3}\n  b: {<<: *a, epochs: 7}\n  c: *a"
     path.write_text(f"presets:\n  {shared}\nsweeps: {{a: }}")
-    given = Config.load(path).presets["b"].model_dump(exclude_unset=True)
-    assert given == {"epochs": 7, "learning_rate": 0.001}
+    presets = Config.load(path, overrides={"presets": {"a": {"epochs": "6"}}}).presets
+    given = {name: block.model_dump(exclude_unset=True) for name, block in presets.items()}
+    assert given["b"] == {"epochs": 7, "learning_rate": 0.001}
+    assert [given[name]["epochs"] for name in "ac"] == [6, 5], "an alias is a copy"
+
+
+def test_text_of_any_alphabet_is_read_back(tmp_path):
+    config = Config.parse({"sweeps": {"a": {"points": [{"label": "É 語 🙂 \\ \" '"}]}}})
+    (tmp_path / "again.json").write_text(config.to_json(), encoding="utf-8")
+    assert Config.load(tmp_path / "again.json").model_dump() == config.model_dump()
 
 
 def test_a_missing_file_is_named(tmp_path):

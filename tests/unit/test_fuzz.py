@@ -98,6 +98,7 @@ def or_refused(call, *arguments):
         refusal = error
     lines = str(refusal).splitlines()
     marked = [line.startswith("config error: ") for line in lines]
+    assert max(map(len, lines)) <= 300
     assert all(marked) if isinstance(refusal, ConfigError) else len(lines) == 1, lines
     return None
 

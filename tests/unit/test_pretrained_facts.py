@@ -64,9 +64,11 @@ MISTAKES = {
     "reverse answer first": ({"reverse": "{subject} of {object}"}, "{object} and {subject} once"),
     "word after the answer": ({"forward": "{subject} is {object} now"}, f"forward {ONCE}"),
     "empty entity": ({"subject": ""}, "fact 1: subject is empty"),
-    "spaces around": ({"object": " x"}, "object is empty or has spaces around it"),
+    "spaces around": ({"object": " x"}, "object is empty, has spaces around it, or is longer"),
+    "a long name": ({"object": "x" * 1001}, "object is empty, has spaces around it, or is longer"),
     "same question": ({"subject": "x"}, "fact 2: asks the same about 'x' as fact 1"),
-    "one fact": ({"count": 1}, "must have at least two facts, got 1"),
+    "one fact": ({"count": 1}, "must have from 2 to 10,000 facts, got 1"),
+    "many facts": ({"count": 10_001}, "must have from 2 to 10,000 facts, got more"),
 }
 
 
@@ -81,7 +83,7 @@ def test_a_mistake_in_the_table_is_refused_with_its_path(tmp_path, case):
 
 
 FILES = {
-    "none.csv": (None, "facts cannot be read: .*No such file"),
+    "none.csv": (None, "cannot be read: .*No such file"),
     "facts.txt": ("", "facts must be a .csv or .parquet"),
     "bad.parquet": ("not a table", "facts cannot be read"),
     "short.csv": ("subject,object,forward\na,b,c\n", "column reverse is missing; facts have subj"),

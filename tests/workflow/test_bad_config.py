@@ -16,6 +16,9 @@ MISTAKES = {
     "sweeps:\n  a:\n    heads: 5\n": [
         "line 2: sweeps.a: heads 5 with embed_dim 768; allowed: heads that divide embed_dim"
     ],
+    "sweeps: {a: {seeds: {range: [1, 9999]}, layers: {range: [1, 9999]}}}": [
+        "line 1: sweeps: 99,980,001 grid points; allowed: at most 25,000"
+    ],
 }
 
 
@@ -24,7 +27,9 @@ def complaints(workflow, *arguments: str) -> list[str]:
     return [line for line in lines if not line.startswith("Using workflow")]
 
 
-@pytest.mark.parametrize("config", MISTAKES, ids=["two of the file", "one of the grid"])
+@pytest.mark.parametrize(
+    "config", MISTAKES, ids=["two of the file", "one of the grid", "a large grid"]
+)
 def test_a_mistake_gives_one_line_and_nothing_is_written(workflow, config):
     workflow.config_file.write_text(config)
     for complaint, text in zip(complaints(workflow), MISTAKES[config], strict=True):
@@ -45,7 +50,7 @@ def test_a_broken_default_config_gives_one_line(workflow, root, tmp_path_factory
     workflow.root = checkout
     (complaint,) = complaints(workflow)
     assert complaint.startswith("config error: ")
-    assert "config.yaml, line 1: not valid YAML" in complaint
+    assert "config.yaml, line 2: not valid YAML" in complaint, "the end of the file"
 
 
 def test_results_of_an_older_version_are_refused_in_one_line(workflow):

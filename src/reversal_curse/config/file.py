@@ -1,10 +1,10 @@
-"""Read, merge and check config files; an error has one line for every mistake."""
+"""Read, merge and check config files; an error has one line for each of the first mistakes."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 
@@ -15,17 +15,19 @@ from pydantic import (
     Field,
     PrivateAttr,
     ValidationError,
+    ValidationInfo,
     create_model,
 )
 from pydantic_core import PydanticCustomError
+from yaml.composer import Composer
 
 from reversal_curse.config.cost import HARDWARE
 from reversal_curse.config.digest import digest_of
-from reversal_curse.config.errors import ConfigError, UserError, suggestion
+from reversal_curse.config.errors import ConfigError, UserError, one_line, suggestion
 from reversal_curse.config.figures import OWN_GROUP, PAPER_FIGURES, PRETRAINED_FIGURES, Figure
 from reversal_curse.config.plots import PLOTS
 from reversal_curse.config.pretrained import PretrainedModel, check_entries
-from reversal_curse.config.settings import NAMES, Name, Settings, Strict, left_out
+from reversal_curse.config.settings import NAMES, PRINTABLE, Name, Settings, Strict, left_out
 from reversal_curse.families import FAMILIES
 
 _FOLDERS = (
@@ -40,8 +42,11 @@ _FOLDERS = (
     "runs",
 )
 _OF_SWEEPS = [name for name, plot in PLOTS.items() if not plot.pretrained]
-MOST_VALUES = 10_000  # in a range
-_Words = Annotated[str, Field(pattern=r"^[^{}\n]{1,80}$")]  # Snakemake would fill in braces
+MOST_BYTES = 250_000  # of a file, and of a config with aliases and ranges written out
+MOST_POINTS = 25_000  # of a config; as many values in its ranges
+DEEPEST = 20
+MOST_MISTAKES = 10  # shown
+_Words = Annotated[str, Field(pattern=r"^[^{}\n]{1,80}$"), PRINTABLE]  # Snakemake fills in braces
 
 Key = tuple[str | int, ...]
 Mistake = tuple[Key, str]
@@ -63,31 +68,36 @@ def _several(name: str, kind: Any) -> Any:
     range_of[float] = dict[Literal["log", "linear"], list[float]]
     written = kind | values | range_of.get(annotation, values)
 
-    def spread(value: Any) -> Any:
+    def spread(value: Any, info: ValidationInfo) -> Any:
         if isinstance(value, dict):
-            return _in_range(value, annotation)
+            budget: Any = info.context
+            found = _in_range(value, annotation, budget["left"])
+            budget["left"] -= len(found)
+            return found
         return value if isinstance(value, list) else [value]
 
     return Annotated[values, BeforeValidator(spread, json_schema_input_type=written)]
 
 
-def _in_range(given: dict, annotation: Any) -> list:
-    """List the values of `{range: [first, last]}`, `{linear: [from, to, count]}` or `{log: ...}`.
+def _in_range(given: dict, annotation: Any, most: int) -> list:
+    """List at most so many values of `{range: [first, last]}`, `{linear: [from, to, n]}` or `log`.
 
     Values of a logarithmic range are rounded to four digits, to keep paths readable.
     """
     ends = next(iter(given.values()), None) if annotation in _RANGES and len(given) == 1 else None
     numbers = isinstance(ends, list) and all(type(end) in (int, float) for end in ends)
     match annotation is int, given if numbers else {}:
-        case True, {"range": [int(first), int(last)]} if 0 < last - first < MOST_VALUES:
+        case True, {"range": [int(first), int(last)]} if 0 < last - first < most:
             return list(range(first, last + 1))
-        case False, {"linear": [low, high, int(n)]} if low != high and 2 <= n <= MOST_VALUES:
+        case False, {"linear": [low, high, int(n)]} if low != high and 2 <= n <= most:
             return [float(f"{low + (high - low) * (i / (n - 1)):.10g}") for i in range(n)]
-        case False, {"log": [low, high, int(n)]} if min(low, high) > 0 and 2 <= n <= MOST_VALUES:
+        case False, {"log": [low, high, int(n)]} if min(low, high) > 0 and 2 <= n <= most:
             values = [float(f"{low * (high / low) ** (i / (n - 1)):.4g}") for i in range(n)]
             if len(set(values)) == n:
                 return values
-    raise PydanticCustomError("range", _RANGES.get(annotation, "must be a value or a list"))
+    allowed = _RANGES.get(annotation, "must be a value or a list")
+    limit = f", with at most {MOST_POINTS:,} values in all ranges" if numbers else ""
+    raise PydanticCustomError("range", allowed + limit)
 
 
 _KINDS = get_type_hints(Settings, include_extras=True)
@@ -183,37 +193,38 @@ class Config(Strict):
         """Read, merge and check YAML files; later ones replace values of earlier ones.
 
         Mappings are merged, lists replaced. `overrides` come last, as on Snakemake's command line:
-        strings in them are read as YAML. Raises ConfigError, which names every mistake.
+        strings in them are read as YAML. Raises ConfigError, which names the first mistakes.
         """
         raw: dict = {}
         places: dict[Key, str] = {}
         for path in paths:
-            content, lines = read_yaml(path)
+            content, found = read_yaml(path)
             if not isinstance(content, dict):
                 raise ConfigError(f"{path}: must be a mapping of keys to values")
-            _merge(raw, content)
-            places |= lines
-        given = _as_yaml(dict(overrides or {}))
-        _merge(raw, given)
-        return cls.parse(raw, places | dict.fromkeys(_keys(given), "--config"))
+            raw = _merged(raw, content)
+            places |= found
+        given, found = _parse(dict(overrides or {}), "--config")
+        config = cls.parse(_merged(raw, given), places | dict.fromkeys(found, "--config"))
+        if len(config.to_json().encode()) > MOST_BYTES - 100:  # jobs read it, with two more keys
+            raise ConfigError(f"{paths[0]}: {_TOO_LARGE}, aliases and ranges written out")
+        return config
 
     @classmethod
     def parse(cls, raw: Any, places: dict[Key, str] | None = None) -> Config:
-        """Check the content of YAML files; raises ConfigError, which names every mistake."""
+        """Check the content of YAML files; raises ConfigError, which names the first mistakes."""
         try:
-            config = cls.model_validate(raw)
+            config = cls.model_validate(raw, context={"left": MOST_POINTS})
         except ValidationError as error:
-            mistakes = [_mistake(detail, raw) for detail in error.errors(include_url=False)]
-            raise _config_error(mistakes, places or {}) from None
+            mistakes = (_mistake(detail, raw) for detail in error.errors(include_url=False))
+            raise ConfigError(*_lines(mistakes, places or {})) from None
         config._places = places or {}
         config.refuse(config._wrong_names())
         return config
 
     def refuse(self, mistakes: Iterable[Mistake]) -> None:
-        """Raise ConfigError if there are mistakes; it names the line of each."""
-        mistakes = list(mistakes)
-        if mistakes:
-            raise _config_error(mistakes, self._places)
+        """Raise ConfigError if there are mistakes; it names the lines of the first ones."""
+        if lines := _lines(mistakes, self._places):
+            raise ConfigError(*lines)
 
     def _wrong_names(self) -> Iterable[Mistake]:
         if self.name in _FOLDERS:
@@ -265,7 +276,8 @@ class Config(Strict):
 
     def to_json(self) -> str:
         """Write the whole config as text that `Config.load` reads back."""
-        return json.dumps(self.model_dump(exclude_unset=True), indent=1) + "\n"
+        # YAML readers take the escapes of JSON for halves of a character.
+        return json.dumps(self.model_dump(exclude_unset=True), ensure_ascii=False) + "\n"
 
     @property
     def digest(self) -> str:
@@ -276,54 +288,99 @@ class Config(Strict):
 
 
 def read_settings(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Check and return the values of some settings; raises UserError naming every mistake."""
+    """Check and return the values of some settings; raises UserError naming the mistakes."""
     try:
         return Block.model_validate(dict(given)).model_dump(exclude_unset=True)
     except ValidationError as error:
-        found = [_mistake(detail, given, Block) for detail in error.errors(include_url=False)]
-        lines = (": ".join(filter(None, [_spelt(key), text])) for key, text in found)
-        raise UserError("; ".join(lines)) from None
+        found = (_mistake(detail, given, Block) for detail in error.errors(include_url=False))
+        raise UserError("; ".join(_lines(found, {}))) from None
 
 
 def read_value(text: str) -> Any:
     """Read a string as YAML: a number, true or false, or the string itself."""
     try:
-        return yaml.load(text, Loader=_Loader)
-    except (yaml.YAMLError, ValueError, RecursionError):
+        return _parse(text, "")[0]
+    except ConfigError:
         return text
 
 
-def _merge(into: dict, other: Mapping) -> None:
-    """Put `other` over `into`, as Snakemake merges config files."""
-    for key, value in other.items():
-        if isinstance(value, Mapping) and isinstance(into.get(key), dict):
-            _merge(into[key], value)
-        else:
-            into[key] = value
+def _merged(under: dict, over: dict) -> dict:
+    """Return `under` with the values of `over`, as Snakemake merges config files."""
+    found = dict(under)
+    for key, value in over.items():
+        both = isinstance(value, dict) and isinstance(found.get(key), dict)
+        found[key] = _merged(found[key], value) if both else value
+    return found
 
 
-def _as_yaml(value: Any) -> Any:
-    """Read strings as YAML: Snakemake leaves the numbers inside `{...}` as strings."""
-    if isinstance(value, Mapping):
-        return {key: _as_yaml(one) for key, one in value.items()}
-    if isinstance(value, list):
-        return [_as_yaml(one) for one in value]
-    return read_value(value) if isinstance(value, str) else value
+class _Plain(yaml.SafeDumper):
+    """Writes strings so that they are read as YAML: Snakemake leaves numbers as strings."""
 
 
-def _keys(value: Any, key: Key = ()) -> Iterator[Key]:
-    """Yield every key of nested mappings."""
-    for name, inner in value.items() if isinstance(value, Mapping) else ():
-        yield (*key, name)
-        yield from _keys(inner, (*key, name))
+_Plain.yaml_implicit_resolvers = {}
 
 
-class _Loader(yaml.SafeLoader):
-    """A safe YAML loader that reads 1e-3 as a number."""
+class _Loader(Composer, yaml.CSafeLoader):
+    """A safe YAML loader that reads 1e-3 as a number, dates as text, and little of the rest.
+
+    It refuses what would crash or stall us later on: aliases that explode, long numbers, tags
+    that do not fit. The parser is that of libyaml, four times as fast as the one in Python.
+    """
+
+    def __init__(self, content: bytes | str, path: str):
+        yaml.CSafeLoader.__init__(self, content)
+        Composer.__init__(self)
+        self.path, self.places, self.left = path, {}, MOST_BYTES
+
+    def visit(self, node: yaml.Node, key: Key = ()) -> None:
+        """Note the place of each key, and check the nodes, those of aliases each time again."""
+        self.check(node)
+        if len(key) > DEEPEST:
+            self.refuse(node, _TOO_DEEP)
+        inner: list[tuple[str | int, yaml.Node, yaml.Node]] = []
+        if isinstance(node, yaml.SequenceNode):
+            inner = [(index, value, value) for index, value in enumerate(node.value)]
+        elif isinstance(node, yaml.MappingNode):
+            inner = [(name.value, name, value) for name, value in node.value]
+            for name, _ in node.value:
+                self.check(name)
+                if not isinstance(name, yaml.ScalarNode):
+                    self.refuse(name, "a key must be text")
+        for name, at, value in inner:
+            place = (*key, name)
+            if place in self.places:
+                self.refuse(at, f"the key {_shown(name)} is given twice")
+            self.places[place] = f"{self.path}, line {at.start_mark.line + 1}"
+            self.visit(value, place)
+
+    def check(self, node: yaml.Node) -> None:
+        """Check the size of a key or a value, and that its tag fits."""
+        text = node.value if isinstance(node, yaml.ScalarNode) else ""
+        self.left -= len(text) + 1
+        if self.left < 0:
+            self.refuse(node, f"{_TOO_LARGE}, aliases written out")
+        if node.tag == f"{_STANDARD}str":
+            return
+        if node.tag != self.resolve(type(node), node.value, (True, False)):
+            tag = node.tag.replace(_STANDARD, "!!")
+            self.refuse(node, f"the tag {tag} does not fit; allowed: leaving it out")
+        if len(text) > 100:
+            self.refuse(node, f"must be a number of at most 100 digits, got {len(text):,}")
+
+    def refuse(self, node: yaml.Node, text: str) -> None:
+        """Raise ConfigError that names the line of a node."""
+        raise ConfigError(f"{self.path}, line {node.start_mark.line + 1}: {text}")
 
 
+_STANDARD = "tag:yaml.org,2002:"
+_TOO_LARGE = f"must be at most {MOST_BYTES:,} bytes"
+_TOO_DEEP = f"must be nested at most {DEEPEST} deep"
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in pairs if not tag.endswith("timestamp")]
+    for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
 _Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
+    f"{_STANDARD}float",
     re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
     list("-+.0123456789"),
 )
@@ -332,60 +389,65 @@ _Loader.add_implicit_resolver(
 def read_yaml(path: Path | str) -> tuple[Any, dict[Key, str]]:
     """Read YAML and the place of each key (`FILE, line N`); raises ConfigError if it is broken."""
     try:
-        loader = _Loader(Path(path).read_text(encoding="utf-8"))
-        node = loader.get_single_node()
-        places: dict[Key, str] = {}
-        _find_places(node, (), str(path), places, set())
-        return (loader.construct_document(node) if node else None), places
+        content = read_bytes(Path(path), MOST_BYTES)
+    except UserError as error:
+        raise ConfigError(str(error)) from None
+    return _parse(content, str(path))
+
+
+def read_bytes(path: Path, most: int) -> bytes:
+    """Read a file of at most so many bytes; raises UserError if it is anything else."""
+    try:
+        if path.exists() and not path.is_file():
+            raise UserError(f"{path}: must be a file")  # a pipe would keep us waiting
+        with path.open("rb") as file:
+            content = file.read(most + 1)
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    if len(content) > most:
+        raise UserError(f"{path}: must be at most {most:,} bytes")
+    return content
+
+
+def _parse(content: bytes | str | dict, path: str) -> tuple[Any, dict[Key, str]]:
+    try:
+        if isinstance(content, dict):
+            content = yaml.dump(content, Dumper=_Plain, sort_keys=False)
+        loader = _Loader(content, path)
+        node = loader.get_single_node()
+        if node is None:
+            return None, {}
+        loader.visit(node)
+        return loader.construct_document(node), loader.places
+    except RecursionError:
+        raise ConfigError(f"{path}: {_TOO_DEEP}") from None
+    except (yaml.YAMLError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", error)
-        raise ConfigError(f"{path}{line}: not valid YAML: {_flat(problem)}") from None
+        problem = " ".join(str(getattr(error, "problem", error)).split())
+        raise ConfigError(f"{path}{line}: not valid YAML: {problem}") from None
 
 
-def _find_places(
-    node: yaml.Node | None, key: Key, path: str, places: dict[Key, str], seen: set[int]
-) -> None:
-    if node is None or id(node) in seen:  # an alias of a node seen before
-        return
-    seen.add(id(node))
-    inner: list[tuple[str | int, yaml.Node, yaml.Node]] = []
-    if isinstance(node, yaml.MappingNode):
-        inner = [(k.value, k, v) for k, v in node.value if isinstance(k, yaml.ScalarNode)]
-    elif isinstance(node, yaml.SequenceNode):
-        inner = [(index, value, value) for index, value in enumerate(node.value)]
-    for name, at, value in inner:
-        if (*key, name) in places:
-            problem = f"the key {_shown(name)} is given twice"
-            raise yaml.MarkedYAMLError(problem=problem, problem_mark=at.start_mark)
-        places[(*key, name)] = f"{path}, line {at.start_mark.line + 1}"
-        _find_places(value, (*key, name), path, places, seen)
-
-
-def _config_error(mistakes: list[Mistake], places: dict[Key, str]) -> ConfigError:
-    lines = []
+def _lines(mistakes: Iterable[Mistake], places: dict[Key, str]) -> list[str]:
+    """Write the first mistakes, a line for each; the others are not even looked for."""
+    lines: dict[str, None] = {}
     for key, text in mistakes:
+        if len(lines) == MOST_MISTAKES:
+            return [*lines, "there are more mistakes; correct these first"]
         found = next((places[key[:n]] for n in range(len(key), 0, -1) if key[:n] in places), None)
-        lines.append(": ".join(filter(None, [found, _spelt(key) or "(top level)", text])))
-    return ConfigError(*dict.fromkeys(lines))
+        lines[": ".join(filter(None, [found, _spelt(key) or "(top level)", text]))] = None
+    return list(lines)
 
 
 def _spelt(key: Key) -> str:
     """Write a key as a person would: `sweeps.rates.points[0].layers`."""
-    return "".join(f"[{k}]" if isinstance(k, int) else f".{k}" for k in key).removeprefix(".")
-
-
-def _flat(problem: object) -> str:
-    return " ".join(str(problem).split())
+    parts = (f"[{k}]" if isinstance(k, int) else f".{one_line(k, 80)}" for k in key)
+    return "".join(parts).removeprefix(".")
 
 
 def _shown(value: Any) -> str:
     """Write a value for an error message: on one line and not too long."""
-    text = _flat(json.dumps(value, default=str, ensure_ascii=False))
-    return text if len(text) <= 80 else text[:77] + "..."
+    return one_line(json.dumps(value, default=str, ensure_ascii=False), 80)
 
 
 def _unknown(word: Any, known: Iterable[str], kind: str) -> str:

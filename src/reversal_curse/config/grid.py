@@ -1,6 +1,7 @@
 """Turn a config into grid points and paths. Torch is not imported: the DAG must build fast."""
 
 import itertools
+import math
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -9,7 +10,7 @@ from typing import Any
 
 from reversal_curse.config.digest import digest_of
 from reversal_curse.config.errors import UserError
-from reversal_curse.config.file import Config, Key, Mistake
+from reversal_curse.config.file import MOST_POINTS, Config, Key, Mistake
 from reversal_curse.config.plots import PLOTS
 from reversal_curse.config.settings import (
     ABOUT,
@@ -58,17 +59,27 @@ def all_points(sweeps: Mapping[str, Sweep]) -> dict[str, Settings]:
 
 
 def read_sweeps(config: Config) -> dict[str, Sweep]:
-    """Expand the sweeps, keyed by name; raises ConfigError, which names every mistake."""
+    """Expand the sweeps, keyed by name; raises ConfigError, which names the first mistakes."""
+    size = sum(
+        math.prod(map(len, _lists(block).values())) * len(block.points or [None])
+        for block in config.sweeps.values()
+    )
+    if size > MOST_POINTS:
+        config.refuse([(("sweeps",), f"{size:,} grid points; allowed: at most {MOST_POINTS:,}")])
     mistakes: list[Mistake] = []
     sweeps = {name: _read_sweep(config, name, mistakes) for name in config.sweeps}
     config.refuse(mistakes)
-    for name, figure in config.drawings().items():
-        if figure.sweep:
-            problem = undrawable(figure.plot, list(sweeps[figure.sweep].points.values()))
-            if problem:
-                mistakes.append((("figures", name), f"sweep {figure.sweep} {problem}"))
-    config.refuse(mistakes)
+    problem_of = cache(lambda plot, sweep: undrawable(plot, list(sweeps[sweep].points.values())))
+    config.refuse(
+        (("figures", name), f"sweep {figure.sweep} {problem}")
+        for name, figure in config.drawings().items()
+        if figure.sweep and (problem := problem_of(figure.plot, figure.sweep))
+    )
     return sweeps
+
+
+def _lists(block: Any) -> dict[str, list]:
+    return {name: getattr(block, name) for name in NAMES if name in block.model_fields_set}
 
 
 def _read_sweep(config: Config, name: str, mistakes: list[Mistake]) -> Sweep:
@@ -107,8 +118,11 @@ def _combinations(
     the preset of an entry of `points`, the values of that entry.
     """
     block = config.sweeps[name]
-    lists = {n: getattr(block, n) for n in NAMES if n in block.model_fields_set}
-    presets = {n: p.model_dump(exclude_unset=True) for n, p in config.presets.items()}
+    lists = _lists(block)
+    presets: dict[str | None, dict] = {
+        name: config.presets[name].model_dump(exclude_unset=True)
+        for name in {block.preset, *(point.preset for point in block.points or [])} - {None}
+    }
     families = {n: f.model_dump(exclude_unset=True) for n, f in config.families.items()}
     base = {**DEFAULTS, **config.defaults.model_dump(exclude_unset=True)}
     entries: list[tuple[Key, dict, dict, str | None]] = [

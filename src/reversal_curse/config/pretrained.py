@@ -3,16 +3,25 @@
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
 
 from reversal_curse.config.errors import UserError, first_line
-from reversal_curse.config.settings import MAX_COUNT, Name, Strict, left_out
+from reversal_curse.config.settings import MAX_COUNT, PRINTABLE, Name, Strict, left_out
 from reversal_curse.tasks.masking_arms import MASKINGS
 
 MEASURED = ("answers", "scores", "gradients")
 """Tables that a probed model writes."""
 
-_Text = Annotated[str, Field(min_length=1)]
+
+def _possible(path: str) -> str:
+    if max(len(part.encode()) for part in path.split("/")) > 255:
+        raise PydanticCustomError("path", "must have at most 255 bytes between two slashes")
+    return path
+
+
+_Path = Annotated[str, Field(min_length=1, max_length=1000), PRINTABLE, AfterValidator(_possible)]
+_PART = r"[A-Za-z0-9_]+([.-][A-Za-z0-9_]+)*"
 _Count = Annotated[int, Field(ge=1, le=MAX_COUNT)]
 _Natural = Annotated[int, Field(ge=0, le=MAX_COUNT)]
 
@@ -24,8 +33,8 @@ class PretrainedModel(Strict):
     """what paths, tables and figures call it"""
     kind: Literal["masked_diffusion", "masked_lm", "causal"]
     """`masked_diffusion` (as LLaDA and Dream), `masked_lm` (as BERT) or `causal` (as GPT-2)"""
-    path: _Text = left_out("folder of the checkpoint in Hugging Face's format")
-    hub: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")] = left_out(
+    path: _Path = left_out("folder of the checkpoint in Hugging Face's format")
+    hub: Annotated[str, Field(pattern=f"^{_PART}/{_PART}$", max_length=96)] = left_out(
         "in place of `path`: its id on Hugging Face's hub; nothing else is downloaded"
     )
     revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] = left_out(
@@ -38,7 +47,7 @@ class PretrainedModel(Strict):
     """whether to run the code that comes with the checkpoint (LLaDA, Dream); pin it"""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """type of the weights; 16 bits are too coarse for the gradient step: `actual_change` is null"""
-    facts: _Text = left_out("CSV or Parquet with the facts; default: ours")
+    facts: _Path = left_out("CSV or Parquet with the facts; default: ours")
     mask_token_id: _Natural = left_out(
         "id of the mask token, if the tokenizer has none (LLaDA: 126336)"
     )

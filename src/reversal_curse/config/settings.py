@@ -11,12 +11,21 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
 from reversal_curse.families import FAMILIES
 from reversal_curse.tasks import TASKS
 from reversal_curse.tasks.masking_arms import MASKINGS
 
+
+def _printable(text: str) -> str:
+    if not text.isprintable():
+        raise PydanticCustomError("printable", "must be text without control characters")
+    return text
+
+
+PRINTABLE: Any = AfterValidator(_printable)
 NAME_PATTERN = r"^[a-z][a-z0-9_]{0,31}$"
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 

@@ -13,15 +13,20 @@ import hashlib
 import random
 import re
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from reversal_curse.config.errors import UserError, first_line
+from reversal_curse.config.file import read_bytes
 
 SHIPPED = Path(__file__).with_name("facts.csv")
 COLUMNS = ("subject", "object", "forward", "reverse")
+MOST_BYTES = 10_000_000
+MOST_FACTS = 10_000
+LONGEST = 1000  # letters of a name or a template
 CANDIDATES = 25
 """At most so many answers to choose from: all of a relation in our table."""
 ENTITIES = {"forward": ["subject", "object"], "reverse": ["object", "subject"]}
@@ -118,25 +123,29 @@ class Questions:
 
 
 def facts_version(given: str | None) -> str:
-    """Digest the facts for Snakemake; "missing" if there is no file: the job will report it."""
-    path = Path(given or SHIPPED)
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:12] if path.is_file() else "missing"
+    """Digest the facts for Snakemake; "missing" if they cannot be read: the job will report it."""
+    try:
+        return hashlib.sha256(read_bytes(Path(given or SHIPPED), MOST_BYTES)).hexdigest()[:12]
+    except UserError:
+        return "missing"
 
 
 def read_facts(given: str | None) -> list[Fact]:
     """Read and check a table of facts, by default ours; a UserError names the row."""
     path = Path(given or SHIPPED)
     rows = _read(path).rows(named=True)
-    if len(rows) < 2:
-        raise UserError(f"{path}: must have at least two facts, got {len(rows)}")
+    if not 2 <= len(rows) <= MOST_FACTS:
+        got = len(rows) if len(rows) < 2 else "more"
+        raise UserError(f"{path}: must have from 2 to {MOST_FACTS:,} facts, got {got}")
     facts: list[Fact] = []
     relations: dict[tuple[str, str], int] = {}
     questions: dict[tuple[str, str], int] = {}
     for number, row in enumerate(rows, start=1):
         where = f"{path}, fact {number}"
         for name in COLUMNS:
-            if not row[name] or row[name] != row[name].strip():
-                raise UserError(f"{where}: {name} is empty or has spaces around it")
+            if not row[name] or row[name] != row[name].strip() or len(row[name]) > LONGEST:
+                wrong = f"is empty, has spaces around it, or is longer than {LONGEST} letters"
+                raise UserError(f"{where}: {name} {wrong}")
         for direction, (known, answer) in ENTITIES.items():
             template = row[direction]
             parts = re.split(_SLOT, template)
@@ -154,10 +163,12 @@ def read_facts(given: str | None) -> list[Fact]:
 def _read(path: Path) -> pl.DataFrame:
     if path.suffix not in (".csv", ".parquet"):
         raise UserError(f"{path}: facts must be a .csv or .parquet file")
+    content = read_bytes(path, MOST_BYTES)
     try:
-        csv = path.suffix == ".csv"
-        frame = pl.read_csv(path, infer_schema=False) if csv else pl.read_parquet(path)
-    except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        is_csv = path.suffix == ".csv"
+        read = partial(pl.read_csv, infer_schema=False) if is_csv else pl.read_parquet
+        frame = read(content, n_rows=MOST_FACTS + 1)
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         raise UserError(f"{path}: facts cannot be read: {first_line(error)}") from None
     for name in COLUMNS:
         found = frame.schema.get(name, "missing")
