@@ -1,7 +1,7 @@
 # `make figures` and `make test` need Python 3.11 or newer and nothing else.
 
 PYTHON ?= python3
-CONFIG ?= config/config.yaml
+export CONFIG ?= config/config.yaml
 VENV := .venv
 BIN := $(VENV)/bin
 
@@ -30,17 +30,17 @@ demo: env ## train two grid points and draw one figure, in half a minute
 	@echo "The autoregressive model never learns the other order; masked diffusion does (orange)."
 
 figures: env ## train the sweep of CONFIG and render every figure
-	@$(BIN)/python -m reversal_curse plan $(CONFIG)
-	$(BIN)/snakemake --configfile $(CONFIG)
+	@$(BIN)/python -m reversal_curse plan "$$CONFIG"
+	$(BIN)/snakemake --configfile "$$CONFIG"
 
 results: figures ## write docs/results.md from this run, and from that of config/medium.yaml if it is there
 	$(BIN)/python docs/results.py
 
 plan: env ## show what is trained and what is waiting
-	@$(BIN)/python -m reversal_curse plan $(CONFIG)
+	@$(BIN)/python -m reversal_curse plan "$$CONFIG"
 
 falsify: env ## permute labels in the tables of CONFIG: every verdict on evidence must change
-	@$(BIN)/python -m reversal_curse falsify --config $(CONFIG)
+	@$(BIN)/python -m reversal_curse falsify --config "$$CONFIG"
 
 check: $(VENV)/installed-test lint ## check format, types and the most important tests, in a minute
 	$(BIN)/python -m pytest -n 2 -m "not slow" tests/unit

@@ -149,7 +149,7 @@ class OwnModel(PreTrainedModel):
 
 
 def save_own_code(folder: Path) -> Path:
-    """Save a checkpoint with its own modelling file, which leaves a file `was_run` when it runs."""
+    """Save a checkpoint with its own modelling file, which leaves `was_run` beside the folder."""
     save_tokenizer(folder)
     rows = {"wte": len(WORDS), "lm_head": len(WORDS)}
     rows |= dict.fromkeys(["q_proj", "k_proj", "v_proj", "attn_out"], 64)
@@ -159,7 +159,7 @@ def save_own_code(folder: Path) -> Path:
     }
     weights |= {f"{name}.bias": torch.zeros(k) for name, k in rows.items() if name != "wte"}
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    code = _OWN_CODE.replace("{marker!r}", repr(str(folder / "was_run")))
+    code = _OWN_CODE.replace("{marker!r}", repr(str(folder.with_name("was_run"))))
     (folder / "modeling_own.py").write_text(code)
     config = {
         "model_type": "own",

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from reversal_curse.config.errors import UserError
 from reversal_curse.training.gpus import claim, count_gpus
 
 CLAIM_AND_WAIT = """
@@ -50,6 +51,43 @@ def test_a_gpu_is_claimed_as_long_as_the_file_is_open(start, tmp_path):
     assert start()[1] == "1 True"
     file.close()
     assert claim(["first", "second"], tmp_path)[0] == 0
+
+
+def _link(path) -> None:
+    path.rmdir()
+    path.symlink_to(path.parent, target_is_directory=True)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        _link,
+        lambda path: path.chmod(0o770),
+        lambda path: (path.rmdir(), path.touch(0o600)),
+        pytest.param(
+            lambda path: os.chown(path, 12345, 12345),
+            marks=pytest.mark.skipif(os.getuid() != 0, reason="needs root"),
+        ),
+    ],
+    ids=["a link", "open to others", "a file", "of another user"],
+)
+def test_a_folder_that_others_could_write_to_is_refused(tmp_path, spoil):
+    folder = tmp_path / "locks"
+    folder.mkdir(mode=0o700)
+    spoil(folder)
+    with pytest.raises(UserError, match="locks: must be a folder that only you can open, got "):
+        claim(["first"], folder)
+
+
+def test_locks_empty_no_file_and_follow_no_link(tmp_path):
+    victim = tmp_path / "victim"
+    victim.write_text("kept")
+    (tmp_path / "first.lock").symlink_to(victim)
+    with pytest.raises(OSError, match=r"first\.lock"):
+        claim(["first"], tmp_path)
+    (tmp_path / "second.lock").write_text("kept")
+    claim(["second"], tmp_path)
+    assert victim.read_text() == (tmp_path / "second.lock").read_text() == "kept"
 
 
 @pytest.mark.parametrize(

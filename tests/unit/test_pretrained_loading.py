@@ -43,7 +43,8 @@ def entry(path=None, **keys) -> PretrainedModel:
     """Make an entry of a model in a folder; if it is trusted, its code is pinned."""
     given = {"name": "tiny", "kind": "masked_lm", **({"path": str(path)} if path else {})}
     if "trust_remote_code" in keys:
-        given |= {"kind": "masked_diffusion", "revision": code_digest(path)}
+        pin = keys.get("revision") or code_digest(path)
+        given |= {"kind": "masked_diffusion", "revision": pin}
     made = PretrainedModel(**given | keys)
     assert not list(made.mistakes())
     return made
@@ -98,8 +99,10 @@ def test_two_entries_cannot_share_a_name():
 
 
 def change(path, how) -> None:
-    """Change a file: keys of its JSON, a part of its bytes, other bytes, or no file at all."""
-    if isinstance(how, dict):
+    """Change a file: a function, keys of its JSON, a part of its bytes, other bytes, or no file."""
+    if callable(how):
+        how(path)
+    elif isinstance(how, dict):
         change_json(path, **how)
     elif how is None:
         path.unlink()
@@ -111,18 +114,40 @@ def own_map(model: str) -> dict:
     return {"auto_map": {"AutoConfig": "modeling_own.OwnConfig", "AutoModel": model}}
 
 
+def move_out(path) -> None:
+    """Move a file out of its folder, and link to it."""
+    path.rename(path.parents[1] / path.name)
+    path.symlink_to(path.parents[1] / path.name)
+
+
+def to_pipe(path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def to_pickle(path) -> None:
+    save_file({"a": torch.ones(1)}, path.rename(path.with_name("other.safetensors")))
+
+
+def header(content: bytes) -> bytes:
+    return len(content).to_bytes(8, "little") + content
+
+
 TRUST = {"trust_remote_code": True}
+CONFIG, TOKENS = "config.json", "tokenizer_config.json"
+INDEX = f"{WEIGHTS}.index.json"
+DEEP = b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+TENSOR = b'{"a":{"dtype":"F32","shape":%s,"data_offsets":[0,0]}}'
 FORMAT = "not a checkpoint in Hugging Face's format"
 TOKENIZER = {"auto_map": {"AutoTokenizer": ["tokenization_own.OwnTokenizer", None]}}
 REFUSED = {
     # what is saved, which file is changed and how, keys of the entry, the error
     "no config": (save_masked, "config.json", None, {}, f"{FORMAT}: no config.json"),
-    "half a config": (save_masked, "config.json", slice(1), {}, f"{FORMAT}: .*JSON"),
-    "a list as config": (save_masked, "config.json", b"[]", {}, FORMAT),
+    "half a config": (save_masked, "config.json", slice(1), {}, f"{FORMAT}: config.json: Exp"),
+    "a list as config": (save_masked, "config.json", b"[]", {}, "config.json must hold an object"),
     "cut": (save_masked, WEIGHTS, slice(-1), {}, "damaged weights: .*not fully"),
     "cut header": (save_masked, WEIGHTS, slice(99), {}, "damaged weights: .*header length"),
-    "no weights": (save_masked, WEIGHTS, None, {}, r"no \*.safetensors; weights in other formats"),
-    "index": (save_masked, f"{WEIGHTS}.index.json", b"[]", {}, "damaged weights"),
+    "no weights": (save_masked, WEIGHTS, None, {}, "no weights in .*; other formats are refused"),
     "no tokenizer": (
         save_masked,
         "tokenizer.json",
@@ -134,7 +159,6 @@ REFUSED = {
     "kind masked": (save_causal, "config.json", {}, {}, "LlamaForCausalLM; allowed: causal$"),
     "other kind": (save_causal, "config.json", {"architectures": ["A"]}, {}, "allowed: no kind$"),
     "own code": (save_own_code, "config.json", {}, {"kind": "causal"}, "config.json names Auto"),
-    "elsewhere": (save_own_code, "config.json", own_map("some/body--x.X"), TRUST, "some/body--x.X"),
     "no class": (
         save_own_code,
         "config.json",
@@ -145,7 +169,73 @@ REFUSED = {
     "tokenizer": (save_masked, "tokenizer_config.json", TOKENIZER, {}, "its code comes with the "),
     "no code": (*MASKED, TRUST, "the checkpoint has no code of its own"),
     "size": (*MASKED, {"billion_parameters": 7.0}, r"billion_parameters must be \S+, got 7$"),
+    "empty": (save_masked, WEIGHTS, header(b"{}"), {"billion_parameters": 7.0}, "no weights in"),
 }
+HOSTILE = [  # which file of a masked model is changed, how, the error
+    *(
+        (file, how, f"{file}(: | must hold an object)")
+        for file in (CONFIG, TOKENS, INDEX, "tokenizer.json", "generation_config.json")
+        for how in (DEEP, b"[]", b"\xff\xfe")
+    ),
+    *(
+        (CONFIG, {key: value}, f"config.json: {key} must be ")
+        for key, values in {
+            "architectures": ("a", 1, {"a": 1}),
+            "auto_map": ("a", 1, ["a.A"]),
+            "mask_token_id": ("a", [4], 1.5),
+            "vocab_size": ("a", [4], {"a": 1}),
+            "configuration_files": (["config.1.0.json"],),
+            "transformers_weights": ("a/b.safetensors.index.json",),
+        }.items()
+        for value in values
+    ),
+    (CONFIG, {"num_hidden_layers": "a"}, "cannot load it"),
+    (CONFIG, {"mask_token_id": -1}, "cannot load it"),
+    (TOKENS, {"model_max_length": "a"}, "cannot load it"),
+    (TOKENS, {"unk_token": ""}, "cannot load it"),
+    (TOKENS, {"fast_tokenizer_files": ["/etc/passwd"]}, f"{TOKENS} names /etc/passwd, which"),
+    (TOKENS, {"a": {"b": "../" * 9 + "etc/passwd"}}, r"names (\.\./)+etc/passwd, which is outside"),
+    *(
+        (INDEX, json.dumps(content).encode(), f"{INDEX}: weight_map must name")
+        for content in ({}, {"weight_map": []}, {"weight_map": {"a": 1}}, {"weight_map": {"a": []}})
+    ),
+    *(
+        (INDEX, json.dumps({"weight_map": {"a": name}}).encode(), f"{INDEX} names {name}, which")
+        for name in (f"../{WEIGHTS}", f"/a/{WEIGHTS}", "none.safetensors", "pytorch_model.bin")
+    ),
+    *(
+        (WEIGHTS, header(content), f"{WEIGHTS}: damaged weights: ")
+        for content in (DEEP, b"[]", b'{"a":1}', b'{"a":[]}', b"\xff")
+    ),
+    *(
+        (WEIGHTS, header(TENSOR % shape), f"{WEIGHTS}: damaged weights: ")
+        for shape in (b'"a"', b"[-1]", b"[1]", b"[1e99]", b"[9223372036854775808,2]", b"{}")
+    ),
+    (WEIGHTS, header(TENSOR % b"[0]"), "no weights in "),
+    (WEIGHTS, to_pickle, "no file named model.safetensors"),
+    ("adapter_config.json", b"{}", "adapters must be merged"),
+    *(
+        (file, how, f"{file} must be a file, or link to one, inside")
+        for file in (CONFIG, TOKENS, WEIGHTS)
+        for how in (move_out, to_pipe)
+    ),
+]
+HOSTILE_CODE = [  # the same for a model with its own code, which is trusted
+    *(
+        (CONFIG, own_map(name), f"its code .{name}. is elsewhere")
+        for name in ("some/body--x.X", "/tmp/a.A", "../a.A", "a.b.A", "a")
+    ),
+    *(
+        ("any", lambda path, to=to: path.symlink_to(to), "any must be a file, or link to one")
+        for to in ("/etc", "..", "none", "any", "/dev/zero")
+    ),
+    ("modeling_own.py", move_out, "modeling_own.py must be a file, or link to one"),
+]
+for number, (file, how, message) in enumerate(HOSTILE):
+    REFUSED[f"{file} {number}"] = (save_masked, file, how, {}, message)
+for number, (file, how, message) in enumerate(HOSTILE_CODE):
+    keys = TRUST | {"revision": COMMIT}
+    REFUSED[f"own {file} {number}"] = (save_own_code, file, how, keys, message)
 
 
 @pytest.mark.parametrize("case", REFUSED)
@@ -154,8 +244,12 @@ def test_a_checkpoint_that_cannot_be_loaded_is_refused_with_the_reason(tmp_path,
     folder = save(tmp_path / "model")
     (folder / "pytorch_model.bin").write_bytes(b"a pickle")
     change(folder / file, how)
-    with refused(f"^tiny: .*{message}"):
-        loaded(folder, **keys)
+    given = entry(folder, **keys)
+    memory_to_ask_for(given, "cpu")  # the Snakefile calls it, whatever the folder holds
+    with refused(f"^tiny: .*{message}") as error:
+        checkpoint = find_model(given)
+        loading.load(checkpoint, loading.from_folder(checkpoint))
+    assert "\n" not in str(error.value)
 
 
 def test_a_missing_folder_is_refused(tmp_path):
@@ -179,17 +273,24 @@ def test_weights_that_do_not_fit_the_model_are_refused(tmp_path, save, keys):
 
 
 def test_code_of_the_checkpoint_runs_only_if_it_is_trusted_and_pinned(own):
-    given, marker = entry(own, **TRUST), own / "was_run"
+    given, marker = entry(own, **TRUST), own.with_name("was_run")
     with refused(r"its code comes with the checkpoint; read .*own/\*.py, then set trust_remote"):
         find_model(entry(own, kind="masked_diffusion"))
-    with refused(f"read it, then set revision: {code_digest(own)}"):
+    with refused(f"read them, then set revision: {code_digest(own)}"):
         find_model(entry(own, **TRUST, revision=COMMIT))
     assert not marker.exists()
     assert type(loaded(own, **TRUST).model).__name__ == "OwnModel"
     assert marker.exists()
+    for name in ("a.so", "__pycache__/modeling_own.cpython-311.pyc", ".hidden/a.py", "a.bin"):
+        (own / name).parent.mkdir(exist_ok=True)
+        (own / name).touch()
+        with refused("are not those that were pinned"):
+            find_model(given)
+        (own / name).unlink()
+    find_model(given)
     with open(own / "modeling_own.py", "a") as file:
         file.write("# changed\n")
-    with refused(r"is not the code that was pinned"):
+    with refused("are not those that were pinned"):
         find_model(given)
 
 
@@ -242,12 +343,14 @@ def test_a_job_with_the_memory_that_is_asked_for_does_not_refuse_its_model(monke
     model_folder.check_memory(given, 8_000_000_000, free_bytes(torch.device("cpu")), "cpu")
 
 
-def test_other_weights_in_the_same_folder_are_another_version(masked):
-    before = model_folder.weights_version(entry(masked))
-    assert model_folder.weights_version(entry(masked)) == before
-    os.utime(masked / WEIGHTS, ns=(0, 0))
-    assert model_folder.weights_version(entry(masked)) != before
-    assert model_folder.weights_version(entry(**EIGHT_BILLION)) == COMMIT
+def test_files_of_a_folder_are_known_by_their_content(masked):
+    before = model_folder.folder_digests(entry(masked))
+    time, content = (masked / WEIGHTS).stat(), (masked / WEIGHTS).read_bytes()
+    (masked / WEIGHTS).write_bytes(content[:-1] + b"x")
+    os.utime(masked / WEIGHTS, ns=(time.st_atime_ns, time.st_mtime_ns))
+    assert model_folder.folder_digests(entry(masked)) != before
+    (masked / WEIGHTS).write_bytes(content)
+    assert model_folder.folder_digests(entry(masked)) == before
 
 
 def test_parameters_are_those_of_the_weights_that_the_index_names(masked):
@@ -307,6 +410,10 @@ def test_a_model_of_the_hub_is_loaded_from_its_cache_or_refused(monkeypatch, tmp
     with refused(f"^tiny: hub a/b at {COMMIT}: download failed: "):
         find_model(entry(**EIGHT_BILLION))
     snapshot = save_masked(tmp_path / f"models--a--b/snapshots/{COMMIT}")
+    blob = tmp_path / "blobs/12/1234"  # the cache links files of a snapshot to blobs
+    blob.parent.mkdir(parents=True)
+    (snapshot / WEIGHTS).rename(blob)
+    (snapshot / WEIGHTS).symlink_to(blob)
     parameters = find_model(entry(snapshot)).parameters
     given = entry(**EIGHT_BILLION | {"billion_parameters": parameters / 1e9})
     found = find_model(given, weights=False)
@@ -314,7 +421,7 @@ def test_a_model_of_the_hub_is_loaded_from_its_cache_or_refused(monkeypatch, tmp
     assert find_model(given) == replace(found, parameters=parameters)
     (snapshot / WEIGHTS).unlink()
     assert find_model(given, weights=False) == found  # the weights are downloaded last
-    with refused(r"no \*.safetensors"):
+    with refused("no weights in"):
         find_model(given)
 
 

@@ -100,7 +100,7 @@ def test_a_model_that_cannot_be_loaded_gives_one_line_in_the_log(workflow, model
     log = (workflow.directory / "results/logs/pretrained/masked.log").read_text()
     assert "its code comes with the checkpoint" in log
     assert log.count("\n") == 1
-    assert not (folder / "was_run").exists()
+    assert not folder.with_name("was_run").exists()
 
 
 def test_slurm_is_asked_for_the_gpus_and_the_memory_of_each_model(workflow, root, models):

@@ -58,7 +58,7 @@ def _mask(checkpoint: ModelFolder, tokenizer: Any, size: int | None) -> int | No
     mask = next((token for token in ids if token is not None), None)
     if mask is None:
         raise entry.error("the tokenizer has no mask token; set mask_token_id")
-    if size is not None and mask >= size:
+    if size is not None and not 0 <= mask < size:
         raise entry.error(f"mask_token_id must be below {size}, the number of tokens, got {mask}")
     return mask
 
@@ -90,16 +90,26 @@ def from_folder(checkpoint: ModelFolder, auto_class: str = "AutoTokenizer", **op
     try:
         from_pretrained = getattr(transformers, auto_class).from_pretrained
         if auto_class == "AutoTokenizer":
-            return from_pretrained(folder, **options)
+            return _tried(from_pretrained(folder, **options))
         if checkpoint.own_code:
             return _load_own_code(checkpoint, **options)
-        model, report = from_pretrained(folder, output_loading_info=True, **options)
+        options |= {"output_loading_info": True, "use_safetensors": True}
+        model, report = from_pretrained(folder, **options)
         if report["missing_keys"]:  # transformers would fill them with random numbers
             raise ValueError(f"its weights lack {min(report['missing_keys'])}")
         return model
     except Exception as error:  # files and code of others can raise anything
         library = f"{auto_class} of transformers {transformers.__version__}"
         raise entry.error(f"{folder}: {library} cannot load it", error) from None
+
+
+def _tried(tokenizer: Any) -> Any:
+    """Use a tokenizer once: entries of other types than it expects would fail only later."""
+    tokenizer("an unlikely word")
+    for token in (tokenizer.unk_token_id, tokenizer.mask_token_id):
+        if not isinstance(token, int | None):
+            raise TypeError(f"its special tokens must be single ones, got {token}")
+    return tokenizer
 
 
 def _load_own_code(

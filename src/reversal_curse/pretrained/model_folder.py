@@ -4,17 +4,29 @@ import hashlib
 import json
 import math
 import os
+import re
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
-from reversal_curse.config.errors import UserError
+from reversal_curse.config.errors import UserError, first_line
 from reversal_curse.config.pretrained import PretrainedModel
 from reversal_curse.tables.record import digest_of_file
 
 INSTALL = "install this package with: pip install -c requirements.lock -e '.[pretrained]'"
 SMALL_FILES = ["*.json", "*.py", "*.txt", "*.model"]
+INDEX = "model.safetensors.index.json"
+KEYS = {
+    # what we read of a config.json; for other configs and weights than we check, only null
+    "architectures": list,
+    "auto_map": dict,
+    "mask_token_id": int,
+    "vocab_size": int,
+    "configuration_files": NoneType,
+    "transformers_weights": NoneType,
+}
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 OVERHEAD = 8e9
 """Bytes of memory besides the model: Python, its libraries, activations."""
@@ -54,16 +66,9 @@ def find_model(entry: PretrainedModel, weights: bool = True) -> ModelFolder:
     if not folder.is_dir():
         raise entry.error(f"path {folder}: no such folder")
     os.environ["HF_HUB_OFFLINE"] = "1"  # the library reads it when imported; the folder is whole
-    from transformers import PretrainedConfig
-    from transformers.models.auto.tokenization_auto import get_tokenizer_config
-
     try:
-        if not (folder / "config.json").is_file():
-            raise FileNotFoundError("no config.json")
-        config, _ = PretrainedConfig.get_config_dict(folder, local_files_only=True)
-        files = (config, get_tokenizer_config(folder))  # Dream's tokenizer also brings its code
-        code = [file["auto_map"] for file in files if file.get("auto_map")]
-    except Exception as error:  # files of others can make the library raise anything
+        config, code = _read_config(folder)
+    except (OSError, TypeError, ValueError, RecursionError) as error:
         raise entry.error(f"{folder}: not a checkpoint in Hugging Face's format", error) from None
     auto_class, own_code = _auto_class(entry, config)
     _check_trust(entry, folder, code)
@@ -80,6 +85,70 @@ def _download(entry: PretrainedModel, weights: bool) -> Path:
         return Path(snapshot_download(entry.hub, revision=entry.revision, allow_patterns=files))
     except Exception as error:  # the library's own errors, and those of the network below it
         raise entry.error(f"hub {entry.hub} at {entry.revision}: download failed", error) from None
+
+
+def _read_config(folder: Path) -> tuple[dict[str, Any], list[str]]:
+    """Read a checkpoint's config, and which code it and its tokenizer name."""
+    if not (folder / "config.json").exists():
+        raise FileNotFoundError("no config.json")
+    _files(folder, "**/*")  # all that it may load is inside
+    read = {path.name: _read_json(path) for path in sorted(folder.glob("*.json"))}
+    if "adapter_config.json" in read:
+        raise ValueError("adapter_config.json: adapters must be merged into the weights")
+    for name, content in read.items():
+        if name.endswith("config.json"):
+            _check_paths(folder, name, content)
+    config = read["config.json"]
+    for key, kind in KEYS.items():
+        if not isinstance(value := config.get(key), kind | None):
+            got = type(value).__name__
+            raise TypeError(f"config.json: {key} must be {kind.__name__} or null, got {got}")
+    code = []
+    for file in (config, read.get("tokenizer_config.json", {})):  # Dream's tokenizer has code too
+        own = file.get("auto_map") or {}
+        for named in own.values() if isinstance(own, dict) else [own]:
+            code += named if isinstance(named, list) else [named]
+    return config, [str(name) for name in code if name is not None]
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path.name}: {first_line(error)}") from None
+    if not isinstance(content, dict):
+        raise TypeError(f"{path.name} must hold an object, got {type(content).__name__}")
+    return content
+
+
+def _check_paths(folder: Path, name: str, content: Any) -> None:
+    """Raise ValueError if a file names an existing one outside the folder, which may be read."""
+    left = [content]
+    while left:
+        value = left.pop()
+        if isinstance(value, dict | list):
+            left += value.values() if isinstance(value, dict) else value
+        elif isinstance(value, str) and "/" in value:
+            for path in (os.path.join(folder, value), value):
+                if os.path.isfile(path) and not _is_inside(folder, path):
+                    raise ValueError(f"{name} names {value}, which is outside")
+
+
+def _files(folder: Path, pattern: str = "*") -> list[Path]:
+    """List a checkpoint's files; raises ValueError if one leads out of the folder or is none."""
+    paths = sorted(folder.glob(pattern))
+    files = [path for path in paths if path.is_symlink() or not path.is_dir()]
+    for path in files:
+        if not (path.is_file() and _is_inside(folder, path)):
+            raise ValueError(f"{path.relative_to(folder)} must be a file, or link to one, inside")
+    return files
+
+
+def _is_inside(folder: Path, path: str | Path) -> bool:
+    root = folder.resolve()
+    if root.match("models--*/snapshots/*"):  # the hub's cache: files are links to blobs in it
+        root = root.parents[2]
+    return Path(path).resolve().is_relative_to(root)
 
 
 def _auto_class(entry: PretrainedModel, config: dict[str, Any]) -> tuple[str, bool]:
@@ -99,46 +168,51 @@ def _auto_class(entry: PretrainedModel, config: dict[str, Any]) -> tuple[str, bo
     return classes[0], False
 
 
-def _check_trust(entry: PretrainedModel, folder: Path, code: list[Any]) -> None:
-    if "--" in str(code):
-        wrong = f"its code ({code}) is in another repository, which no revision pins"
-        raise entry.error(f"{wrong}; use a checkpoint that comes with its code")
+def _check_trust(entry: PretrainedModel, folder: Path, code: list[str]) -> None:
+    for name in code:
+        if not re.fullmatch(r"\w+\.\w+", name):
+            wrong = f"its code ({name}) is elsewhere, where no revision pins it"
+            raise entry.error(f"{wrong}; use a checkpoint that comes with its code")
     if code and not entry.trust_remote_code:
         wrong = f"its code comes with the checkpoint; read {folder}/*.py"
         raise entry.error(f"{wrong}, then set trust_remote_code: true and pin the revision")
     if entry.trust_remote_code and not code:
         raise entry.error("trust_remote_code: the checkpoint has no code of its own; leave it out")
     if code and entry.hub is None and entry.revision != (digest := code_digest(folder)):
-        wrong = f"the code in {folder} is not the code that was pinned"
-        raise entry.error(f"{wrong}; read it, then set revision: {digest}")
+        wrong = f"the files in {folder} are not those that were pinned"
+        raise entry.error(f"{wrong}; read them, then set revision: {digest}")
 
 
 def code_digest(folder: Path) -> str:
-    """Compute the SHA-1 of the names and contents of a folder's .py files."""
-    digest = hashlib.sha1()
-    for path in sorted(folder.rglob("*.py")):
-        digest.update(str(path.relative_to(folder)).encode() + b"\0" + path.read_bytes() + b"\0")
-    return digest.hexdigest()
-
-
-def weight_files(folder: Path) -> list[Path]:
-    """List the files that hold the weights: those of the index, if the folder has one."""
-    try:
-        index = json.loads((folder / "model.safetensors.index.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return sorted(folder.glob("*.safetensors"))
-    return [folder / name for name in sorted(set(index["weight_map"].values()))]
+    """Compute a digest of all that a checkpoint's code may load: every file but the weights."""
+    files = [path for path in _files(folder, "**/*") if path.suffix != ".safetensors"]
+    digests = [(str(path.relative_to(folder)), digest_of_file(path)) for path in files]
+    return hashlib.sha256(json.dumps(digests).encode()).hexdigest()[:40]
 
 
 def folder_digests(entry: PretrainedModel) -> dict[str, str]:
     """Return the SHA-256 of each file in an entry's folder; a hub's checkpoint has its revision."""
-    files = sorted(Path(entry.path).iterdir()) if entry.path else []
-    return {file.name: digest_of_file(file) for file in files if file.is_file()}
+    files = _files(Path(entry.path)) if entry.path else []
+    return {file.name: digest_of_file(file) for file in files}
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """List the files that hold the weights: those of the index, if the folder has one."""
+    files = {path.name: path for path in _files(folder)}
+    if INDEX not in files:
+        return [path for path in files.values() if path.suffix == ".safetensors"]
+    weight_map = _read_json(files[INDEX]).get("weight_map")
+    if not (isinstance(weight_map, dict) and all(isinstance(f, str) for f in weight_map.values())):
+        raise TypeError(f"{INDEX}: weight_map must name a file for each weight")
+    names = sorted(set(weight_map.values()))
+    if lost := [name for name in names if name not in files or not name.endswith(".safetensors")]:
+        raise ValueError(f"{INDEX} names {lost[0]}, which is no *.safetensors in this folder")
+    return [files[name] for name in names]
 
 
 def count_parameters(entry: PretrainedModel, folder: Path) -> int:
     """Count the weights in a folder by the headers of their files; raises UserError."""
-    from safetensors import SafetensorError, safe_open
+    from safetensors import safe_open
 
     parameters, path, given = 0, folder, entry.billion_parameters
     try:
@@ -146,10 +220,10 @@ def count_parameters(entry: PretrainedModel, folder: Path) -> int:
             with safe_open(path, "numpy") as file:
                 shapes = [file.get_slice(tensor).get_shape() for tensor in file.keys()]  # noqa: SIM118
             parameters += sum(map(math.prod, shapes))
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+    except Exception as error:  # files of others can make the library raise anything
         raise entry.error(f"{path}: damaged weights", error) from None
-    if path == folder:
-        raise entry.error(f"{folder}: no *.safetensors; weights in other formats are refused")
+    if not parameters:
+        raise entry.error(f"{folder}: no weights in *.safetensors; other formats are refused")
     if given and not 0.9 < 1e9 * given / parameters < 1.1:
         raise entry.error(f"billion_parameters must be {parameters / 1e9:.3g}, got {given:g}")
     return parameters
@@ -177,7 +251,7 @@ def memory_to_ask_for(entry: PretrainedModel, device: str) -> int:
     except UserError:
         parameters = 0
     except ImportError:  # only the job has the library; a weight takes at least two bytes
-        parameters = sum(file.stat().st_size for file in folder.glob("*.safetensors")) / 2
+        parameters = sum(p.stat().st_size for p in folder.glob("*.safetensors") if p.is_file()) / 2
     return math.ceil((needed_bytes(entry, parameters, device) * 5 / 4 + OVERHEAD) / 1e6)
 
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import fcntl
 import os
+import stat
 import subprocess
 import tempfile
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
+
+from reversal_curse.config.errors import UserError
 
 if TYPE_CHECKING:
     import torch
@@ -30,10 +34,19 @@ def count_gpus() -> int:
 
 
 def claim(names: list[str], folder: Path) -> tuple[int, IO[str] | None]:
-    """Claim a free one of `names` until its file is closed, or share one; returns index, file."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """Claim a free one of `names` until its file is closed, or share one; returns index, file.
+
+    Raises UserError if others could write to the folder: their links would lead to any file.
+    """
+    with suppress(FileExistsError):
+        folder.mkdir(mode=0o700)
+    found = folder.lstat()
+    is_ours = found.st_uid == os.getuid() and not found.st_mode & 0o077
+    if not (is_ours and stat.S_ISDIR(found.st_mode)):
+        got = f"{stat.filemode(found.st_mode)} of user {found.st_uid}; remove it, or set TMPDIR"
+        raise UserError(f"{folder}: must be a folder that only you can open, got {got}")
     for index, name in enumerate(names):
-        file = open(folder / f"{name}.lock", "w", encoding="utf-8")  # noqa: SIM115 - kept open
+        file = open(folder / f"{name}.lock", "a", opener=_open_no_link)  # noqa: SIM115 - kept open
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -41,6 +54,10 @@ def claim(names: list[str], folder: Path) -> tuple[int, IO[str] | None]:
             continue
         return index, file
     return os.getpid() % len(names), None
+
+
+def _open_no_link(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW, 0o600)
 
 
 def training_device() -> torch.device:
