@@ -284,6 +284,13 @@ def test_columns_come_in_order_with_a_dot_per_seed():
     assert choice.lines[-1].get_ydata() == pytest.approx([1 / 6] * 2), "a guess"
 
 
+def test_many_panels_of_masking_arms_are_in_rows_of_four():
+    points = [point(**FACTS, distance=n) for n in range(1, 7)]
+    axes = draw("masking", {"metrics": metrics(points)}).axes
+    assert [ax.get_subplotspec().rowspan.start for ax in axes] == [0] * 4 + [1] * 4 + [2, 2, 3, 3]
+    assert titles(axes[0].figure)[-1] == "6 relation tokens"
+
+
 def test_the_storage_plot_has_a_dot_per_seed_of_the_last_layer_and_epoch():
     points = [*SWEEPS["both"], point(**FACTS, exposure=True)]
     tables = tables_of("storage", points, seeds=2)

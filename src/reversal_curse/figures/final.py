@@ -37,7 +37,7 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
     cells = len(columns) * len(families)
     stacked = max(6 * cells, text) > 60  # too much to be side by side
     width = max(11, 0.5 * cells + 1.5) if stacked else 11
-    shape = (7.5, 3, 1) if stacked else (3.705, 1, 3)
+    shape = (8.4, 3, 1) if stacked else (3.705, 1, 3)
     figure, grid = style.new_figure(width, *shape, sharex=stacked)
     panels = list(grid.flat)
     names = FACTS_NAMES if set(last["task"]) == {"facts"} else style.split_names(last)
@@ -78,16 +78,19 @@ def draw_masking(tables: dict[str, pl.DataFrame]) -> Figure:
     last = tables["metrics"].filter(LAST)
     others = [name for name in grouping.varying_settings(last) if name != "masking"]
     panels = grouping.split_points(last, others or ["pos_encoding"])
-    width = 1.3 * style.PANEL_WIDTH * len(panels)
-    figure, grid = style.new_figure(
-        width, 2.2 * style.PANEL_HEIGHT + 0.9, 2, len(panels), sharey="row"
-    )
+    across = min(len(panels), style.MAX_COLUMNS)
+    down = -(-len(panels) // across)
+    size = (1.3 * style.PANEL_WIDTH * across, 2.2 * style.PANEL_HEIGHT * down + 0.9)
+    figure, grid = style.new_figure(*size, 2 * down, across, sharey="row")
+    losses, choices = grid[::2], grid[1::2]
+    for ax in (*losses.flat[len(panels) :], *choices.flat[len(panels) :]):
+        ax.remove()
     dots, handles = [], []
     for offset, (split, name) in zip((-0.17, 0.17), MASKING_NAMES.items(), strict=True):
         colour, marker = style.COLOURS[split], style.SPLIT_MARKERS[split]
         dots.append((offset, {"split": split}, colour, marker))
         handles.append(style.key(name, colour, marker=marker, ls=""))
-    for (loss, known), (label, table) in zip(grid.T, panels, strict=True):
+    for loss, known, (label, table) in zip(losses.flat, choices.flat, panels, strict=False):
         arms = grouping.split_points(table, ["masking"])
         for ax, value in ((loss, "nll_token"), (known, "accuracy_choice")):
             _draw_columns(ax, arms, value, dots)
@@ -96,14 +99,15 @@ def draw_masking(tables: dict[str, pl.DataFrame]) -> Figure:
         known.set_xlabel("tokens of “A is B” that are ever masked")
         marks.draw_chance(loss, table)
         _draw_guess(known, table)
-    for ax, name in zip(grid[:, 0], (LOSS, MEASURED["accuracy_choice"]), strict=True):
-        ax.set_ylim(bottom=-0.03 * ax.get_ylim()[1])  # dots at 0 are seen whole
-        ax.set_ylabel(name)
-    note = f"dots: {grouping.seed_phrase(last)}; bars: mean; above: {CHANCE}\n"
+    for rows, name in ((losses, LOSS), (choices, MEASURED["accuracy_choice"])):
+        for ax in rows[:, 0]:
+            ax.set_ylim(bottom=-0.03 * ax.get_ylim()[1])  # dots at 0 are seen whole
+            ax.set_ylabel(name)
+    note = f"dots: {grouping.seed_phrase(last)}; bars: mean; losses: {CHANCE}\n"
     note += (
-        "below: dashed: guess among the candidates, the answers of all questions of the same kind"
+        "accuracy, dashed: guess among the candidates: answers of all questions of the same kind"
     )
-    return style.finish(figure, grid.flat, note, handles)
+    return style.finish(figure, figure.axes, note, handles)
 
 
 def _draw_guess(ax: Axes, metrics: pl.DataFrame) -> None:

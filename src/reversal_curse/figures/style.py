@@ -133,8 +133,9 @@ def finish(
     axes = list(axes)
     letters = [*ascii_lowercase, *map("".join, product(ascii_lowercase, repeat=2))]
     look: dict[str, Any] = {"fontweight": "bold", "fontsize": 9, "ha": "right", "va": "bottom"}
+    look |= {"xycoords": "axes fraction", "textcoords": "offset points"}
     for ax, letter in zip(axes if len(axes) > 1 else [], letters, strict=False):
-        ax.text(-0.05, 1.04, letter, transform=ax.transAxes, **look)
+        ax.annotate(letter, (0, 1), (-8, 5), **look)
     if keys:
         figure.legend(handles=keys, loc="outside upper center", ncols=columns or len(keys))
     figure.supxlabel(note, fontsize=7, color=REFERENCE)
