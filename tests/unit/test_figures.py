@@ -198,6 +198,8 @@ def test_an_unknown_family_is_drawn_in_grey_and_not_left_out():
         ("weights", "one layer", ["held out: 1.00 ± 0.00", "A to B: 10.0 ± 0.0", "C: 0.0 ± 0.0"]),
         ("attention", "facts", ["rotary positions, D = 2, d$_h$ = 64", "training, d$_h$ = 64"]),
         ("bounds", "one layer", ["M = 82", "c = 1.00"]),
+        ("word_curves", "words", ["ln 81", "2 ln 81"]),
+        ("gradients", "both", ["another fact's answer", "epoch (linear up to 1)"]),
     ],
 )
 def test_plots_say_what_their_table_says(plot, sweep, expected):
@@ -229,6 +231,34 @@ def test_curves_have_a_band_of_one_standard_deviation_and_are_not_cut_off():
     assert band[:, 1].min() == pytest.approx(0.0, abs=1e-5)  # 0.1 - sd of (0, 0.1, 0.2)
 
 
+def test_the_band_of_a_cosine_does_not_exceed_1():
+    table = synthetic.gradients(SWEEPS["both"]).with_columns(cosine=1.0 - pl.col("seed"))
+    drawn_bands = draw("gradients", {"gradients": table}).axes[0].collections
+    assert {band.get_paths()[0].vertices[:, 1].max() for band in drawn_bands} == {1.0}
+
+
+def test_if_one_title_is_long_all_are_broken_in_their_middle():
+    points = [point(**FACTS | {"family": "gpt", "pos_encoding": e}) for e in ("none", "absolute")]
+    table = metrics([*points, point(**FACTS)])
+    assert titles(draw("curves", {"metrics": table})) == [
+        "autoregressive,\nno positions",
+        "autoregressive,\nabsolute positions",
+        "masked diffusion,\nrotary positions",
+    ]
+    assert style.in_two_lines("a_very_long_name", "_") == "a_very\nlong_name"
+    assert style.in_two_lines("short", "_") == "short"
+
+
+@pytest.mark.parametrize(
+    ("points", "rows", "turned"), [(4, 1, False), (8, 3, False), (48, 3, True)]
+)
+def test_many_columns_are_drawn_below_each_other_and_more_have_turned_labels(points, rows, turned):
+    table = metrics([point(epochs=1000 + n) for n in range(points)])
+    axes = draw("final", {"metrics": table}).axes
+    assert axes[0].get_gridspec().nrows == rows
+    assert {bool(t.get_rotation()) for t in axes[2].get_xticklabels()} == {turned}
+
+
 def test_a_map_with_one_candidate_has_no_contrast():
     lonely = (pl.col("group") == "unseen") & ((pl.col("query") > 0) | (pl.col("candidate") > 0))
     tables = {"logits": logits([point()]).filter(~lonely)}
@@ -253,6 +283,13 @@ def test_columns_come_in_order_with_a_dot_per_seed():
     markers = Counter(line.get_marker() for line in accuracy.lines)
     assert markers["o"] == markers["^"] == 4
     assert choice.lines[-1].get_ydata() == pytest.approx([1 / 6] * 2), "a guess"
+
+
+def test_many_panels_of_masking_arms_are_in_rows_of_four():
+    points = [point(**FACTS, distance=n) for n in range(1, 7)]
+    axes = draw("masking", {"metrics": metrics(points)}).axes
+    assert [ax.get_subplotspec().rowspan.start for ax in axes] == [0] * 4 + [1] * 4 + [2, 2, 3, 3]
+    assert titles(axes[0].figure)[-1] == "6 relation tokens"
 
 
 def test_the_storage_plot_has_a_dot_per_seed_of_the_last_layer_and_epoch():
@@ -291,6 +328,13 @@ def test_the_overview_writes_what_is_said_and_what_is_known_into_its_cells():
     assert texts(drawn("overview", "much at once")).count("not learned") == 16
     alone = found.with_columns(rank_choice=pl.lit(None, pl.Float64))
     assert texts(draw("overview", {"metrics": alone})).count("one candidate") == 4
+
+
+def test_the_overview_has_no_row_of_maps_for_what_follows_from_the_other_settings():
+    table = metrics([point(layers=n, vocab_size=v, epochs=n * v) for n in (1, 2) for v in (20, 80)])
+    figure = draw("overview", {"metrics": table})
+    assert len([ax for ax in figure.axes if ax.images]) == 2
+    assert "follows from the rest: epochs" in texts(figure)
 
 
 @pytest.mark.parametrize("exponent", [0.3, 0.0, -0.5])

@@ -99,7 +99,8 @@ def _other_partners(name: str, table: pl.DataFrame) -> pl.DataFrame:
 def _as_other(split: str, other: str, name: str, table: pl.DataFrame) -> pl.DataFrame:
     """Give a split the numbers of the other one, as if its directions had changed places."""
     if name == "sentence_nll":
-        return table.with_columns(pl.col("split").replace([split, other], [other, split]))
+        relabelled = table.filter(split=other).with_columns(split=pl.lit(split))
+        return pl.concat((table.filter(split=other), relabelled))
     if name == "logits" and split == "unseen":
         seen = table.filter(pl.col("group").is_in(["seen", LEAPS[0]]))
         others = table.filter(~pl.col("group").is_in(["unseen", LEAPS[1]]))
@@ -119,10 +120,9 @@ def _as_other(split: str, other: str, name: str, table: pl.DataFrame) -> pl.Data
 
 def _by_chance(split: str, name: str, table: pl.DataFrame) -> pl.DataFrame:
     """Put every measure of a split at its chance level."""
-    if name == "sentence_nll":
-        return table.with_columns(nll=pl.col("tokens").log())
-    here = pl.col("split") == split if "split" in table.columns else pl.lit(True)
-    found = {column: level for column, level in CHANCES.items() if column in table.columns}
+    here = pl.col("split") == split if "split" in table.columns else pl.lit(split == "unseen")
+    chances = {"nll": pl.col("tokens").log()} if name == "sentence_nll" else CHANCES
+    found = {column: level for column, level in chances.items() if column in table.columns}
     levels = {c: pl.when(here).then(level).otherwise(pl.col(c)) for c, level in found.items()}
     return table.with_columns(**levels)
 

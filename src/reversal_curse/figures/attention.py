@@ -80,11 +80,11 @@ def _draw_training(ax: Axes, correlations: pl.DataFrame) -> None:
     for _, point in grouping.split_points(table, ["displacement", "pos_encoding"]):
         displacement = point["displacement"][0]
         look = style.encoding_look(point["pos_encoding"][0]) | {"color": colours[displacement]}
-        look |= {"ms": 2.5, "label": f"D = {displacement}"}
+        look |= {"ms": 2.5, "label": f"D = {displacement}", "limits": (-1, 1)}
         marks.draw_mean_and_band(ax, point, "correlation", opacity=0.1, **look)  # bands overlap
     ax.axhline(0, color=style.REFERENCE, lw=0.6)
     ax.set_xscale("symlog", linthresh=1)
-    ax.set(xlim=(0, None), ylim=(-1.05, 1.05), xlabel="epoch", ylabel=CORRELATION)
+    ax.set(xlim=(0, None), ylim=(-1.05, 1.05), xlabel=style.EPOCHS, ylabel=CORRELATION)
     handles, labels = ax.get_legend_handles_labels()
     by_label = dict(zip(labels, handles, strict=True))  # one of several encodings is enough
     ax.legend(by_label.values(), by_label, loc="lower left", ncols=2)

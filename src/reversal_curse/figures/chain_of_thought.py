@@ -24,14 +24,14 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
         for split, (_, colour) in SPLITS.items():
             right = point.filter(pair_split=split).group_by("seed", "epoch").agg(pl.mean(*WAYS))
             for way, (_, line) in WAYS.items():
-                marks.draw_mean_and_band(ax, right, way, color=colour, ls=line)
+                marks.draw_mean_and_band(ax, right, way, limits=(0, 1), color=colour, ls=line)
         guess = 1 / point.filter(seed=point["seed"].min())["pair"].n_unique()
         ax.axhline(guess, color=style.REFERENCE, lw=0.8, ls=style.CHANCE_CHOICE[1])
         ax.set_title(label)
     axes[0].set_xscale("symlog", linthresh=1)
     axes[0].set(xlim=(0, None), ylim=(-0.03, 1.03))
     for ax in axes[-style.MAX_COLUMNS :]:
-        ax.set_xlabel("epoch")
+        ax.set_xlabel(style.EPOCHS)
         ax.tick_params(labelbottom=True)
     for ax in axes[:: style.MAX_COLUMNS]:
         ax.set_ylabel("share of triples")

@@ -1,15 +1,18 @@
 """Loss against epoch, one panel per grid point: Zhu et al. 2024, figures 1, 5, 8, 10."""
 
+from types import SimpleNamespace
+
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from reversal_curse.figures import grouping, marks, style
+from reversal_curse.tasks import TASKS
 
 WORD_STYLE = (0, (4, 1.5))
 VOCABULARY = style.CHANCES["chance_vocab"]
-LONG_TITLE = 32  # characters; longer ones take two lines
+LONG_TITLE = 32  # characters; if one is longer, all take two lines
 
 
 def draw(tables: dict[str, pl.DataFrame]) -> Figure:
@@ -30,7 +33,7 @@ def draw_with_words(tables: dict[str, pl.DataFrame]) -> Figure:
 
 def _panels(metrics: pl.DataFrame, losses: dict) -> Figure:
     """Draw the columns `losses`, each with its line style."""
-    panels = grouping.split_points(metrics)
+    panels = _titled_points(metrics)
     single, with_words = len(panels) == 1, "nll_word" in losses
     wide = 1.55 * style.PANEL_WIDTH if single else style.PANEL_WIDTH
     high = (1.35 if single or with_words else 1.0) * style.PANEL_HEIGHT
@@ -43,25 +46,27 @@ def _panels(metrics: pl.DataFrame, losses: dict) -> Figure:
                 width = 2.2 if split == "train" else 1.2  # so that both show where they coincide
                 marks.draw_mean_and_band(ax, part, column, color=colour, ls=line, lw=width)
         marks.draw_choice(ax, table, all_seeds)
-        marks.draw_chance(ax, all_seeds)
+        point = SimpleNamespace(**all_seeds.row(0, named=True))
+        tokens = TASKS[point.task].answer_length(point) if with_words else 1
+        marks.draw_chance(ax, all_seeds, tokens or 1)  # None: a family without longer entities
     _frame(axes, metrics, "negative log-likelihood (nats)")
     names = style.split_names(metrics)
-    handles = [style.key(name, style.COLOURS[split]) for split, name in names.items()]
-    handles.append(style.key(f"{names['unseen']}, among candidates", style.KNOWN))
+    lines = [style.key(name, style.COLOURS[split]) for split, name in names.items()]
+    lines.append(style.key(f"{names['unseen']}, among candidates", style.KNOWN))
+    levels = [style.key(n, style.REFERENCE, lw=0.8, ls=ls) for n, ls in style.CHANCES.values()]
+    levels.append(style.key(style.CHANCE_CHOICE[0], lw=0.8, ls=style.CHANCE_CHOICE[1]))
     note = f"line: mean of {grouping.seed_phrase(metrics)}; band: one standard deviation"
     if with_words:
-        handles += [style.key("first token"), style.key("whole entity", ls=WORD_STYLE)]
+        lines.append(style.key("first token"))
+        levels.append(style.key("whole entity", ls=WORD_STYLE))
         # With shared tokens, the first one may not tell the class; the whole word does.
-        if set(metrics["task"]) == {"chain_related"}:
-            note += "\nchance, vocabulary: of one token; chance, entity class: of the whole word"
-        else:
-            note += "; chance levels: of one token"
-    for name, line in style.CHANCES.values():
-        handles.append(style.key(name, style.REFERENCE, lw=0.8, ls=line))
-    name, line = style.CHANCE_CHOICE
-    handles.append(style.key(name, style.KNOWN, lw=0.8, ls=line))
-    # So that the legend is no wider than the panels.
-    return style.finish(figure, axes, note, handles, columns=2 if len(panels) < 3 else 3)
+        word = set(metrics["task"]) == {"chain_related"}
+        note += "\nchance, vocabulary: of one token, ln, and of all n, n ln; "
+        note += f"chance, entity class: of {'a whole entity' if word else 'one token'}"
+    if len(panels) < 3:  # so that the legend is no wider than the panels
+        return style.finish(figure, axes, note, lines + levels, columns=2)
+    pairs = [handle for pair in zip(lines, levels, strict=True) for handle in pair]
+    return style.finish(figure, axes, note, pairs, columns=len(lines))
 
 
 def draw_parts(tables: dict[str, pl.DataFrame]) -> Figure:
@@ -69,7 +74,7 @@ def draw_parts(tables: dict[str, pl.DataFrame]) -> Figure:
     and that it is one of them at all (orange), beside the loss of a guess among them and of one
     among all tokens; a panel for each grid point, mean over seeds."""
     metrics = tables["metrics"].drop_nulls("nll_choice")
-    panels = grouping.split_points(metrics)
+    panels = _titled_points(metrics)
     size = (style.PANEL_WIDTH, style.PANEL_HEIGHT)
     figure, axes = style.panel_grid(len(panels), *size, (0.6, 0.7), sharex=True, sharey=True)
     for ax, (label, all_seeds) in zip(axes, panels, strict=True):
@@ -97,12 +102,20 @@ def draw_parts(tables: dict[str, pl.DataFrame]) -> Figure:
     return style.finish(figure, axes, note, handles, columns=2)
 
 
+def _titled_points(metrics: pl.DataFrame) -> list[tuple[str, pl.DataFrame]]:
+    """Split a table by grid point; break all titles if one is long."""
+    points = grouping.split_points(metrics)
+    if max(len(label) for label, _ in points) <= LONG_TITLE:
+        return points
+    return [(style.in_two_lines(label, ", "), table) for label, table in points]
+
+
 def _titled(ax: Axes, label: str, seeds: pl.DataFrame, loss: str) -> pl.DataFrame:
     """Title the panel of a grid point; return its table without the seeds that diverged."""
     table, diverged = grouping.without_diverged(seeds, loss)
     if diverged:
         label = f"{label}\n{diverged} of {seeds['seed'].n_unique()} seeds diverged"
-    ax.set_title(label.replace(", ", ",\n", 1) if len(label) > LONG_TITLE else label)
+    ax.set_title(label)
     return table
 
 

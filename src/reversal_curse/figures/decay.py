@@ -46,15 +46,15 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
         for place in (OFFICIAL, PRINTED):
             ax.axvline(place, color=style.REFERENCE, lw=0.8, ls=style.DASHES, zorder=0)
         ax.set_xscale("symlog", linthresh=0.01)
-        ax.set(xlabel="rate × decay × steps", ylabel=label)
-    note = (
-        f"dots: {grouping.seed_phrase(last)}; line: mean; dotted: guess; dashed: the paper's code "
-        f"({OFFICIAL:.1f}) and its printed settings ({PRINTED:.0f})"
-    )
+        ax.set(xlabel="rate × decay × steps (linear up to 0.01)", ylabel=label)
     handles = [
         style.key(names[split], colour, marker=style.SPLIT_MARKERS[split])
         for split, colour in style.COLOURS.items()
     ]
+    paper = f"the paper's code ({OFFICIAL:.1f}), its printed settings ({PRINTED:.0f})"
+    levels = {"guess": style.CHANCES["chance_class"][1], paper: style.DASHES}
+    handles += [style.key(name, style.REFERENCE, lw=0.8, ls=line) for name, line in levels.items()]
+    note = f"dots: {grouping.seed_phrase(last)}; line: mean"
     return style.finish(figure, panels, note, handles)
 
 

@@ -25,14 +25,21 @@ MASKING_NAMES = {"train": "A is ? (order as trained)", "unseen": "B is ? (revers
 def draw(tables: dict[str, pl.DataFrame]) -> Figure:
     """Loss (left) of the training sentences and the unseen ones after the last epoch, accuracy of
     what is said (middle) and of the choice among possible answers (right), a column for each grid
-    point and a colour for each family: dots are seeds, bars their mean, and green bars the part of
-    the unseen loss that is which of the possible answers; the rest is that it is one of them."""
+    point and a colour for each family: dots are seeds, bars their mean, and green diamonds the part
+    of the unseen loss that is which of the possible answers; the rest is that it is one of them.
+    With many columns, the panels are one below the other."""
     last = tables["metrics"].filter(LAST)
     families = grouping.values_of(last, "family")
     settings = [name for name in grouping.varying_settings(last) if name != "family"]
     columns = grouping.split_points(last, settings)
-    width = max(11, len(columns) * len(families) + 1.5)
-    figure, [panels] = style.new_figure(width, 3.705, 1, 3)
+    labels = [style.in_lines(label) for label, _ in columns]
+    text = len(labels) * max(len(line) for label in labels for line in label.split("\n"))
+    cells = len(columns) * len(families)
+    stacked = max(6 * cells, text) > 60  # too much to be side by side
+    width = max(11, 0.5 * cells + 1.5) if stacked else 11
+    shape = (8.4, 3, 1) if stacked else (3.705, 1, 3)
+    figure, grid = style.new_figure(width, *shape, sharex=stacked)
+    panels = list(grid.flat)
     names = FACTS_NAMES if set(last["task"]) == {"facts"} else style.split_names(last)
     step = 0.38 / len(families)
     dots, handles = [], []
@@ -43,22 +50,17 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
             dots.append((offset, {"family": family, "split": split}, colour, marker))
             label = f"{in_words('family', family)}, {names[split]}"
             handles.append(style.key(label, colour, marker=marker, ls=""))
-    turned_labels = [name.replace(", ", "\n") for name, _ in columns]
-    labels = [label.replace(" positions", "\npositions") for label in turned_labels]
-    long = max(len(line) for label in labels for line in label.split("\n")) * len(labels) > 60
-    labels = turned_labels if long else labels
-    turned: dict[str, Any] = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"}
     for ax, (value, name) in zip(panels, MEASURED.items(), strict=True):
         _draw_columns(ax, columns, value, dots)
-        ax.set_xticks(range(len(columns)), labels, **(turned if long else {}))
+        ax.set_xticks(range(len(columns)), labels, rotation=90 if text > 14 * width else 0)
         ax.set(ylabel=name, ylim=(-0.03 * ax.get_ylim()[1], None))  # so dots at 0 are not cut off
+    known: dict[str, Any] = {"marker": "D", "ls": "", "mfc": "white", "mec": style.KNOWN, "ms": 4}
     for offset, shown, _, _ in dots[1::2]:  # of the unseen sentences
         for place, (_, column) in enumerate(columns):
             part = column.filter(**shown).select(pl.col("nll_choice").mean()).item()
             if part is not None:
-                ends = [place + offset - 0.085, place + offset + 0.085]
-                panels[0].plot(ends, [part] * 2, color=style.KNOWN, lw=2)
-    handles.append(style.key("unseen loss among candidates", style.KNOWN, lw=2))
+                panels[0].plot(place + offset, part, **known)
+    handles.append(style.key("unseen loss among candidates", **known))
     note = f"dots: {grouping.seed_phrase(last)}; bars: mean"
     if last.n_unique(list(style.CHANCES)) == 1:
         marks.draw_chance(panels[0], last)
@@ -76,16 +78,19 @@ def draw_masking(tables: dict[str, pl.DataFrame]) -> Figure:
     last = tables["metrics"].filter(LAST)
     others = [name for name in grouping.varying_settings(last) if name != "masking"]
     panels = grouping.split_points(last, others or ["pos_encoding"])
-    width = 1.3 * style.PANEL_WIDTH * len(panels)
-    figure, grid = style.new_figure(
-        width, 2.2 * style.PANEL_HEIGHT + 0.9, 2, len(panels), sharey="row"
-    )
+    across = min(len(panels), style.MAX_COLUMNS)
+    down = -(-len(panels) // across)
+    size = (1.3 * style.PANEL_WIDTH * across, 2.2 * style.PANEL_HEIGHT * down + 0.9)
+    figure, grid = style.new_figure(*size, 2 * down, across, sharey="row")
+    losses, choices = grid[::2], grid[1::2]
+    for ax in (*losses.flat[len(panels) :], *choices.flat[len(panels) :]):
+        ax.remove()
     dots, handles = [], []
     for offset, (split, name) in zip((-0.17, 0.17), MASKING_NAMES.items(), strict=True):
         colour, marker = style.COLOURS[split], style.SPLIT_MARKERS[split]
         dots.append((offset, {"split": split}, colour, marker))
         handles.append(style.key(name, colour, marker=marker, ls=""))
-    for (loss, known), (label, table) in zip(grid.T, panels, strict=True):
+    for loss, known, (label, table) in zip(losses.flat, choices.flat, panels, strict=False):
         arms = grouping.split_points(table, ["masking"])
         for ax, value in ((loss, "nll_token"), (known, "accuracy_choice")):
             _draw_columns(ax, arms, value, dots)
@@ -94,14 +99,15 @@ def draw_masking(tables: dict[str, pl.DataFrame]) -> Figure:
         known.set_xlabel("tokens of “A is B” that are ever masked")
         marks.draw_chance(loss, table)
         _draw_guess(known, table)
-    for ax, name in zip(grid[:, 0], (LOSS, MEASURED["accuracy_choice"]), strict=True):
-        ax.set_ylim(bottom=-0.03 * ax.get_ylim()[1])  # dots at 0 are seen whole
-        ax.set_ylabel(name)
-    note = f"dots: {grouping.seed_phrase(last)}; bars: mean; above: {CHANCE}\n"
+    for rows, name in ((losses, LOSS), (choices, MEASURED["accuracy_choice"])):
+        for ax in rows[:, 0]:
+            ax.set_ylim(bottom=-0.03 * ax.get_ylim()[1])  # dots at 0 are seen whole
+            ax.set_ylabel(name)
+    note = f"dots: {grouping.seed_phrase(last)}; bars: mean; losses: {CHANCE}\n"
     note += (
-        "below: dashed: guess among the candidates, the answers of all questions of the same kind"
+        "accuracy, dashed: guess among the candidates: answers of all questions of the same kind"
     )
-    return style.finish(figure, grid.flat, note, handles)
+    return style.finish(figure, figure.axes, note, handles)
 
 
 def _draw_guess(ax: Axes, metrics: pl.DataFrame) -> None:

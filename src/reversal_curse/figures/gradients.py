@@ -33,12 +33,13 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
     for name in encodings:
         line = style.encoding_look(name)["ls"]
         handles.append(style.key(in_words("pos_encoding", name), ls=line))
+    handles.append(style.key("another fact's answer", style.REFERENCE, lw=0.5, marker="x", ms=4))
     note = (
         "cosine of the gradients of one fact, forward ([M] is B; autoregressive: A is ?) and "
         "reverse (B is ?), mean over five facts\n"
-        f"a: mean of {grouping.seed_phrase(gradients)}, band: one standard deviation, thin: the "
-        "reverse question with another fact's answer; b: mean over training, dots: seeds, crosses: "
-        "another fact's answer\n"
+        f"a: mean of {grouping.seed_phrase(gradients)}, band: one standard deviation; b: mean over "
+        "training, dots: seeds; thin lines, crosses: the reverse question with another fact's "
+        "answer\n"
         "c: change of the reverse loss by a step along the forward gradient that lowers the "
         "forward loss by 1 %; every look at every seed; dashed: equal"
     )
@@ -49,12 +50,12 @@ def _draw_cosine(ax: Axes, whole: pl.DataFrame, colours: dict[str, str]) -> None
     for _, point in grouping.split_points(whole, ["family", "pos_encoding"]):
         colour = colours[point["family"][0]]
         line = style.encoding_look(point["pos_encoding"][0])["ls"]
-        marks.draw_mean_and_band(ax, point, "cosine", color=colour, ls=line)
+        marks.draw_mean_and_band(ax, point, "cosine", limits=(-1, 1), color=colour, ls=line)
         control = point.group_by("epoch").agg(pl.col("cosine_control").mean()).sort("epoch")
         ax.plot(control["epoch"], control["cosine_control"], color=colour, ls=line, lw=0.5)
     ax.axhline(0, color=style.REFERENCE, lw=0.6)
     ax.set_xscale("symlog", linthresh=1)
-    ax.set(xlim=(0, None), xlabel="epoch", ylabel="cosine of forward and reverse gradient")
+    ax.set(xlim=(0, None), xlabel=style.EPOCHS, ylabel="cosine of forward and reverse gradient")
     ax.set_title("all parameters")
 
 
@@ -71,4 +72,4 @@ def _draw_change(ax: Axes, whole: pl.DataFrame, colours: dict[str, str]) -> None
         axis.set_minor_locator(NullLocator())
     end = 2 * max(whole.select(pl.col("predicted_change").abs().max()).item(), 1e-3)
     line = np.concatenate([-np.geomspace(end, 1e-6, 40), np.geomspace(1e-6, end, 40)])
-    marks.frame_change(ax, line, "nats", zorder=0)
+    marks.frame_change(ax, line, "nats, symmetric log", zorder=0)

@@ -30,14 +30,22 @@ def draw_dots(ax: Axes, place: float, values: pl.Series, colour: str, marker: st
 
 
 def draw_mean_and_band(
-    ax: Axes, table: pl.DataFrame, y: str, x: str = "epoch", opacity: float = 0.2, **line: Any
+    ax: Axes,
+    table: pl.DataFrame,
+    y: str,
+    x: str = "epoch",
+    opacity: float = 0.2,
+    limits: tuple[float, float] = (-math.inf, math.inf),
+    **line: Any,
 ) -> None:
-    """Draw means over the seeds, epoch by epoch, in a band of one standard deviation of `y`."""
+    """Draw means over the seeds, epoch by epoch, in a band of one standard deviation of `y`, cut at
+    its limits."""
     moments = {"x": pl.col(x).mean(), "y": pl.col(y).mean(), "sd": pl.col(y).std().fill_null(0)}
     by_epoch = table.group_by("epoch").agg(**moments).sort("epoch")
     at, mean, sd = (by_epoch[name].to_numpy() for name in moments)
     (drawn,) = ax.plot(at, mean, **line)
-    ax.fill_between(at, mean - sd, mean + sd, color=drawn.get_color(), alpha=opacity, lw=0)
+    band = np.clip([mean - sd, mean + sd], *limits)
+    ax.fill_between(at, *band, color=drawn.get_color(), alpha=opacity, lw=0)
 
 
 def draw_choice(ax: Axes, kept: pl.DataFrame, every: pl.DataFrame) -> None:
@@ -45,18 +53,22 @@ def draw_choice(ax: Axes, kept: pl.DataFrame, every: pl.DataFrame) -> None:
     unseen = kept.filter(split="unseen").drop_nulls("nll_choice")
     draw_mean_and_band(ax, unseen, "nll_choice", color=style.KNOWN, lw=1.2)
     level = every.filter(split="unseen").select(pl.col("chance_choice").mean()).item()
-    ax.axhline(level, color=style.KNOWN, lw=0.8, ls=style.CHANCE_CHOICE[1], zorder=1)
+    # Above the line, which it often coincides with.
+    ax.axhline(level, color="black", lw=0.8, ls=style.CHANCE_CHOICE[1], zorder=3)
 
 
-def draw_chance(ax: Axes, metrics: pl.DataFrame) -> None:
-    """Draw both chance levels, and label them to the right of the panel."""
-    for column, (_, line) in style.CHANCES.items():
-        level = metrics[column][0]
-        ax.axhline(level, color=style.REFERENCE, lw=0.8, ls=line, zorder=1)
-        place: dict[str, Any] = {"xycoords": ("axes fraction", "data"), "va": "center"}
+def draw_chance(ax: Axes, metrics: pl.DataFrame, tokens: int = 1) -> None:
+    """Draw both chance levels of a token, and that of a word of `tokens` among all words, and label
+    them to the right of the panel."""
+    levels = [("chance_class", 1), *(("chance_vocab", count) for count in sorted({1, tokens}))]
+    for column, count in levels:
+        level, (_, line) = metrics[column][0], style.CHANCES[column]
+        ax.axhline(count * level, color=style.REFERENCE, lw=0.8, ls=line, zorder=1)
+        place: dict[str, Any] = {"xycoords": ("axes fraction", "data")}
         place |= {"xytext": (2, 0), "textcoords": "offset points"}
-        text = f"ln {math.exp(level):.0f}"
-        ax.annotate(text, (1, level), fontsize=6, color=style.REFERENCE, **place)
+        place["va"] = "center" if column == "chance_class" else "bottom"  # they may be close
+        text = f"{count if count > 1 else ''} ln {math.exp(level):.0f}".strip()
+        ax.annotate(text, (1, count * level), fontsize=6, color=style.REFERENCE, **place)
 
 
 def draw_groups(

@@ -47,8 +47,8 @@ def draw_bounds(tables: dict[str, pl.DataFrame]) -> Figure:
     note = (
         "facts of which one sentence is held out; line: worst sentence, mean of "
         f"{grouping.seed_phrase(bounds)}\n"
-        "bounds: left, 1 − p ≤ (M − 1) (M η t / N)$^{-c}$ with the largest c that holds for all t, "
-        "η the learning rate of Y; right, M p ≤ 1"
+        "bounds: left, 1 − p ≤ (M − 1) (M η t / N)$^{-c}$ with the largest c that holds for all t "
+        "(and at the end alone); η: learning rate of Y; right, M p ≤ 1"
     )
     return style.finish(figure, grid.flat, note, handles)
 

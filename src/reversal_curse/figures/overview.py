@@ -31,7 +31,12 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
     varied = grouping.varying_settings(last)
     down = [name for name in ROWS if name in varied]
     across = [name for name in COLUMNS if name in varied]
-    outer = [name for name in varied if name not in (*down, *across)]
+    outer, follows = [name for name in varied if name not in (*down, *across)], []
+    for name in [name for name in outer if name not in ("family", "task")]:
+        rest = [other for other in (*down, *across, *outer) if other != name]
+        if rest and last.n_unique(rest) == last.n_unique("run"):
+            outer.remove(name)
+            follows.append(name)
     for place in (across, down):  # what else varies fills a side that is empty
         others = [name for name in outer if name not in ("family", "task")]
         if not place and others:
@@ -41,7 +46,7 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
     rows = [_split(part, down) for _, part in parts]
     columns = [[label for label, _ in _split(part, across)] for _, part in parts]
     heights, width = [len(by_row) for by_row in rows], max(map(len, columns))
-    size = (max(width * 1.7 + 3.4, 8.0), sum(heights) * 0.36 + len(parts) * 1.15 + 0.7)
+    size = (max(width * 1.5 + 3.4, 8.0), sum(heights) * 0.36 + len(parts) * 1.15 + 0.7)
     figure, grid = style.new_figure(*size, len(parts), 2, height_ratios=heights)
     for axes, (label, _), by_row, names in zip(grid, parts, rows, columns, strict=True):
         for ax, (value, (title, colours, _)) in zip(axes, MAPS.items(), strict=True):
@@ -53,7 +58,7 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
                     mean[row, column] = _draw_cell(ax, row, column, cell, value)
             ax.imshow(mean, cmap=colours, vmin=0, vmax=1, aspect="auto")
             ax.set_title(f"{label or 'all grid points'}\n{title}", loc="left", fontsize=7.5)
-            ax.set_xticks(range(len(names)), [name.replace(", ", "\n") for name in names])
+            ax.set_xticks(range(len(names)), [style.in_lines(name) for name in names])
             ax.set_yticks(range(len(by_row)), [name for name, _ in by_row])
             ax.tick_params(length=0)
             ax.spines[:].set_visible(False)
@@ -64,6 +69,8 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
         f"after the last epoch; mean ± standard deviation over {grouping.seed_phrase(last)} that "
         "learned the training sentences; grey: none did; *: some did not"
     )
+    if follows:
+        note += f"; follows from the rest: {', '.join(follows)}"
     return style.finish(figure, [], note)  # panels have titles in place of letters
 
 

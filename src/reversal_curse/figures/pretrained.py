@@ -65,13 +65,14 @@ def draw_reversal(tables: dict[str, pl.DataFrame]) -> Figure:
     said.set_ylabel("said: right in every token (fraction)")
     known.set_ylabel("known: right among candidates (fraction)")
     places = [place + at for place in range(len(models)) for at in DIRECTIONS.values()]
+    names = [style.in_two_lines(name, "_") if len(name) > 12 else name for name, *_ in models]
     for ax in panels:
-        ax.set_xticks(range(len(models)), [f"\n{_in_two_lines(model)}" for model, _, _ in models])
+        ax.set_xticks(range(len(models)), [f"\n{name}" for name in names])
         ax.tick_params(axis="x", length=0)
         ax.set_xticks(places, ["fwd", "rev"] * len(models), minor=True, fontsize=6)
         ax.set(xlim=(-0.6, len(models) - 0.4), ylim=(-0.05, None))  # so dots at 0 are not cut off
-    names = {f"after: {KIND_NAMES[kind]}": style.KIND_COLOURS[kind] for _, kind, _ in models}
-    lines = {"before fine-tuning": style.BEFORE, **names}
+    after = {f"after: {KIND_NAMES[kind]}": style.KIND_COLOURS[kind] for _, kind, _ in models}
+    lines = {"before fine-tuning": style.BEFORE, **after}
     handles = [style.key(name, colour, lw=2) for name, colour in lines.items()]
     handles.append(style.key("another fact's answer", style.REFERENCE, marker="x", ls=""))
     return style.finish(figure, panels, REVERSAL_NOTE, handles)
@@ -151,12 +152,3 @@ def _draw_heads(ax: Axes, table: pl.DataFrame, colour: str) -> None:
     ax.plot(layers["layer"], layers["correlation"], color=colour, lw=1.5, marker=marker, ms=12)
     ax.axhline(0, color=style.REFERENCE, lw=0.6)
     ax.set(ylim=(-1.05, 1.05), xticks=layers["layer"][:: 1 + layers.height // 12])
-
-
-def _in_two_lines(name: str) -> str:
-    """Break a long name at an underscore near its middle."""
-    breaks = [i for i, letter in enumerate(name) if letter == "_"]
-    if len(name) <= 12 or not breaks:
-        return name
-    middle = min(breaks, key=lambda i: abs(i - len(name) / 2))
-    return f"{name[:middle]}\n{name[middle + 1 :]}"

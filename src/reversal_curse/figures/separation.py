@@ -30,7 +30,7 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
     _draw_exponents(right, table, summaries.exponent_slopes(separation)["slope"])
     note = (
         f"{grouping.seed_phrase(separation)}; a: mean over held-out pairs and seeds, band: one "
-        "standard deviation over seeds\n"
+        "standard deviation over seeds, dotted: no change\n"
         "b: smallest exponent that holds for all held-out pairs of a seed, mostly attained at the "
         "first step; dots: seeds\n"
         "fit: mean of the seeds' least-squares slopes, and its 95 % t interval"

@@ -1,5 +1,6 @@
 """The house style: sizes, fonts, and colours that the colour-blind can tell apart."""
 
+import re
 from collections.abc import Iterable, Sequence
 from itertools import product
 from string import ascii_lowercase
@@ -24,12 +25,13 @@ BEFORE, AFTER = "#999999", "#0072B2"
 KNOWN = "#009E73"  # which of the candidates the answer is
 KIND_COLOURS = {"masked_diffusion": "#0072B2", "masked_lm": "#009E73", "causal": "#D55E00"}
 DASHES = (0, (4, 2))
+EPOCHS = "epoch (linear up to 1)"  # names a symmetric logarithmic axis
 # The name and line style of each chance level, by its column of `metrics`.
 CHANCES = {
     "chance_vocab": ("chance, vocabulary", (0, (5, 2))),
     "chance_class": ("chance, entity class", (0, (1, 1.5))),
 }
-CHANCE_CHOICE = ("chance, candidates", (0, (3, 1, 1, 1)))
+CHANCE_CHOICE = ("chance, candidates", (0, (4, 3, 1, 3)))
 _ENCODINGS = {
     "rotary": {"ls": "-", "marker": "o"},
     "alibi": {"ls": (0, (6, 1, 1, 1)), "marker": "^"},
@@ -77,6 +79,20 @@ def split_names(metrics: pl.DataFrame) -> dict[str, str]:
     return {"train": "train", "unseen": TASKS[task].unseen if known else "unseen"}
 
 
+def in_lines(label: str) -> str:
+    """Break a label after its commas, and before the word positions."""
+    return re.sub(", | (?=positions)", "\n", label)
+
+
+def in_two_lines(text: str, mark: str) -> str:
+    """Break a text at the mark nearest its middle, in place of the mark's last character."""
+    ends = [found.end() for found in re.finditer(mark, text)]
+    if not ends:
+        return text
+    end = min(ends, key=lambda end: abs(end - len(text) / 2))
+    return f"{text[: end - 1]}\n{text[end:]}"
+
+
 def shades(values: Iterable, colormap: str = "viridis", low: float = 0.0, high: float = 0.85):
     """Give every value a colour, from dark to light in their order."""
     values = list(values)
@@ -117,8 +133,9 @@ def finish(
     axes = list(axes)
     letters = [*ascii_lowercase, *map("".join, product(ascii_lowercase, repeat=2))]
     look: dict[str, Any] = {"fontweight": "bold", "fontsize": 9, "ha": "right", "va": "bottom"}
+    look |= {"xycoords": "axes fraction", "textcoords": "offset points"}
     for ax, letter in zip(axes if len(axes) > 1 else [], letters, strict=False):
-        ax.text(-0.05, 1.04, letter, transform=ax.transAxes, **look)
+        ax.annotate(letter, (0, 1), (-8, 5), **look)
     if keys:
         figure.legend(handles=keys, loc="outside upper center", ncols=columns or len(keys))
     figure.supxlabel(note, fontsize=7, color=REFERENCE)
