@@ -518,7 +518,7 @@ _WORDS = {
     "must be strings": "must have keys that are text",
 }
 _PATTERNS = {
-    "[0-9a-f]{40}": "must be a full commit or SHA-1: 40 hexadecimal digits",
+    "[0-9a-f]{40}": "must be a full commit or digest: 40 hexadecimal digits",
     "/": "must be an id on the hub, OWNER/NAME",
     "{}": "must be one line of at most 80 characters, without braces",
     "": "must be a name: at most 32 lower-case letters, digits and _, starting with a letter",

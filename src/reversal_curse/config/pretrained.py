@@ -38,7 +38,7 @@ class PretrainedModel(Strict):
         "in place of `path`: its id on Hugging Face's hub; nothing else is downloaded"
     )
     revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] = left_out(
-        "full commit on the hub, or SHA-1 of the code in `path` (the error message gives it)"
+        "full commit on the hub, or digest of the files in `path` but the weights (the error message gives it)"
     )
     billion_parameters: Annotated[float, Field(gt=0, lt=1e6)] = left_out(
         "its size, which decides the memory to ask for; needed with `hub`, else read from the files"
@@ -75,7 +75,7 @@ class PretrainedModel(Strict):
         if (self.path is None) == (self.hub is None):
             yield "", "needs a place to load from; allowed: either `path` or `hub`"
         if self.revision is None and (self.hub or self.trust_remote_code):
-            pin = "full commit of the model on the hub" if self.hub else "SHA-1 of its .py files"
+            pin = "full commit of the model on the hub" if self.hub else "digest of its files"
             yield "revision", f"is missing; allowed: the {pin}"
         if self.hub and self.billion_parameters is None:
             yield "billion_parameters", "is missing; allowed: the size of the model on the hub"

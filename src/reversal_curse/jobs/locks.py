@@ -2,6 +2,7 @@
 
 import fcntl
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 _held = []  # open as long as the process lives
@@ -14,13 +15,9 @@ def drop_dead_locks(folder: Path) -> None:
     """
     (folder / ".snakemake").mkdir(exist_ok=True)
     file = open(folder / ".snakemake/running", "a", encoding="utf-8")  # noqa: SIM115 - kept open
-    try:
+    with suppress(OSError):  # somebody holds it, or the file system has no locks
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         shutil.rmtree(folder / ".snakemake/locks", ignore_errors=True)
-    except OSError:  # somebody holds it, or the file system has no locks
-        pass
-    try:
+    with suppress(OSError):
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        pass
     _held.append(file)

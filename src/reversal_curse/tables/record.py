@@ -51,7 +51,7 @@ def damaged_file(path: Path, record: dict[str, Any], folder: Path) -> str:
     written = _changed(path)
     for name, digest in record["files"].items():
         file = folder / name
-        if not file.exists():
+        if not file.is_file():
             return f"{name} is missing"
         if _changed(file) >= written and digest_of_file(file) != digest:
             return f"{name} is not as it was written"

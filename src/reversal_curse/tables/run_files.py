@@ -85,9 +85,8 @@ class Runs:
         record = self.record(run, settings)
         if record is None:
             state = self.state(run, settings)
-            why = f"by other code ({', '.join(state.stale)})" if state.stale else state.problem
-            text = f"no finished run of these settings{why and f': {why}'}; train it first"
-            raise UserError(f"{self.folder(run)}: {text}")
+            none = "by other code" if state.stale else "no finished run of these settings"
+            raise UserError(f"{state.problem or f'{self.folder(run)}: {none}'}; train it first")
         return record
 
     def problems(self, points: Mapping[str, Settings]) -> list[str]:
