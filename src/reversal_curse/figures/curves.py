@@ -61,7 +61,7 @@ def _panels(metrics: pl.DataFrame, losses: dict) -> Figure:
         levels.append(style.key("whole entity", ls=WORD_STYLE))
         # With shared tokens, the first one may not tell the class; the whole word does.
         word = set(metrics["task"]) == {"chain_related"}
-        note += "\nchance, vocabulary: of one token, ln, and of all n, n ln; "
+        note += "\nchance, vocabulary: of one token (ln) and of all n (n ln); "
         note += f"chance, entity class: of {'a whole entity' if word else 'one token'}"
     if len(panels) < 3:  # so that the legend is no wider than the panels
         return style.finish(figure, axes, note, lines + levels, columns=2)

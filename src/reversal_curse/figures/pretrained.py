@@ -21,8 +21,8 @@ KIND_NAMES = {
 }
 REVERSAL_NOTE = (
     "asked forward and in reverse, before and after fine-tuning on the forward statements alone; "
-    "mean over facts\ndots: runs of the fine-tuning, bars: their mean; dashed: guess among all "
-    "tokens (a), among the candidates (c): at most 25 answers of the relation"
+    "mean over facts; a: linear up to 1\ndots: runs of the fine-tuning, bars: their mean; dashed: "
+    "guess among all tokens (a), among the candidates (c): at most 25 answers of the relation"
 )
 ATTENTION_NOTE = (
     "scores of the masked subject for the known object, in the forward sentence and in the reverse "
