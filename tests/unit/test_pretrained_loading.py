@@ -71,7 +71,7 @@ ENTRIES = {
         "pretrained[0].billion_parameters: is missing; allowed: the size of the model on the hub",
     ),
     "hub without revision": ({"path": ..., "hub": "a/b"}, "[0].revision: is missing; allowed: the"),
-    "a branch": ({"revision": "main"}, "pretrained[0].revision: must be a full commit or SHA-1"),
+    "a branch": ({"revision": "main"}, "pretrained[0].revision: must be a full commit or digest"),
     "hub id": ({"path": ..., "hub": "a"}, "pretrained[0].hub: must be an id on the hub"),
     "trust without revision": ({"trust_remote_code": True}, "[0].revision: is missing; allowed: "),
     "mask of a causal model": ({"masking": "object"}, "[0].masking: means nothing for a causal"),

@@ -38,7 +38,8 @@ class PretrainedModel(Strict):
         "in place of `path`: its id on Hugging Face's hub; nothing else is downloaded"
     )
     revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")] = left_out(
-        "full commit on the hub, or digest of the files in `path` but the weights (the error message gives it)"
+        "full commit on the hub, or digest of the files in `path` but the weights (the error "
+        "message gives it)"
     )
     billion_parameters: Annotated[float, Field(gt=0, lt=1e6)] = left_out(
         "its size, which decides the memory to ask for; needed with `hub`, else read from the files"
