@@ -8,6 +8,9 @@ BIN := $(VENV)/bin
 .PHONY: help env demo figures results plan falsify check test slurm-packages test-slurm benchmark lint format docs clean
 .DEFAULT_GOAL := help
 
+# The package of this folder runs, also in a copy of a checkout with its environment.
+export PYTHONPATH := $(CURDIR)/src
+
 help: ## print this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
@@ -30,17 +33,17 @@ demo: env ## train two grid points and draw one figure, in half a minute
 	@echo "The autoregressive model never learns the other order; masked diffusion does (orange)."
 
 figures: env ## train the sweep of CONFIG and render every figure
-	@$(BIN)/python -m reversal_curse plan "$$CONFIG"
+	@$(BIN)/python -P -m reversal_curse plan "$$CONFIG"
 	$(BIN)/snakemake --configfile "$$CONFIG"
 
 results: figures ## write docs/results.md from this run, and from that of config/medium.yaml if it is there
 	$(BIN)/python docs/results.py
 
 plan: env ## show what is trained and what is waiting
-	@$(BIN)/python -m reversal_curse plan "$$CONFIG"
+	@$(BIN)/python -P -m reversal_curse plan "$$CONFIG"
 
 falsify: env ## permute labels in the tables of CONFIG: every verdict on evidence must change
-	@$(BIN)/python -m reversal_curse falsify --config "$$CONFIG"
+	@$(BIN)/python -P -m reversal_curse falsify --config "$$CONFIG"
 
 check: $(VENV)/installed-test lint ## check format, types and the most important tests, in a minute
 	$(BIN)/python -m pytest -n 2 -m "not slow" tests/unit

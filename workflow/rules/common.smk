@@ -119,7 +119,6 @@ def trained(run):
     return RUNS.record(run, POINTS[run]) is not None
 
 
-@cache
 def report_of_job(name):
     """Return the path of the report that a training job writes once its grid points are trained."""
     return f"results/jobs/{name}.json"

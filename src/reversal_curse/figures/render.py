@@ -48,7 +48,8 @@ def draw_figure(config: Config, name: str, runs: Runs) -> Figure:
     figure = draw(drawn.plot, tables)
     by_other_code = runs.by_other_code(sweep.points)
     if by_other_code:
-        figure.text(0.01, -0.02, by_other_code, size=6, va="top")
+        said = "\n".join(filter(None, [figure.get_supxlabel(), by_other_code]))
+        figure.supxlabel(said, fontsize=7, color=style.REFERENCE)
     return figure
 
 

@@ -105,9 +105,9 @@ class Runs:
         if not stale:
             return ""
         modules = sorted({module for state in stale for module in state.stale})
-        commits = {str(state.record and state.record["commit"]) for state in stale}
+        commits = {state.record["commit"] or "unknown" for state in stale if state.record}
         made = some(sorted(commit[:10] + commit[40:] for commit in commits))
-        counts = f"{len(stale)} of {len(states)} runs are by other code (commit {made})"
+        counts = f"{len(stale)} of {len(states)} runs are by other code (of commit {made})"
         return f"{counts}: {some(modules)} changed since"
 
 
