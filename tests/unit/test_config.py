@@ -25,7 +25,7 @@ sweeps: {a: {pos_encoding: [none, rotery]}} => sweeps.a.pos_encoding[1] | mean r
 presets: {short: {epochs: 5}} ;; sweeps: {a: {preset: shot}} => sweeps.a.preset | mean short | short
 sweeps: {a: {points: [{preset: x}]}} => sweeps.a.points[0].preset | "x" | none is defined
 figures: {pie: a} ;; OK => figures.pie | needs a plot | curves
-figures: {reversal_curv: a} ;; OK => figures.reversal_curv | did you mean reversal_curve? | curves
+figures: {reversal_curv: a} ;; OK => figures.reversal_curv | did you mean reversal_curve? | plot: one in config/README.md
 figures: {x: {plot: curve, sweep: a}} ;; OK => figures.x.plot | did you mean curves? | final
 figures: {reversal_curve: b} ;; OK => figures | "b" | a
 figures: {x: {plot: curves}} ;; OK => figures.x.sweep | missing
@@ -159,7 +159,7 @@ HOSTILE = {
         f"defaults: {{layers: 0x{'f' * 5000}}}",
         "at most 100 digits, got 5,002",
     ),
-    "a long key": (f"? {X}\n: 1", "unknown key"),
+    "a long key": (f"? {X}\n: 1", "line 1: xxx"),
     "a long name": (f"name: {X}", "must be a name"),
     "a long path": (f"pretrained: [{{path: {X}}}]", "must have at most 1000 characters"),
     "a long part of a path": (f"pretrained: [{{path: a/{X[:300]}}}]", "at most 255 bytes between"),

@@ -196,7 +196,7 @@ def probe(tmp_path, *more: str, **keys) -> list[str]:
     }
     config = tmp_path / "config.json"
     config.write_text(json.dumps({"sweeps": {"base": {}}, "pretrained": [entry]}))
-    arguments = f"probe-pretrained --model tiny --config {config} --results {tmp_path}"
+    arguments = f"probe-pretrained tiny --config {config} --results {tmp_path}"
     return [*arguments.split(), *more]
 
 

@@ -245,7 +245,7 @@ class Config(Strict):
             if name in PRETRAINED_FIGURES:
                 yield where, "is drawn from `pretrained` models; allowed: another name"
             elif figure.plot is None and name not in PAPER_FIGURES:
-                allowed = f"{{plot: one of {', '.join(_OF_SWEEPS)}, sweep: {figure.sweep}}}"
+                allowed = f"{{plot: one in config/README.md, sweep: {figure.sweep}}}"
                 close = suggestion(name, PAPER_FIGURES)
                 yield where, f"needs a plot{close}; allowed: {allowed}, or a figure of the papers"
 
