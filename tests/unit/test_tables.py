@@ -141,9 +141,7 @@ def test_runs_are_read_with_labels_and_only_if_their_family_writes_the_table(res
 def test_a_missing_run_is_named_and_no_table_is_written(results, gone):
     run = next(iter(read_sweeps(CONFIG)["a"].points))
     (results / "runs" / run / gone).unlink()
-    with pytest.raises(
-        UserError, match=r"layers=1.*(no finished|missing).*; train it first"
-    ):
+    with pytest.raises(UserError, match=r"layers=1.*(no finished|missing).*; train it first"):
         gather(results)
     assert not (results / "metrics.parquet").exists()
 
