@@ -14,6 +14,8 @@ from reversal_curse.tables.run_files import Runs
 from reversal_curse.tables.schemas import TABLES, setting_column
 from reversal_curse.tables.table import Table
 
+DAMAGED = "is damaged; the next command makes it again"
+
 
 def write_table(path: Path, frames: pl.DataFrame | Iterable[pl.DataFrame], table: Table) -> None:
     """Write Parquet atomically, with a checksum in every page; each of several frames in turn.
@@ -27,7 +29,11 @@ def write_table(path: Path, frames: pl.DataFrame | Iterable[pl.DataFrame], table
         with (
             replacing(path) as partial,
             pyarrow.parquet.ParquetWriter(
-                partial, schema, compression="zstd", write_page_checksum=True
+                partial,
+                schema,
+                compression="zstd",
+                write_page_checksum=True,
+                use_dictionary=[n for n, dtype in table.schema.items() if not dtype.is_float()],
             ) as writer,
         ):
             for frame in [frames] if isinstance(frames, pl.DataFrame) else frames:
@@ -42,37 +48,41 @@ def read_table(path: Path, name: str, digest: str | None = None) -> pl.DataFrame
 
     With a `digest`, it is the SHA-256 that the file must have.
     """
-    # Use Arrow's reader: that of polars panics on some damaged files. Import it here: the import
-    # takes longer than everything else in building the DAG.
-    import pyarrow.parquet
-
     schema = TABLES[name].schema
-    damaged = (
-        *(OSError, ValueError, KeyError, pyarrow.ArrowException),
-        *(pl.exceptions.PolarsError, pl.exceptions.PanicException),
-    )
     try:
         content = path.read_bytes()
-        if digest and hashlib.sha256(content).hexdigest() != digest:
-            path.touch()  # so that the next command looks at it
-            raise ValueError("it is not as it was written")
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    if digest is None:
+        frame = _read_unknown(path, content, schema)
+    elif hashlib.sha256(content).hexdigest() == digest:
+        frame = pl.read_parquet(content)
+    else:
+        path.touch()  # so that the next command looks at it
+        raise UserError(f"{path}: {DAMAGED}")
+    for column, dtype in schema.items():
+        found = frame.schema.get(column)
+        if found != dtype:
+            raise UserError(f"{path}: column {column} must be {dtype}, got {found or 'no column'}")
+    return frame.select(schema.names())
+
+
+def _read_unknown(path: Path, content: bytes, schema: pl.Schema) -> pl.DataFrame:
+    """Read Parquet that may be damaged: Arrow checks pages, where polars panics on some files."""
+    # Imported here: the import takes longer than everything else in building the DAG.
+    import pyarrow.parquet
+
+    damaged = (OSError, ValueError, KeyError, pyarrow.ArrowException, pl.exceptions.PolarsError)
+    try:
         # Its read_table would import pandas, which takes longer than reading most tables.
         source = pyarrow.BufferReader(content)
         with pyarrow.parquet.ParquetFile(source, page_checksum_verification=True) as file:
             table = file.read()
         table = table.select([name for name in schema if name in table.schema.names])
         table.validate(full=True)
-        frame = pl.DataFrame(pl.from_arrow(table))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file") from None
-    except damaged as error:
-        problem = "is damaged; the next command makes it again"
-        raise UserError(f"{path}: {problem}: {first_line(error)}") from None
-    for column, dtype in schema.items():
-        found = frame.schema.get(column)
-        if found != dtype:
-            raise UserError(f"{path}: column {column} must be {dtype}, got {found or 'no column'}")
-    return frame.select(schema.names())
+        return pl.DataFrame(pl.from_arrow(table))
+    except (*damaged, pl.exceptions.PanicException) as error:
+        raise UserError(f"{path}: {DAMAGED}: {first_line(error)}") from None
 
 
 def settings_frame(points: Mapping[str, Settings], labels: Mapping[str, str]) -> pl.DataFrame:
