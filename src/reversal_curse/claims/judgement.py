@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 import polars as pl
 import polars.selectors as cs
-from scipy.special import stdtr
 
 from reversal_curse.claims.claim import Claim, Tables, Threshold
 from reversal_curse.tables.summaries import CONFIDENCE, t_interval
@@ -87,6 +86,9 @@ def _at_point(
 
     Also returns how far the interval stays within the threshold, and the p-values of both verdicts.
     """
+    # Imported here: it takes half a second, and building the DAG does not need it.
+    from scipy.special import stdtr
+
     n, mean = len(values), float(values.mean())
     reaching = int(((values > threshold.above) & (values < threshold.below)).sum())
     low, high = t_interval(values)

@@ -4,7 +4,6 @@ import math
 
 import numpy as np
 import polars as pl
-from scipy.special import stdtrit
 
 from reversal_curse.config.settings import NAMES
 from reversal_curse.tables.schemas import MEASURED
@@ -104,6 +103,9 @@ def t_interval(values: np.ndarray) -> tuple[float, float]:
 
 def t_half_width(deviation: float, n: int) -> float:
     """Return half the width of that interval, for n values of this standard deviation."""
+    # Imported here: it takes half a second, and building the DAG does not need it.
+    from scipy.special import stdtrit
+
     return stdtrit(n - 1, (1 + CONFIDENCE) / 2) * deviation / math.sqrt(n)
 
 
