@@ -11,6 +11,9 @@ from tempfile import gettempdir
 
 from snakemake.exceptions import WorkflowError
 
+if not {*":{}"}.isdisjoint(workflow.basedir):  # they mean something to PYTHONPATH and Snakemake
+    sys.exit(f"the checkout's path must be without : {{ and }}, got {workflow.basedir}")
+
 # The package beside the Snakefile, whatever is installed, is the one that runs. Neither we nor the
 # Python calls that follow look for modules in the working directory; Snakemake puts the folder of
 # the Snakefile first.
