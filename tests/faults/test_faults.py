@@ -133,9 +133,10 @@ def test_a_job_stopped_by_its_time_limit_or_a_signal_goes_on_where_it_stopped(ma
     process = job.start(SLURM_JOB_END_TIME=str(int(time.time())))
     assert "stopped with 0 of 2 grid points finished" in job.finish(process, status=75)
     assert "stopped by the end of the job's time after epoch 1 of 200" in job.log(0)
-    for number, text in ((signal.SIGTERM, "epoch 0 of"), (signal.SIGINT, "going on after")):
+    for resumed, number in enumerate((signal.SIGTERM, signal.SIGINT, signal.SIGHUP)):
         process = job.start()
-        wait_for(lambda text=text: text in job.log(1))
+        wait_for(lambda: "epoch 0 of" in job.log(1))
+        wait_for(lambda n=resumed: job.log(1).count("going on after") == n)
         os.killpg(process.pid, number)  # to all processes, as Ctrl-C does: it counts once
         output = job.finish(process, status=128 + number)
         last = output.splitlines()[-1]
@@ -145,7 +146,7 @@ def test_a_job_stopped_by_its_time_limit_or_a_signal_goes_on_where_it_stopped(ma
         assert job.trained() == [True, False]
     job.finish()
     assert "going on after epoch 1 of 200" in job.log(0)
-    assert job.log(1).count("going on after epoch") == 2
+    assert job.log(1).count("going on after epoch") == 3
     assert [job.tables(0), job.tables(1)] == [whole.tables(0), whole.tables(1)]
 
 
@@ -181,15 +182,18 @@ def worker_of(process: subprocess.Popen) -> int | None:
 
 
 def test_a_process_that_dies_takes_only_the_point_that_it_was_training(make_job, whole):
-    job = make_job(FIRST, LONG, SECOND)
+    """The system kills it if memory runs out; a library may crash."""
+    job = make_job(FIRST, LONG, {**LONG, **SECOND}, SECOND)
     process = job.start()
-    wait_for(lambda: "epoch 0 of" in job.log(1))
-    os.kill(wait_for(lambda: worker_of(process)), signal.SIGKILL)
+    for point, number in ((1, signal.SIGKILL), (2, signal.SIGSEGV)):
+        wait_for(lambda point=point: "epoch 0 of" in job.log(point))
+        os.kill(wait_for(lambda: worker_of(process)), number)
     output = job.finish(process, status=1)
-    assert "failed: its process died (SIGKILL)" in output
-    assert "1 of 3 grid points failed; the others are kept" in output.splitlines()[-1]
-    assert job.trained() == [True, False, True]
-    assert [job.tables(0), job.tables(2)] == [whole.tables(0), whole.tables(1)]
+    for name in ("SIGKILL", "SIGSEGV"):
+        assert f"failed: its process died ({name})" in output
+    assert "2 of 4 grid points failed; the others are kept" in output.splitlines()[-1]
+    assert job.trained() == [True, False, False, True]
+    assert [job.tables(0), job.tables(3)] == [whole.tables(0), whole.tables(1)]
 
 
 # FIRST fails in an unexpected way in every Python process that imports this.

@@ -4,20 +4,25 @@ import gc
 import os
 import sys
 import time
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from tempfile import gettempdir
 
 from snakemake.exceptions import WorkflowError
 
-# The package beside the Snakefile, whatever is installed, is the one that runs; Python calls that
-# follow never look for modules in the working directory.
+if not {*":{}"}.isdisjoint(workflow.basedir):  # they mean something to PYTHONPATH and Snakemake
+    sys.exit(f"the checkout's path must be without : {{ and }}, got {workflow.basedir}")
+
+# The package beside the Snakefile, whatever is installed, is the one that runs. Neither we nor the
+# Python calls that follow look for modules in the working directory; Snakemake puts the folder of
+# the Snakefile first.
 os.environ.update(
     PATH=f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}",
     PYTHONPATH=f"{workflow.basedir}/src:{os.environ.get('PYTHONPATH', '')}".strip(":"),
     PYTHONSAFEPATH="1",
 )
-sys.path.insert(0, f"{workflow.basedir}/src")
+sys.path = [f"{workflow.basedir}/src", *(path for path in sys.path if path != workflow.basedir)]
 
 from reversal_curse.claims.ledger import claim_points
 from reversal_curse.config.digest import digest_of
@@ -32,6 +37,7 @@ from reversal_curse.jobs.training_jobs import training_jobs
 from reversal_curse.jobs.plan import DEVICES
 from reversal_curse.pretrained.model_folder import memory_to_ask_for
 from reversal_curse.products import Products
+from reversal_curse.tables.atomic_write import replacing
 from reversal_curse.training.gpus import count_gpus
 
 # Snakemake keeps thousands of jobs, which are never garbage. Searching them again and again, as
@@ -45,6 +51,8 @@ def or_exit(check, *arguments, **named):
         return check(*arguments, **named)
     except UserError as error:
         sys.exit(str(error))
+    except OSError as error:
+        sys.exit(f"{error.filename}: {error.strerror}")
 
 
 # Jobs are submitted if the executor limits their number, or if this process is itself such a job.
@@ -68,6 +76,7 @@ PRETRAINED = {model.name: model for model in CONFIG.pretrained}
 OWN = str(PRODUCTS.own)
 # What is out of date depends on this file, which is newer than it.
 STALE = PRODUCTS.own / "made/stale"
+STARTED = time.time()
 # The config for the jobs: a file, since it may be too long for a command line.
 SNAPSHOT = f"results/configs/{digest_of(CONFIG.to_json())}.json"
 
@@ -106,7 +115,7 @@ wildcard_constraints:
 
 
 if not workflow.remote_exec:
-    drop_dead_locks(Path())
+    or_exit(drop_dead_locks, Path())
     for note in PRODUCTS.notes():
         print(note, file=sys.stderr)
     if CONFIG.stale == "refuse" and any(RUNS.state(*point).stale for point in POINTS.items()):
@@ -131,14 +140,19 @@ def reports(runs):
 
 def if_stale(files, problem):
     """Return the input that makes Snakemake make files again, if they exist and have a problem."""
-    times = [Path(file).stat().st_mtime for file in files if Path(file).exists()]
-    if workflow.remote_exec or not times or not problem():
+    there = [Path(file) for file in files if Path(file).exists()]
+    if workflow.remote_exec or not there:
+        return []
+    for file in there:
+        if file.stat().st_mtime > time.time():  # the clock went back: nothing new would be newer
+            with suppress(PermissionError):  # a file of another user
+                os.utime(file, (STARTED, STARTED))
+    if not problem():
         return []
     # Both new: Snakemake compares times, and the content with that of last time.
-    STALE.parent.mkdir(parents=True, exist_ok=True)
-    STALE.write_text(f"{time.time_ns()}\n", encoding="utf-8")
-    newest = max(*times, time.time(), STALE.stat().st_mtime) + 1
-    os.utime(STALE, (newest, newest))
+    with replacing(STALE) as new:
+        new.write_text(f"{time.time_ns()}\n", encoding="utf-8")
+        os.utime(new, (time.time() + 1, time.time() + 1))
     return [str(STALE)]
 
 
@@ -152,13 +166,13 @@ def again(product):
             print(f"{found}; it is made again", file=sys.stderr)
         return found
 
-    return if_stale(PRODUCTS.files(product), problem)
+    return or_exit(if_stale, PRODUCTS.files(product), problem)
 
 
 def again_job(wildcards):
     """Return the input that makes Snakemake run a job again whose report is no longer true."""
     runs = find_job(wildcards).points
-    return if_stale([report_of_job(wildcards.job)], lambda: not all(map(trained, runs)))
+    return or_exit(if_stale, [report_of_job(wildcards.job)], lambda: not all(map(trained, runs)))
 
 
 def gathered_pretrained(tables):
@@ -199,8 +213,10 @@ def inputs_of_figure(name):
     """List what a figure needs: reports of its sweep's jobs, or tables of pretrained models."""
     plot, sweep = PLOTS[FIGURES[name].plot], FIGURES[name].sweep
     if plot.pretrained:
-        return gathered_pretrained([table.removeprefix("pretrained_") for table in plot.tables])
-    return [*reports(SWEEPS[sweep].points), *again(f"figures/{name}")]
+        needed = gathered_pretrained([table.removeprefix("pretrained_") for table in plot.tables])
+    else:
+        needed = reports(SWEEPS[sweep].points)
+    return [*needed, *again(f"figures/{name}")]
 
 
 def caption_of_figure(name):
