@@ -200,8 +200,10 @@ def inputs_of_figure(name):
     """List what a figure needs: reports of its sweep's jobs, or tables of pretrained models."""
     plot, sweep = PLOTS[FIGURES[name].plot], FIGURES[name].sweep
     if plot.pretrained:
-        return gathered_pretrained([table.removeprefix("pretrained_") for table in plot.tables])
-    return [*reports(SWEEPS[sweep].points), *again(f"figures/{name}")]
+        needed = gathered_pretrained([table.removeprefix("pretrained_") for table in plot.tables])
+    else:
+        needed = reports(SWEEPS[sweep].points)
+    return [*needed, *again(f"figures/{name}")]
 
 
 def caption_of_figure(name):

@@ -12,8 +12,7 @@ for family in FAMILIES:
             f"train_{family}"
         input:
             again_job,
-            # A dataset that was made again, after it was damaged, retrains nothing.
-            lambda wildcards: [ancient(path) for path in datasets_of_job(wildcards)],
+            datasets_of_job,
         output:
             "results/jobs/{job}.json",
         log:
