@@ -192,6 +192,8 @@ def _by_other_code(path: Path, changed: list[str]) -> str:
 
 
 def _identity(record: Path) -> str | None:
-    """Return the digest of a record; None if there is none."""
-    content = read_record(record)
-    return content["digest"] if content else None
+    """Return the digest of a record; None if there is none, or it is damaged."""
+    with suppress(UserError):  # what it is of is made again, and all that is made from that
+        content = read_record(record)
+        return content["digest"] if content else None
+    return None

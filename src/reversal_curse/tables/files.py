@@ -61,6 +61,7 @@ def read_table(path: Path, name: str, digest: str | None = None) -> pl.DataFrame
         with pyarrow.parquet.ParquetFile(source, page_checksum_verification=True) as file:
             table = file.read()
         table = table.select([name for name in schema if name in table.schema.names])
+        table = table.replace_schema_metadata()  # polars panics if it is damaged
         table.validate(full=True)
         frame = pl.DataFrame(pl.from_arrow(table))
     except FileNotFoundError:
