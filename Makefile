@@ -5,7 +5,7 @@ export CONFIG ?= config/config.yaml
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help env demo figures results plan falsify check test slurm-packages test-slurm benchmark lint format docs clean
+.PHONY: help env demo figures results plan falsify check test test-battery slurm-packages test-slurm benchmark lint format docs clean
 .DEFAULT_GOAL := help
 
 # The package of this folder runs, also in a copy of a checkout with its environment.
@@ -50,6 +50,9 @@ check: $(VENV)/installed-test lint ## check format, types and the most important
 
 test: $(VENV)/installed-test lint ## test everything but SLURM, in about five minutes
 	$(BIN)/python -m pytest -n 2
+
+test-battery: $(VENV)/installed-test ## change code, results and configs in hundreds of ways and count what is noticed, in minutes
+	$(BIN)/python -m pytest -s tests/battery
 
 SLURM_PACKAGES := slurm-wlm slurmdbd mariadb-server munge
 

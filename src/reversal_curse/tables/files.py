@@ -79,6 +79,7 @@ def _read_unknown(path: Path, content: bytes, schema: pl.Schema) -> pl.DataFrame
         with pyarrow.parquet.ParquetFile(source, page_checksum_verification=True) as file:
             table = file.read()
         table = table.select([name for name in schema if name in table.schema.names])
+        table = table.replace_schema_metadata()  # polars panics if it is damaged
         table.validate(full=True)
         return pl.DataFrame(pl.from_arrow(table))
     except (*damaged, pl.exceptions.PanicException) as error:
