@@ -45,6 +45,7 @@ def draw(rows: list[dict[str, Any]]) -> Figure:
     ax.set_xticks([-t for t in ticks[::-1]] + [0, *ticks])
     ax.xaxis.set_major_formatter(lambda x, _: f"{x:g}".replace("-", "−"))
     ax.set_xlabel("effect beyond its threshold, in its unit (linear up to 0.1)")
+    ax.spines["left"].set_visible(False)
     ax.grid(axis="x", lw=0.3, color="#CCCCCC")
     keys = [style.key(name, colour, marker="o", ms=4) for name, colour in COLOURS.items()]
     keys.append(style.key("check", marker="o", ms=4, mfc="white", ls=""))

@@ -28,6 +28,7 @@ from reversal_curse.tables.schemas import MEASURED
 TEMPLATE = Path(__file__).with_name("template.html")
 CURVES = [c for c in MEASURED if c.name != "candidates" and not c.name.startswith("chance")]
 MOST_EPOCHS, MOST_ROWS = 60, 200_000  # of the curves; the rows bound the page of a large grid
+SNIPPET = "window.vegaEmbed = vegaEmbed;"  # what the page calls of Vega
 LAST = {
     "train_accuracy": "trained: accuracy",
     "unseen_accuracy": "said: accuracy",
@@ -75,7 +76,7 @@ def write_page(config: Config, runs: Runs, origin: Iterable[str], output: Path) 
         curves=_packed(_curves(folder / "metrics.parquet", points["run"].to_list())),
         explorer=_explorer(points, sweeps),
         points=_points(points),
-        script=vl_convert.javascript_bundle().replace("</script", "<\\/script"),  # ty: ignore[missing-argument]
+        script=vl_convert.javascript_bundle(SNIPPET).replace("</script", "<\\/script"),
     )
     with replacing(output) as partial:
         partial.write_text(page, encoding="utf-8")
@@ -204,17 +205,17 @@ def _explorer(points: pl.DataFrame, sweeps: Mapping[str, Sweep]) -> dict[str, An
 
 
 def _points(points: pl.DataFrame) -> list[list[Any]]:
-    """Tabulate the grid points: a header, and the settings that vary beside the last values."""
+    """Tabulate the grid points: a header, and the last values beside the settings that vary."""
     varied = grouping.varying_settings(points)
     rows = [
         [
-            *(point[name] for name in varied),
             *(_mean_and_spread(point[name], point[f"{name}_sd"]) for name in LAST),
             f"{point['seconds']:.1f}",
+            *(point[name] for name in varied),
         ]
         for point in points.to_dicts()
     ]
-    return [[*varied, *LAST.values(), "seconds"], *rows]
+    return [[*LAST.values(), "seconds", *varied], *rows]
 
 
 def _mean_and_spread(mean: float | None, sd: float | None) -> str | None:
