@@ -56,5 +56,6 @@ def draw(rows: list[dict[str, Any]]) -> Figure:
 def _beyond(row: dict[str, Any]) -> list[float]:
     """Return effect and interval, counted inwards from the nearest end of the threshold."""
     values = np.array([row["effect"], row["ci_low"], row["ci_high"]])
-    above, below = values - row["threshold"], row["threshold_below"] - values
-    return list(above if above[0] <= below[0] else below[[0, 2, 1]])
+    if values[0] - row["threshold"] <= row["threshold_below"] - values[0]:
+        return list(values - row["threshold"])
+    return list(row["threshold_below"] - values[[0, 2, 1]])

@@ -65,7 +65,8 @@ def write_page(config: Config, runs: Runs, origin: Iterable[str], output: Path) 
         counts=counts(claims),
         unsettled=unsettled(claims),
         claims=claims,
-        overview=overview[overview.index("<svg") :],
+        # matplotlib's links open a window of their own.
+        overview=overview[overview.index("<svg") :].replace(' target="_blank"', ""),
         overview_files=_files(folder, "claims_overview"),
         overview_caption=" ".join(str(claims_overview.draw.__doc__).split()),
         papers=PAPERS,
