@@ -22,11 +22,12 @@ localrules:
     pretrained,
     figures,
     claims,
+    page,
     plan,
 
 
 rule all:
-    "Everything: every figure of the config, the table of all metrics, the ledger of claims."
+    "Everything: every figure of the config, the table of all metrics, the ledger of claims, the page."
     default_target: True
     input:
         dataset_files(),
@@ -35,6 +36,7 @@ rule all:
         f"{OWN}/points.parquet",
         f"{OWN}/claims.md",
         f"{OWN}/claims.parquet",
+        f"{OWN}/index.html",
 
 
 include: "workflow/rules/data.smk"  # sentences: one file per task and size
@@ -43,4 +45,5 @@ include: "workflow/rules/pretrained.smk"  # models trained by others, before and
 include: "workflow/rules/aggregate.smk"  # every evaluation, and a row per grid point
 include: "workflow/rules/figures.smk"  # a plot applied to a sweep
 include: "workflow/rules/claims.smk"  # the ledger: which of the papers' claims hold
+include: "workflow/rules/page.smk"  # all of it in one file for a browser
 include: "workflow/rules/plan.smk"  # what is trained and what is waiting

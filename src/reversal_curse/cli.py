@@ -16,7 +16,7 @@ from reversal_curse.config.errors import UserError
 from reversal_curse.config.file import Config, read_value
 from reversal_curse.config.grid import refuse_old_layout
 from reversal_curse.config.pretrained import MEASURED
-from reversal_curse.products import Products
+from reversal_curse.products import OVERVIEW, Products
 from reversal_curse.tables.files import write_table
 from reversal_curse.tables.provenance import VERSION
 from reversal_curse.tables.schemas import TABLES
@@ -106,6 +106,7 @@ def _parser() -> argparse.ArgumentParser:
     step = _step(verbs, "figure", _figure, name="its name in the config")
     step.add_argument("--output", **FIGURE_FILES | {"required": False})
     _step(verbs, "claims", _claims)
+    _step(verbs, "page", _page)
     _step(verbs, "falsify", _falsify)
     _step(verbs, "confirm", _confirm)
     return parser
@@ -260,6 +261,19 @@ def _claims(products: Products, options: argparse.Namespace) -> None:
     evidence = judged.filter(kind="evidence")
     for verdict, count in evidence.group_by("verdict", maintain_order=True).len().iter_rows():
         print(f"{count:3} {verdict}")
+
+
+def _page(products: Products, options: argparse.Namespace) -> None:
+    """Write the page of results, and draw the overview of the claims."""
+    from reversal_curse.page.build import draw_overview, write_page
+
+    overview = f"figures/{OVERVIEW}"
+    draw_overview(products.own, products.files(overview))
+    products.record(overview)
+    (page,) = products.files("page")
+    write_page(products.config, products.runs, products.origin(products.points), page)
+    products.record("page")
+    print(f"{page}: {page.stat().st_size / 1e6:.1f} MB")
 
 
 def _falsify(products: Products, options: argparse.Namespace) -> None:

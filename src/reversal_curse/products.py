@@ -27,7 +27,7 @@ from reversal_curse.tables.provenance import (
     differences,
     versions,
 )
-from reversal_curse.tables.record import damaged_file, read_record, write_record
+from reversal_curse.tables.record import damaged_file, digest_of_file, read_record, write_record
 from reversal_curse.tables.run_files import RECORD, Runs, mixtures, some
 
 SUFFIXES = ("pdf", "png", "svg")
@@ -40,13 +40,18 @@ FATES = {
 }
 DRAWING = ("matplotlib", "polars")
 """Libraries that a figure depends on."""
+OVERVIEW = "claims_overview"
+"""The figure of the ledger, which the page draws."""
+TEMPLATE = Path(__file__).parent / "page/template.html"
+PAGE = ("jinja2", "vl-convert-python")
+"""Libraries that the page depends on."""
 
 
 class Products:
     """The products of a config below a results folder.
 
     They are called `data/DIRECTORY`, `models/NAME` (pretrained), `pretrained/TABLE`, `metrics`,
-    `figures/NAME` and `claims`.
+    `figures/NAME`, `claims` and `page`.
     """
 
     def __init__(self, config: Config, results: Path):
@@ -76,6 +81,8 @@ class Products:
                 return [self.own / f"figures/{rest}.{suffix}" for suffix in SUFFIXES]
             case "claims":
                 return [self.own / "claims.md", self.own / "claims.parquet"]
+            case "page":
+                return [self.own / "index.html"]
         return [self.own / "metrics.parquet", self.own / "points.parquet"]
 
     def path(self, name: str) -> Path:
@@ -98,6 +105,9 @@ class Products:
             case "pretrained":
                 models = [self.path(f"models/{model.name}") for model in self.config.pretrained]
                 return digest_of([code_of("tables/aggregate"), *map(_identity, models)])
+            case "figures" if rest == OVERVIEW:
+                code = code_of(f"figures/{OVERVIEW}", "figures/render", "claims/ledger")
+                return digest_of([code, versions(DRAWING), _identity(self.path("claims"))])
             case "figures":
                 figure = self.config.drawings()[rest]
                 code = code_of("figures/render", f"figures/{PLOTS[figure.plot].module}")
@@ -112,6 +122,12 @@ class Products:
                 tables = self._tables(MEASURED) if self.config.pretrained else []
                 code = code_of("claims/ledger")
                 return digest_of([self.config.digest, code, judged, tables, origin])
+            case "page":
+                parts = [*self.config.drawings(), OVERVIEW]
+                shown = ["claims", "metrics", *(f"figures/{name}" for name in parts)]
+                code = [code_of("page/build"), digest_of_file(TEMPLATE), versions(PAGE)]
+                records = [_identity(self.path(product)) for product in shown]
+                return digest_of([self.config.digest, code, records, self.origin(self.points)])
         given = [code_of("tables/aggregate"), self.config.settings_given()]
         return digest_of([*given, self._runs(self.points, "digest")])
 

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -20,6 +21,7 @@ from reversal_curse.claims import (
 from reversal_curse.claims.claim import Claim, Selection, Tables, Threshold, select
 from reversal_curse.claims.judgement import (
     CONTRADICTED,
+    INCONCLUSIVE,
     LEAST_SEEDS,
     NOT_TESTED,
     SUPPORTED,
@@ -55,9 +57,13 @@ PAPERS = {
     "Mitigate the Reversal Curse",
     "ours": "this project",
 }
+VERDICTS = SUPPORTED, CONTRADICTED, INCONCLUSIVE, NOT_TESTED
 MARKS = {"supported": "✓", "contradicted": "✗", "inconclusive": "?"}
 FAMILY_WISE = 0.05
 PAGE = """# Ledger of claims
+
+{summary}
+## How to read it
 
 Every statement of the papers that a number can decide, judged on this run. The effect is a mean
 over seeds with its 95 % interval (Student's t); of several grid points the least favourable one is
@@ -73,9 +79,9 @@ says that all seeds agree, not that none could differ.
 **Evidence** can come out either way. A **check** is true by construction: it tests the code, not
 the paper. *Said* is judged among all tokens, *known* among the possible answers alone.
 
-{count} claims of evidence: {verdicts}. {checks} checks: {check_verdicts}.
 Of the {judged} verdicts on evidence, {survive} stand together: the chance that any of them is wrong
 is below 5 % (Holm 1979). The others are marked "alone".
+
 Config {config}, judged by commit {code}.
 {origin}
 
@@ -171,17 +177,44 @@ def _grid(config: Config, chosen: Selection) -> str:
     return "; ".join([f"{', '.join(chosen.sweeps)}: {size}", *parts])
 
 
+def described(table: pl.DataFrame) -> list[dict[str, Any]]:
+    """Return the rows of the ledger, with the words for them."""
+    sections = {name: section for section, claims in GROUPS.items() for name in claims}
+    rows = []
+    for row in table.iter_rows(named=True):
+        claim, verdict = CLAIMS[row["id"]], row["verdict"]
+        words = {"section": sections[row["id"]], "check": claim.check, "remark": claim.remark}
+        words |= {"wanted": _in_words(claim.threshold), "mark": MARKS.get(verdict, "–")}
+        words["said"] = f"{verdict}, alone" if alone(row) else verdict
+        if row["effect"] is not None:
+            words["found"] = f"{row['effect']:.3g}"
+            words["interval"] = f"[{row['ci_low']:.3g}, {row['ci_high']:.3g}]"
+            words["of_seeds"] = _of_seeds(row)
+        rows.append(row | words)
+    return rows
+
+
+def counts(rows: list[dict[str, Any]]) -> list[list[Any]]:
+    """Count the verdicts on evidence and on checks: a table with its header."""
+    found = Counter((row["kind"], row["verdict"]) for row in rows)
+    lines = [[kind, *(found[kind, v] for v in VERDICTS)] for kind in ("evidence", "check")]
+    return [["", *VERDICTS], *lines]
+
+
+def unsettled(rows: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """Return the claims that are contradicted, then those that the run leaves open."""
+    verdicts = (CONTRADICTED, INCONCLUSIVE)
+    return {verdict: [row for row in rows if row["verdict"] == verdict] for verdict in verdicts}
+
+
 def page(config: Config, table: pl.DataFrame, origin: Iterable[str]) -> str:
     """Return the ledger as a Markdown page; `origin` says where its runs come from."""
-    evidence, checks = table.filter(kind="evidence"), table.filter(kind="check")
-    judged = evidence.filter(pl.col("verdict").is_in([SUPPORTED, CONTRADICTED]))
+    rows = described(table)
+    judged = table.filter(pl.col("verdict").is_in([SUPPORTED, CONTRADICTED]), kind="evidence")
     text = PAGE.format(
+        summary=_summary(rows),
         least=LEAST_SEEDS,
         learned=100 * LEARNED_ACCURACY,
-        count=len(evidence),
-        verdicts=_counts(evidence),
-        checks=len(checks),
-        check_verdicts=_counts(checks),
         judged=len(judged),
         survive=len(judged) - sum(map(alone, judged.to_dicts())),
         config=config.digest,
@@ -190,44 +223,56 @@ def page(config: Config, table: pl.DataFrame, origin: Iterable[str]) -> str:
         differences="\n".join(_differences(config)),
         papers="\n".join(f"* {key}: {paper}." for key, paper in PAPERS.items()),
     )
-    rows = {row["id"]: row for row in table.iter_rows(named=True)}
-    for group, claims in GROUPS.items():
-        for kind, title in (("evidence", group), ("check", f"{group}: checks")):
-            own = {name: claim for name, claim in claims.items() if rows[name]["kind"] == kind}
+    for section in GROUPS:
+        for kind, title in (("evidence", section), ("check", f"{section}: checks")):
+            own = [row for row in rows if (row["section"], row["kind"]) == (section, kind)]
             if not own:
                 continue
-            text += f"\n## {title}\n\n| claim | measured | verdict |\n| --- | --- | --- |\n"
-            text += "".join(_row(claim, rows[name]) for name, claim in own.items())
-            for name, claim in own.items():
-                if claim.remark and rows[name]["verdict"] != NOT_TESTED:
-                    text += f"\n**{name}**: {claim.remark}\n"
+            cells = [["claim", "measured", "verdict"], *map(_cells, own)]
+            text += f"\n## {title}\n\n{_table(cells)}"
+            for row in own:
+                if row["remark"] and row["verdict"] != NOT_TESTED:
+                    text += f"\n**{row['id']}**: {row['remark']}\n"
     return text
 
 
-def _counts(table: pl.DataFrame) -> str:
-    counts = table.group_by("verdict", maintain_order=True).len().iter_rows()
-    return ", ".join(f"{n} {verdict}" for verdict, n in counts)
+def _table(lines: list[list[Any]]) -> str:
+    cells = [[str(cell).replace("|", "\\|") for cell in line] for line in lines]
+    cells.insert(1, ["---"] * len(cells[0]))
+    return "".join(f"| {' | '.join(line)} |\n" for line in cells)
 
 
-def _row(claim: Claim, row: dict) -> str:
+def _summary(rows: list[dict[str, Any]]) -> str:
+    """Count the verdicts, and list what is not settled."""
+    text = _table(counts(rows))
+    for verdict, some in unsettled(rows).items():
+        text += f"\n**{verdict.capitalize()}**: {len(some) or 'none'}\n\n"
+        for row in some:
+            check = " (a check)" if row["check"] else ""
+            effect = f"**{row['found']}** {row['interval']}, {row['measures']}"
+            text += f"* [`{row['id']}`](#{row['id']}){check} {row['statement']} {effect}\n"
+    return text
+
+
+def _cells(row: dict[str, Any]) -> list[str]:
     figure = f"[{row['figure']}](figures/{row['figure']}.pdf)" if row["figure"] else ""
-    check = claim.check and f"a check: {claim.check}"
-    where = "; ".join(filter(None, [claim.paper, figure, row["grid"], row["reason"], check]))
-    text = f"{claim.statement} <br> `{row['id']}` *{where}*"
-    measured = f"{claim.measures}; {_in_words(claim.threshold)}"
+    check = row["check"] and f"a check: {row['check']}"
+    where = "; ".join(filter(None, [row["paper"], figure, row["grid"], row["reason"], check]))
+    text = f'<a id="{row["id"]}"></a>{row["statement"]} <br> `{row["id"]}` *{where}*'
+    measured = f"{row['measures']}; {row['wanted']}"
     if row["effect"] is not None:
-        interval = f"[{row['ci_low']:.3g}, {row['ci_high']:.3g}]"
-        seeds = f"{row['n_reaching']} of {row['n_seeds']} seed{'s' * (row['n_seeds'] > 1)}"
-        if row["n_points"] > 1:
-            seeds += f", the least favourable of {row['n_points']} grid points"
-        if row["n_left_out"]:
-            seeds += f"; {row['n_left_out']} left out"
-        spread = f"{interval}, median {row['median']:.3g}, {seeds}"
-        measured = f"**{row['effect']:.3g}** {spread} <br> {measured}"
-    verdict = f"{MARKS.get(row['verdict'], '–')} {row['verdict']}"
-    verdict += ", alone" * alone(row)
-    cells = [cell.replace("|", "\\|") for cell in (text, measured, verdict)]
-    return f"| {' | '.join(cells)} |\n"
+        found = f"**{row['found']}** {row['interval']}, {row['of_seeds']}"
+        measured = f"{found} <br> {measured}"
+    return [text, measured, f"{row['mark']} {row['said']}"]
+
+
+def _of_seeds(row: dict[str, Any]) -> str:
+    """Say what the effect is a mean of."""
+    reaching = f"{row['n_reaching']} of {row['n_seeds']} seed{'s' * (row['n_seeds'] > 1)}"
+    text = f"median {row['median']:.3g}, {reaching}"
+    if row["n_points"] > 1:
+        text += f", the least favourable of {row['n_points']} grid points"
+    return f"{text}; {row['n_left_out']} left out" if row["n_left_out"] else text
 
 
 def alone(row: dict) -> bool:
