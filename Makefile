@@ -5,7 +5,7 @@ export CONFIG ?= config/config.yaml
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help env demo figures results plan falsify check test slurm-packages test-slurm benchmark lint format docs clean
+.PHONY: help env demo figures results plan status falsify check test slurm-packages test-slurm benchmark lint format docs clean
 .DEFAULT_GOAL := help
 
 help: ## print this list
@@ -25,19 +25,22 @@ $(VENV)/installed-test: $(VENV)/installed
 	@touch $@
 
 demo: env ## train two grid points and draw one figure, in half a minute
-	@$(BIN)/snakemake results/demo/figures/demo.png --configfile config/demo.yaml --quiet all
+	@$(BIN)/snakemake results/demo/figures/demo.png --configfile config/demo.yaml
 	@echo "results/demo/figures/demo.png: facts are learned in one order (blue: their loss)."
 	@echo "The autoregressive model never learns the other order; masked diffusion does (orange)."
 
 figures: env ## train the sweep of CONFIG and render every figure
-	@$(BIN)/python -m reversal_curse plan "$$CONFIG"
-	$(BIN)/snakemake --configfile "$$CONFIG"
+	@$(BIN)/python -m reversal_curse plan "$$CONFIG" > /dev/null # refuses what Snakemake would run
+	@$(BIN)/snakemake --configfile "$$CONFIG"
 
 results: figures ## write docs/results.md from this run, and from that of config/medium.yaml if it is there
 	$(BIN)/python docs/results.py
 
 plan: env ## show what is trained and what is waiting
 	@$(BIN)/python -m reversal_curse plan "$$CONFIG"
+
+status: env ## show how far training is, here or on a cluster: ARGS=--watch
+	@$(BIN)/python -m reversal_curse status $(ARGS) "$$CONFIG"
 
 falsify: env ## permute labels in the tables of CONFIG: every verdict on evidence must change
 	@$(BIN)/python -m reversal_curse falsify --config "$$CONFIG"

@@ -1,0 +1,306 @@
+"""What a person sees of training: while it runs, when it ends, and when somebody asks."""
+
+import logging
+import shlex
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from reversal_curse.jobs.plan import duration, outlook
+from reversal_curse.jobs.progress import Progress, Snapshot
+from reversal_curse.jobs.training_jobs import Job
+
+ROWS = 8
+"""Lines for running jobs, and for failures: all of it fits 24 lines."""
+WIDTH = 100
+REFRESH = {True: 1.0, False: 10.0}
+"""Seconds between two updates: on a terminal, and elsewhere."""
+
+TARGETS = ("all", "data", "metrics", "pretrained", "figures", "claims")
+"""Rules that only name what others make."""
+
+
+def console(stdout: bool = False) -> Console:
+    """Make a console as wide as the terminal; lines of a file are not cut."""
+    made = Console(stderr=not stdout, highlight=False, soft_wrap=True, emoji=False, markup=False)
+    made.width = min(made.width, WIDTH) if made.is_terminal else WIDTH
+    return made
+
+
+def counts(seen: Snapshot) -> str:
+    """Say how many points are trained: `37 of 129 grid points trained (41 % of the work)`."""
+    share = f"{100 * seen.share:.0f} % of the work"
+    return f"{seen.trained} of {seen.points} grid points trained ({share})"
+
+
+def where(state: Mapping[str, Any]) -> str:
+    """Say where a point in training is."""
+    return f"epoch {state['epoch']} of {state['epochs']}, loss {state['loss']:.3g}"
+
+
+def one_line(seen: Snapshot, elapsed: float, busy: Iterable[str] = ()) -> str:
+    """Say all in a line, for a file or a log."""
+    now = [f"{state['words']} ({where(state)})" for state in seen.running] + [*busy]
+    more = f" and {len(now) - 2} more" if len(now) > 2 else ""
+    running = f"; running: {', '.join(now[:2])}{more}" if now else ""
+    failed = f"; {len(seen.failed)} failed" if seen.failed else ""
+    return f"{counts(seen)}, {times(seen, elapsed)}{failed}{running}"
+
+
+def times(seen: Snapshot, elapsed: float) -> str:
+    """Say the time that has passed and the time that is left."""
+    left = f", about {duration(seen.left)} left" if seen.left >= 1 else ""
+    return f"{clock(elapsed)} so far{left}"
+
+
+def clock(seconds: float) -> str:
+    """Write how long something took: `41 s`, `1 min 51 s`, `2 h 5 min`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, part = divmod(minutes, 60)
+    return (
+        f"{hours} h {part} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
+    )
+
+
+def picture(seen: Snapshot, first: str, last: Iterable[str] = ()) -> RenderableType:
+    """Draw a snapshot: a bar, the points in training, `first` and `last` lines."""
+    bar = Table.grid(padding=(0, 1))
+    bar.add_row(ProgressBar(1.0, seen.share, width=30), counts(seen))
+    rows = Table.grid(padding=(0, 2))
+    for state in seen.running[:ROWS]:
+        age = f"{duration(state['age'])} ago on {state['host']}" if state["age"] > 10 else ""
+        rows.add_row(Text(state["words"], overflow="ellipsis", no_wrap=True), where(state), age)
+    if len(seen.running) > ROWS:
+        rows.add_row(f"and {len(seen.running) - ROWS} more in training")
+    return Group(first, bar, rows, *last)
+
+
+def failures(failed: Mapping[str, str]) -> list[str]:
+    """List failures, a line each."""
+    lines = [_short(f"failed: {words}: {why}") for words, why in failed.items()][:ROWS]
+    return lines + ([f"and {len(failed) - ROWS} more failed"] if len(failed) > ROWS else [])
+
+
+def _short(line: str) -> str:
+    line = " ".join(line.split())
+    return line if len(line) <= 2 * WIDTH else f"{line[: 2 * WIDTH - 3]}..."
+
+
+def results_of(own: Path, results: Path) -> list[str]:
+    """Say where results lie, a line each, and how many claims have which verdict."""
+    lines = []
+    if (own / "claims.parquet").exists():
+        ledger = pl.read_parquet(own / "claims.parquet").filter(kind="evidence")
+        found = Counter(ledger["verdict"])
+        verdicts = ", ".join(f"{n} {verdict}" for verdict, n in sorted(found.items()))
+        lines.append(f"claims   {verdicts or 'none'}: {own}/claims.md")
+    drawn = len([*(own / "figures").glob("*.png")])
+    lines += [f"figures  {drawn} in {own}/figures"] if drawn else []
+    tables = [own / f"{name}.parquet" for name in ("metrics", "points")]
+    lines += [f"tables   {tables[0]}, {tables[1]}"] if all(map(Path.exists, tables)) else []
+    lines += [f"page     {page}" for page in [results / "index.html"] if page.exists()]
+    return lines
+
+
+def watch(progress: Progress, jobs: Mapping[str, Job], own: Path, again: bool) -> None:
+    """Print how far training is, whoever trains; with `again`, until Ctrl-C."""
+    out = console(stdout=True)
+
+    def look() -> RenderableType:
+        seen = progress.look(jobs)
+        handed = f"{seen.queued} jobs queued, " if seen.queued else ""
+        first = f"{handed}{seen.waiting} points waiting, about {duration(seen.left)} left"
+        done = results_of(own, progress.results) if seen.trained == seen.points else []
+        return picture(seen, first, [*failures(seen.failed), *done])
+
+    if not again:
+        return out.print(look())
+    with suppress(KeyboardInterrupt), Live(console=out, auto_refresh=False) as live:
+        while True:
+            live.update(look(), refresh=True)
+            time.sleep(REFRESH[out.is_terminal])
+
+
+class Screen:
+    """Shows a call of the workflow, from Snakemake's records; one thread calls `take`."""
+
+    def __init__(
+        self,
+        progress: Progress,
+        jobs: Mapping[str, Job],
+        called: set[str],
+        own: Path,
+        log: Callable[[], list[str]],
+        dry_run: bool,
+    ):
+        """`called`: the names of the jobs that the DAG asks for, complete once it is built."""
+        self.progress, self.every, self.called, self.own = progress, jobs, called, own
+        self.log, self.dry_run = log, dry_run
+        self.console = console(stdout=dry_run)
+        self.began = time.time()
+        self.stats: dict[str, int] | None = None
+        self.active = self.stopped = self.broken = False
+        self.running: dict[int, tuple[str, str, float]] = {}  # rule, what it does, since
+        self.finished: list[tuple[str, float]] = []
+        self.failed: dict[str, str] = {}
+        self._jobs: dict[str, Job] = {}
+        self._live: Live | None = None
+        self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def take(self, record: Any) -> bool:
+        """Note what a record says; tells whether nobody else needs to print it."""
+        event = str(getattr(record, "event", "") or "")
+        if event == "workflow_started":
+            self.active = True
+        if not self.active:
+            return False
+        match event:
+            case "run_info":
+                self._plan(record)
+            case "job_info" if not self.dry_run:
+                self._job(record)
+            case "job_finished" if record.job_id in self.running:
+                rule, _, since = self.running.pop(record.job_id)
+                self.finished.append((rule, time.time() - since))
+                self.failed.pop(rule, None)
+            case "job_error":
+                self.running.pop(record.jobid, None)
+                self._failure(record)
+            case "" | "error" if record.levelno >= logging.WARNING:
+                # After a failure, Snakemake only repeats it.
+                self.broken |= record.levelno >= logging.ERROR and not self.failed
+                return bool(self.failed or self.stopped)
+            case "" if record.getMessage().startswith("Terminating processes"):
+                self.stopped = True
+                self.console.print("stopping: training saves where it is")
+        return True
+
+    def _plan(self, record: Any) -> None:
+        if self.stats is None and not self.dry_run:
+            self._jobs = {name: self.every[name] for name in self.called}
+            self.progress.begin(self._jobs)
+            lines = outlook(self.progress, self._jobs)
+            self.console.print(*lines, *(f"log: {path}" for path in self.log()), sep="\n")
+        self.stats = {rule: count for rule, count in record.stats.items() if rule != "total"}
+
+    def _job(self, record: Any) -> None:
+        title = f"figure {rule[7:]}" if (rule := record.rule_name).startswith("figure_") else rule
+        self.running[record.jobid] = (rule, title, time.time())
+        # The rule `plan` prints by itself.
+        if not self._thread and rule not in ("plan", "all"):
+            self._thread = threading.Thread(target=self._show, daemon=True)
+            self._thread.start()
+
+    def _failure(self, record: Any) -> None:
+        """Print why a step failed: what its job wrote, or else the last line of its log."""
+        name = Path(record.output[0]).stem if record.output else ""
+        told = self.progress.look({name: self._jobs[name]}).failed if name in self._jobs else {}
+        if not told:
+            log = Path(record.log[0]) if record.log else None
+            lines = log.read_text("utf-8", "replace").split("\n") if log and log.exists() else []
+            last = next((line for line in reversed(lines) if line.strip()), "no word of its log")
+            told = {record.rule_name: last}
+        self.failed |= told
+        self.console.print(*failures(told), sep="\n")
+
+    def _show(self) -> None:
+        terminal = self.console.is_terminal
+        if terminal:
+            self._live = Live(console=self.console, auto_refresh=False, transient=True)
+            self._live.start()
+        while not self._ended.wait(REFRESH[terminal]):
+            seen = self.progress.look(self._jobs, self._others())
+            busy = [title for rule, title, _ in [*self.running.values()] if _makes(rule)]
+            elapsed = time.time() - self.began
+            if self._live:
+                drawn = [rule[7:] for rule, _ in self.finished if rule.startswith("figure_")]
+                last = [f"now: {', '.join(busy[:3])}"] if busy else []
+                last += [f"{len(drawn)} figures, last {', '.join(drawn[-3:])}"] if drawn else []
+                self._live.update(picture(seen, times(seen, elapsed), last), refresh=True)
+            else:
+                self.console.print(one_line(seen, elapsed, busy))
+        if self._live:
+            self._live.stop()
+
+    def _others(self) -> list[float]:
+        """Estimate the steps left that train nothing; those of targets take no time."""
+        taken = [(rule, seconds) for rule, seconds in self.finished if _makes(rule)]
+        usual = sum(_usual(rule) for rule, _ in taken)
+        slowness = sum(seconds for _, seconds in taken) / usual if usual else 1.0
+        left = Counter({rule: n for rule, n in (self.stats or {}).items() if _makes(rule)})
+        left.subtract(rule for rule, _ in taken)
+        return [slowness * _usual(rule) for rule in left.elements()]
+
+    def close(self) -> None:
+        """Say how the call ended, if it began."""
+        self._ended.set()
+        if self._thread:
+            self._thread.join()
+        if self.active and not self.broken:
+            self.console.print(*(self._would() if self.dry_run else self._summary()), sep="\n")
+        self.active = False  # Snakemake closes its loggers twice
+
+    def _would(self) -> list[str]:
+        if not self.stats:
+            return []  # Snakemake says that nothing is to be done
+        jobs = {name: self.every[name] for name in self.called}
+        figures = [rule[7:] for rule in self.stats if rule.startswith("figure_")]
+        others = [rule for rule in self.stats if _makes(rule) and rule[:7] != "figure_"]
+        lines = outlook(self.progress, jobs)
+        if figures:
+            lines.append(_short(f"{len(figures)} figures would be made: {', '.join(figures)}"))
+        if others:
+            lines.append(f"and {', '.join(others)}")
+        return [*lines, "nothing was done (dry run); --printshellcmds lists every step"]
+
+    def _summary(self) -> list[str]:
+        seen = self.progress.look(self._jobs)
+        new, took = seen.trained - seen.there, clock(time.time() - self.began)
+        self.failed |= seen.failed
+        done = [rule for rule, _ in self.finished]
+        made = sum(rule.startswith("figure_") for rule in done)
+        counted = f"{new} grid points trained, {seen.there} were there already; {made} figures made"
+        if not self.stats:
+            counted = f"everything was there already: {seen.there} grid points"
+        left = sum((self.stats or {}).values()) - len(done)
+        state = "done" if not left else "stopped" if self.stopped else "failed"
+        lines = [f"{state} after {took}: {counted}"]
+        if left:
+            lines += failures(self.failed)
+            if seen.points > seen.trained:
+                lines.append(f"{seen.points - seen.trained} grid points are left to train")
+            folder = self.progress.results
+            lines.append(f"kept: every finished grid point, and checkpoints ({folder}/checkpoints)")
+            lines.append(f"go on: {_command()}")
+        else:
+            lines += results_of(self.own, self.progress.results)
+        return [*lines, *(f"log      {path}" for path in self.log())]
+
+
+def _usual(rule: str) -> float:
+    """Return the seconds of a step that trains nothing, on a machine with nothing else to do."""
+    return 1.0 if rule == "dataset" else 3.0
+
+
+def _makes(rule: str) -> bool:
+    """Tell whether a rule makes something, other than by training."""
+    return not rule.startswith("train_") and rule not in TARGETS
+
+
+def _command() -> str:
+    """Return the command that was called."""
+    program = "snakemake" if sys.argv[0].endswith("__main__.py") else sys.argv[0]
+    return shlex.join([program, *sys.argv[1:]])
