@@ -67,7 +67,7 @@ class Snapshot:
     queued: int
     """Jobs that Snakemake has handed over and that have not begun."""
     failed: dict[str, str]
-    """Why, by the words of points."""
+    """Why points failed, or were stopped, by their words."""
     left: float
     """Seconds of wall time, estimated."""
 
@@ -136,13 +136,13 @@ class Progress:
                 if outcome == TRAINED:
                     self.trained.setdefault(run, self._record(run))
                 else:
-                    failed[self.words(run)] = outcome.removeprefix("failed: ")
+                    failed[self.words(run)] = outcome
             now, ended = state.get("run"), state.get("ended")
             if now and now not in self.trained and not ended:
                 state |= {"words": self.words(now), "age": time.time() - state["time"]}
                 if state["host"] == platform.node() and not psutil.pid_exists(state["pid"]):
                     heard = f"{state['age']:.0f} s ago"
-                    failed[state["words"]] = f"its process is gone; last heard of {heard}"
+                    failed[state["words"]] = f"failed: its process is gone; last heard of {heard}"
                 else:
                     running.append(state)
                     partly[now] = state["epoch"] / state["epochs"]
@@ -151,6 +151,9 @@ class Progress:
                     estimated += ahead * self.estimates[now]
                     if not state["outcomes"]:
                         self._starts[name] = state["since"] - state["started"]
+            elif now and now not in self.trained and ended == "stopped":
+                at = f"{state['epoch']} of {state['epochs']}"
+                failed[self.words(now)] = f"stopped after epoch {at} or later; goes on from there"
             elif not state and self._handed_over(name):
                 queued += 1
         for run in self.trained.keys() - self.there:

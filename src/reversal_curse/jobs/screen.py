@@ -69,9 +69,9 @@ def clock(seconds: float) -> str:
     """Write how long something took: `41 s`, `1 min 51 s`, `2 h 5 min`."""
     minutes, rest = divmod(round(seconds), 60)
     hours, part = divmod(minutes, 60)
-    return (
-        f"{hours} h {part} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
-    )
+    if hours:
+        return f"{hours} h {part} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 def picture(seen: Snapshot, first: str, last: Iterable[str] = ()) -> RenderableType:
@@ -89,8 +89,9 @@ def picture(seen: Snapshot, first: str, last: Iterable[str] = ()) -> RenderableT
 
 def failures(failed: Mapping[str, str]) -> list[str]:
     """List failures, a line each."""
-    lines = [_short(f"failed: {words}: {why}") for words, why in failed.items()][:ROWS]
-    return lines + ([f"and {len(failed) - ROWS} more failed"] if len(failed) > ROWS else [])
+    lines = [_short(f"{words}: {why}") for words, why in failed.items()]
+    more = [f"and {len(failed) - ROWS} more"] if len(failed) > ROWS else []
+    return lines[:ROWS] + more
 
 
 def _short(line: str) -> str:
@@ -121,7 +122,8 @@ def watch(progress: Progress, jobs: Mapping[str, Job], own: Path, again: bool) -
     def look() -> RenderableType:
         seen = progress.look(jobs)
         handed = f"{seen.queued} jobs queued, " if seen.queued else ""
-        first = f"{handed}{seen.waiting} points waiting, about {duration(seen.left)} left"
+        first = f"{handed}{seen.waiting} grid points waiting, about {duration(seen.left)} left"
+        first = first if seen.trained < seen.points else "everything is trained"
         done = results_of(own, progress.results) if seen.trained == seen.points else []
         return picture(seen, first, [*failures(seen.failed), *done])
 
@@ -178,11 +180,15 @@ class Screen:
                 self.failed.pop(rule, None)
             case "job_error":
                 self.running.pop(record.jobid, None)
-                self._failure(record)
+                if not self.stopped:
+                    self._failure(record)
             case "" | "error" if record.levelno >= logging.WARNING:
-                # After a failure, Snakemake only repeats it.
-                self.broken |= record.levelno >= logging.ERROR and not self.failed
-                return bool(self.failed or self.stopped)
+                # Of a failed job Snakemake says the command, which is no cause, before the failure;
+                # afterwards it repeats itself.
+                known = bool(self.failed) or self.stopped
+                known |= getattr(record, "exception", "") == "RuleException"
+                self.broken |= record.levelno >= logging.ERROR and not known
+                return known
             case "" if record.getMessage().startswith("Terminating processes"):
                 self.stopped = True
                 self.console.print("stopping: training saves where it is")
@@ -212,7 +218,8 @@ class Screen:
             log = Path(record.log[0]) if record.log else None
             lines = log.read_text("utf-8", "replace").split("\n") if log and log.exists() else []
             last = next((line for line in reversed(lines) if line.strip()), "no word of its log")
-            told = {record.rule_name: last}
+            of = f" ({', '.join(self._jobs[name].sweeps)})" if name in self._jobs else ""
+            told = {f"{record.rule_name}{of}": f"failed: {last}"}
         self.failed |= told
         self.console.print(*failures(told), sep="\n")
 
@@ -223,7 +230,8 @@ class Screen:
             self._live.start()
         while not self._ended.wait(REFRESH[terminal]):
             seen = self.progress.look(self._jobs, self._others())
-            busy = [title for rule, title, _ in [*self.running.values()] if _makes(rule)]
+            going = [*self.running.values()]
+            busy = [*dict.fromkeys(title for rule, title, _ in going if _makes(rule))]
             elapsed = time.time() - self.began
             if self._live:
                 drawn = [rule[7:] for rule, _ in self.finished if rule.startswith("figure_")]
@@ -255,7 +263,7 @@ class Screen:
 
     def _would(self) -> list[str]:
         if not self.stats:
-            return []  # Snakemake says that nothing is to be done
+            return ["nothing to be done: everything is there"]
         jobs = {name: self.every[name] for name in self.called}
         figures = [rule[7:] for rule in self.stats if rule.startswith("figure_")]
         others = [rule for rule in self.stats if _makes(rule) and rule[:7] != "figure_"]
