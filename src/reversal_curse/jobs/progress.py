@@ -27,9 +27,9 @@ EVERY = 2.0
 """Seconds between two writings of a job."""
 START = 4.0
 """Seconds until the first epoch of a job: two processes, and PyTorch."""
-TRUST = 20.0
+TRUST = 5.0
 """The estimates before the first measurement weigh as much as so many seconds measured."""
-TRAINED = "trained"
+TRAINED, GONE = "trained", "failed: its process is gone"
 DEVICES = {"cpu": "cpu", "gpu": "cuda"}  # hardware, as `run.json` calls it
 
 
@@ -142,7 +142,7 @@ class Progress:
                 state |= {"words": self.words(now), "age": time.time() - state["time"]}
                 if state["host"] == platform.node() and not psutil.pid_exists(state["pid"]):
                     heard = f"{state['age']:.0f} s ago"
-                    failed[state["words"]] = f"failed: its process is gone; last heard of {heard}"
+                    failed[state["words"]] = f"{GONE}; last heard of {heard}"
                 else:
                     running.append(state)
                     partly[now] = state["epoch"] / state["epochs"]

@@ -19,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from reversal_curse.jobs.plan import duration, outlook
-from reversal_curse.jobs.progress import Progress, Snapshot
+from reversal_curse.jobs.progress import GONE, Progress, Snapshot
 from reversal_curse.jobs.training_jobs import Job
 
 ROWS = 8
@@ -95,8 +95,9 @@ def failures(failed: Mapping[str, str]) -> list[str]:
 
 
 def _short(line: str) -> str:
+    """Write a line that fits the screen, without its middle: what failed is first, the cause last."""
     line = " ".join(line.split())
-    return line if len(line) <= 2 * WIDTH else f"{line[: 2 * WIDTH - 3]}..."
+    return line if len(line) <= WIDTH else f"{line[: WIDTH // 3]} ... {line[5 - WIDTH * 2 // 3 :]}"
 
 
 def results_of(own: Path, results: Path) -> list[str]:
@@ -214,7 +215,8 @@ class Screen:
         """Print why a step failed: what its job wrote, or else the last line of its log."""
         name = Path(record.output[0]).stem if record.output else ""
         told = self.progress.look({name: self._jobs[name]}).failed if name in self._jobs else {}
-        if not told:
+        told = {words: why for words, why in told.items() if not why.startswith(GONE)}
+        if not told:  # the disk may be full
             log = Path(record.log[0]) if record.log else None
             lines = log.read_text("utf-8", "replace").split("\n") if log and log.exists() else []
             last = next((line for line in reversed(lines) if line.strip()), "no word of its log")
@@ -277,7 +279,7 @@ class Screen:
     def _summary(self) -> list[str]:
         seen = self.progress.look(self._jobs)
         new, took = seen.trained - seen.there, clock(time.time() - self.began)
-        self.failed |= seen.failed
+        self.failed = seen.failed | self.failed
         done = [rule for rule, _ in self.finished]
         made = sum(rule.startswith("figure_") for rule in done)
         counted = f"{new} grid points trained, {seen.there} were there already; {made} figures made"
