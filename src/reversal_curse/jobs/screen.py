@@ -95,7 +95,7 @@ def failures(failed: Mapping[str, str]) -> list[str]:
 
 
 def _short(line: str) -> str:
-    """Write a line that fits the screen, without its middle: what failed is first, the cause last."""
+    """Write a line that fits the screen; its middle goes: what failed is first, the cause last."""
     line = " ".join(line.split())
     return line if len(line) <= WIDTH else f"{line[: WIDTH // 3]} ... {line[5 - WIDTH * 2 // 3 :]}"
 
@@ -234,6 +234,7 @@ class Screen:
             seen = self.progress.look(self._jobs, self._others())
             going = [*self.running.values()]
             busy = [*dict.fromkeys(title for rule, title, _ in going if _makes(rule))]
+            busy += [f"{seen.queued} jobs starting or queued"] if seen.queued else []
             elapsed = time.time() - self.began
             if self._live:
                 drawn = [rule[7:] for rule, _ in self.finished if rule.startswith("figure_")]
@@ -252,7 +253,10 @@ class Screen:
         slowness = sum(seconds for _, seconds in taken) / usual if usual else 1.0
         left = Counter({rule: n for rule, n in (self.stats or {}).items() if _makes(rule)})
         left.subtract(rule for rule, _ in taken)
-        return [slowness * _usual(rule) for rule in left.elements()]
+        spent = {rule: time.time() - since for rule, _, since in [*self.running.values()]}
+        return [
+            max(0.0, slowness * _usual(rule) - spent.pop(rule, 0.0)) for rule in left.elements()
+        ]
 
     def close(self) -> None:
         """Say how the call ended, if it began."""
