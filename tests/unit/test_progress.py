@@ -90,6 +90,17 @@ def test_a_half_written_or_foreign_file_is_no_progress(here):
     assert progress.look(jobs).running == []
 
 
+def test_a_report_counts_once_it_is_written_and_not_if_it_was_there_without_its_runs(here):
+    progress, jobs, (run, *_) = here
+    report = progress.results / f"jobs/{next(iter(jobs))}.json"
+    report.parent.mkdir(parents=True)
+    report.touch()
+    assert progress.look(jobs).trained == 0
+    os.utime(report, (9, 9))
+    assert progress.look(jobs).trained == 1
+    assert run in progress.trained
+
+
 def test_the_time_left_is_corrected_by_what_is_measured_and_shared_by_slots(here):
     progress, jobs, (run, second, third) = here
     costs = [START + progress.estimates[run] for run in (run, second, third)]

@@ -130,7 +130,8 @@ class Progress:
             if not missing:
                 continue
             state: dict[str, Any] = self._state(name)
-            if self._report_time(name) != self._reports.get(name, 0):
+            report = self._report_time(name)
+            if report != self._reports.setdefault(name, report):
                 state = {"outcomes": dict.fromkeys(missing, TRAINED)}
             for run, outcome in state.get("outcomes", {}).items():
                 if outcome == TRAINED:
