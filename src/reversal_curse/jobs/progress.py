@@ -28,7 +28,7 @@ EVERY = 2.0
 START = 4.0
 """Seconds until the first epoch of a job: two processes, and PyTorch."""
 TRUST = 5.0
-"""The estimates before the first measurement weigh as much as so many seconds measured."""
+"""Estimates weigh as much as if so many seconds of them had proven right."""
 TRAINED, GONE = "trained", "failed: its process is gone"
 DEVICES = {"cpu": "cpu", "gpu": "cuda"}  # hardware, as `run.json` calls it
 
@@ -94,7 +94,7 @@ class Progress:
             if record.get("device") == DEVICES[config.hardware] and _measured(record)
         ]
         self.correction = statistics.median(self.ratios) if self.ratios else 1.0
-        self._starts: dict[str, float] = {}  # measured, in place of START
+        self._first: tuple[float, float] | None = None  # when we first looked, what was left then
         self._reports: dict[str, int] = {}
         self._began = 0.0
 
@@ -123,7 +123,6 @@ class Progress:
     def look(self, jobs: Mapping[str, Job], others: Iterable[float] = ()) -> Snapshot:
         """See how far the points of `jobs` are; `others`: seconds of steps that train nothing."""
         running, failed, lengths, queued = [], {}, [], 0
-        measured, estimated = self.correction * TRUST, TRUST
         partly: dict[str, float] = {}  # the part of a point that is trained
         for name, job in jobs.items():
             missing = [run for run in job.points if run not in self.trained]
@@ -147,28 +146,21 @@ class Progress:
                 else:
                     running.append(state)
                     partly[now] = state["epoch"] / state["epochs"]
-                    ahead = (state["epoch"] - state["first"]) / state["epochs"]
-                    measured += state["time"] - state["since"]
-                    estimated += ahead * self.estimates[now]
-                    if not state["outcomes"]:
-                        self._starts[name] = state["since"] - state["started"]
             elif now and now not in self.trained and ended == "stopped":
                 at = f"{state['epoch']} of {state['epochs']}"
                 failed[self.words(now)] = f"stopped after epoch {at} or later; goes on from there"
             elif not state and self._handed_over(name):
                 queued += 1
-        for run in self.trained.keys() - self.there:
-            if _measured(self.trained[run]):
-                measured += self.trained[run]["wall_seconds"]
-                estimated += self.estimates[run]
-        start = sum(self._starts.values()) / len(self._starts) if self._starts else START
         busy = {state["run"] for state in running}
         for job in jobs.values():
             missing = [run for run in job.points if run not in self.trained]
             if missing:
-                left = sum(self.estimates[run] * (1 - partly.get(run, 0)) for run in missing)
-                begin = 0 if busy & job.points.keys() else start
-                lengths.append(begin + left * measured / estimated)
+                saved = sum(partly.get(run, 0) * self.estimates[run] for run in missing)
+                start = 0 if busy & job.points.keys() else START
+                lengths.append(start + self.time(missing) - self.correction * saved)
+        left = self.wall([*lengths, *others], max(self.slots, len(running) + queued))
+        self._first = self._first or (time.time(), left)
+        passed, expected = time.time() - self._first[0], max(0, self._first[1] - left)
         asked = {run for job in jobs.values() for run in job.points} | self.there
         done = sum(self.estimates[run] for run in asked & self.trained.keys())
         done += sum(part * self.estimates[run] for run, part in partly.items())
@@ -180,7 +172,7 @@ class Progress:
             running=running,
             queued=queued,
             failed=failed,
-            left=self.wall([*lengths, *others], max(self.slots, len(running) + queued)),
+            left=left * (passed + TRUST) / (expected + TRUST),
         )
 
     def _state(self, name: str) -> dict[str, Any]:

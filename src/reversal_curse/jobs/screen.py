@@ -155,8 +155,8 @@ class Screen:
         self.began = time.time()
         self.stats: dict[str, int] | None = None
         self.active = self.stopped = self.broken = False
-        self.running: dict[int, tuple[str, str, float]] = {}  # rule, what it does, since
-        self.finished: list[tuple[str, float]] = []
+        self.running: dict[int, tuple[str, str]] = {}  # rule, what it does
+        self.finished: list[str] = []
         self.failed: dict[str, str] = {}
         self._jobs: dict[str, Job] = {}
         self._live: Live | None = None
@@ -176,8 +176,8 @@ class Screen:
             case "job_info" if not self.dry_run:
                 self._job(record)
             case "job_finished" if record.job_id in self.running:
-                rule, _, since = self.running.pop(record.job_id)
-                self.finished.append((rule, time.time() - since))
+                rule, _ = self.running.pop(record.job_id)
+                self.finished.append(rule)
                 self.failed.pop(rule, None)
             case "job_error":
                 self.running.pop(record.jobid, None)
@@ -196,16 +196,18 @@ class Screen:
         return True
 
     def _plan(self, record: Any) -> None:
-        if self.stats is None and not self.dry_run:
+        first = self.stats is None and not self.dry_run
+        self.stats = {rule: count for rule, count in record.stats.items() if rule != "total"}
+        if first:
             self._jobs = {name: self.every[name] for name in self.called}
             self.progress.begin(self._jobs)
+            self.progress.look(self._jobs, self._others())  # what is left, before it is begun
             lines = outlook(self.progress, self._jobs)
             self.console.print(*lines, *(f"log: {path}" for path in self.log()), sep="\n")
-        self.stats = {rule: count for rule, count in record.stats.items() if rule != "total"}
 
     def _job(self, record: Any) -> None:
         title = f"figure {rule[7:]}" if (rule := record.rule_name).startswith("figure_") else rule
-        self.running[record.jobid] = (rule, title, time.time())
+        self.running[record.jobid] = (rule, title)
         # The rule `plan` prints by itself.
         if not self._thread and rule not in ("plan", "all"):
             self._thread = threading.Thread(target=self._show, daemon=True)
@@ -233,11 +235,11 @@ class Screen:
         while not self._ended.wait(REFRESH[terminal]):
             seen = self.progress.look(self._jobs, self._others())
             going = [*self.running.values()]
-            busy = [*dict.fromkeys(title for rule, title, _ in going if _makes(rule))]
-            busy += [f"{seen.queued} jobs starting or queued"] if seen.queued else []
+            busy = [*dict.fromkeys(title for rule, title in going if _makes(rule))]
+            busy += [f"jobs starting or queued: {seen.queued}"] if seen.queued else []
             elapsed = time.time() - self.began
             if self._live:
-                drawn = [rule[7:] for rule, _ in self.finished if rule.startswith("figure_")]
+                drawn = [rule[7:] for rule in self.finished if rule.startswith("figure_")]
                 last = [f"now: {', '.join(busy[:3])}"] if busy else []
                 last += [f"{len(drawn)} figures, last {', '.join(drawn[-3:])}"] if drawn else []
                 self._live.update(picture(seen, times(seen, elapsed), last), refresh=True)
@@ -248,15 +250,9 @@ class Screen:
 
     def _others(self) -> list[float]:
         """Estimate the steps left that train nothing; those of targets take no time."""
-        taken = [(rule, seconds) for rule, seconds in self.finished if _makes(rule)]
-        usual = sum(_usual(rule) for rule, _ in taken)
-        slowness = sum(seconds for _, seconds in taken) / usual if usual else 1.0
         left = Counter({rule: n for rule, n in (self.stats or {}).items() if _makes(rule)})
-        left.subtract(rule for rule, _ in taken)
-        spent = {rule: time.time() - since for rule, _, since in [*self.running.values()]}
-        return [
-            max(0.0, slowness * _usual(rule) - spent.pop(rule, 0.0)) for rule in left.elements()
-        ]
+        left.subtract(rule for rule in self.finished if _makes(rule))
+        return [_usual(rule) for rule in left.elements()]
 
     def close(self) -> None:
         """Say how the call ended, if it began."""
@@ -284,12 +280,11 @@ class Screen:
         seen = self.progress.look(self._jobs)
         new, took = seen.trained - seen.there, clock(time.time() - self.began)
         self.failed = seen.failed | self.failed
-        done = [rule for rule, _ in self.finished]
-        made = sum(rule.startswith("figure_") for rule in done)
+        made = sum(rule.startswith("figure_") for rule in self.finished)
         counted = f"{new} grid points trained, {seen.there} were there already; {made} figures made"
         if not self.stats:
             counted = f"everything was there already: {seen.there} grid points"
-        left = sum((self.stats or {}).values()) - len(done)
+        left = sum((self.stats or {}).values()) - len(self.finished)
         state = "done" if not left else "stopped" if self.stopped else "failed"
         lines = [f"{state} after {took}: {counted}"]
         if left:

@@ -172,15 +172,12 @@ def _work(
 
 def _teller(settings: Settings, sender: Connection) -> Callable[[int, Callable[[], float]], None]:
     """Make the function that sends how far the training of a grid point is."""
-    run, sent = run_directory(settings), 0.0
-    point: dict[str, float] = {"epochs": settings.epochs}
+    run, epochs, sent = run_directory(settings), settings.epochs, 0.0
 
     def tell(epoch: int, loss: Callable[[], float]) -> None:
         nonlocal sent
         if time.monotonic() - sent >= EVERY:
             sent = time.monotonic()
-            if "since" not in point:
-                point.update(since=time.time(), first=epoch)
-            sender.send((run, {**point, "epoch": epoch, "loss": loss()}))
+            sender.send((run, {"epoch": epoch, "epochs": epochs, "loss": loss()}))
 
     return tell
