@@ -50,6 +50,8 @@ class LogHandler(LogHandlerBase):
 
         if self.writes_to_stream and not is_quiet_about(self.common_settings.quiet or (), "all"):
             self.screen = screen
+            # On a full disk, Snakemake's log file would answer each record with a traceback.
+            logging.raiseExceptions = False
 
     def close(self) -> None:
         if self.screen:

@@ -221,7 +221,8 @@ class Screen:
         if not told:  # the disk may be full
             log = Path(record.log[0]) if record.log else None
             lines = log.read_text("utf-8", "replace").split("\n") if log and log.exists() else []
-            last = next((line for line in reversed(lines) if line.strip()), "no word of its log")
+            said = [line for line in lines if line.strip()] or ["no word in its log"]
+            last = ([line for line in said if ": failed: " in line] or said)[-1]
             of = f" ({', '.join(self._jobs[name].sweeps)})" if name in self._jobs else ""
             told = {f"{record.rule_name}{of}": f"failed: {last}"}
         self.failed |= told
