@@ -17,7 +17,7 @@ import numpy as np
 from reversal_curse.config.cost import HARDWARE, seconds
 from reversal_curse.config.settings import DEFAULTS, Settings, settle
 from reversal_curse.families import FAMILIES
-from reversal_curse.jobs.plan import DEVICES
+from reversal_curse.jobs.progress import DEVICES
 
 PRICES = ("start", "launch", "token", "product", "weight")
 

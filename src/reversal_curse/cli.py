@@ -22,7 +22,7 @@ from reversal_curse.tables.provenance import VERSION
 from reversal_curse.tables.schemas import TABLES
 
 EPILOG = """\
-The first three are for people; the others are steps of the workflow. For instance:
+The first four are for people; the others are steps of the workflow. For instance:
   reversal-curse train layers=1 embed_dim=20 epochs=50 seeds=2 --output my_run
   reversal-curse draw curves my_run --output curves.pdf
   reversal-curse plan config/paper.yaml
@@ -97,6 +97,11 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("--results", **RESULTS)
     verb.add_argument("--hardware", choices=("cpu", "gpu"), help="overrides the config")
 
+    verb = _verb(verbs, "status", _status)
+    verb.add_argument("config", nargs="*", type=Path, default=default, help="YAML files")
+    verb.add_argument("--results", **RESULTS)
+    verb.add_argument("--watch", action="store_true", help="until Ctrl-C")
+
     _step(verbs, "dataset", _dataset, name="its directory below results/data")
     step = _step(verbs, "train-job", _train_job, name="its name", threads=True)
     step.add_argument("--report", type=Path, required=True, help="written once all are trained")
@@ -167,13 +172,30 @@ def _draw(options: argparse.Namespace) -> None:
 
 def _plan(options: argparse.Namespace) -> None:
     """Print what is trained, what is waiting, and what the rest will cost."""
-    from reversal_curse.jobs.plan import plan
+    from reversal_curse.jobs.plan import outlook, plan
+    from reversal_curse.jobs.progress import Progress
+    from reversal_curse.jobs.training_jobs import training_jobs
 
     given = {"hardware": options.hardware} if options.hardware else {}
     config = Config.load(*options.config, overrides=given).executed(submitted=False)
     refuse_old_layout(options.results)
     products = Products(config, options.results)
-    print("\n".join([plan(config, products.sweeps, products.runs), *products.notes()]))
+    progress = Progress(config, products.sweeps, products.runs)
+    ahead = outlook(progress, training_jobs(config, products.sweeps))
+    table = plan(config, products.sweeps, products.runs)
+    print("\n".join([table, *ahead, *products.notes()]))
+
+
+def _status(options: argparse.Namespace) -> None:
+    """Say how far training is: what is trained, in training, waiting and failed."""
+    from reversal_curse.jobs.progress import Progress
+    from reversal_curse.jobs.screen import watch
+    from reversal_curse.jobs.training_jobs import training_jobs
+
+    config = Config.load(*options.config).executed(submitted=False)
+    products = Products(config, options.results)
+    progress = Progress(config, products.sweeps, products.runs)
+    watch(progress, training_jobs(config, products.sweeps), products.own, options.watch)
 
 
 def _dataset(products: Products, options: argparse.Namespace) -> None:

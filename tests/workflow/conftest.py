@@ -36,6 +36,7 @@ class Workflow:
     root: Path
     directory: Path
     lock: bool = False
+    screen: bool = False
     path: str = "/usr/bin:/bin"
 
     @property
@@ -51,6 +52,7 @@ class Workflow:
         """Start Snakemake in a process group of its own; stdout and stderr together."""
         command = [sys.executable, "-m", "snakemake", "--snakefile", str(self.root / "Snakefile")]
         command += ["--directory", str(self.directory), "--cores", "2"]
+        command += [] if self.screen else ["--printshellcmds"]  # all that Snakemake says
         command += [] if self.lock else ["--nolock"]
         command += arguments  # targets come first: --configfile takes all that follows it
         if "--configfile" not in arguments and self.config_file.exists():

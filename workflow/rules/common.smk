@@ -34,7 +34,7 @@ from reversal_curse.config.pretrained import MEASURED
 from reversal_curse.families import FAMILIES
 from reversal_curse.jobs.locks import drop_dead_locks
 from reversal_curse.jobs.training_jobs import training_jobs
-from reversal_curse.jobs.plan import DEVICES
+from reversal_curse.jobs.progress import DEVICES, Progress
 from reversal_curse.pretrained.model_folder import memory_to_ask_for
 from reversal_curse.products import Products
 from reversal_curse.tables.atomic_write import replacing
@@ -102,6 +102,20 @@ if SUBMITTED:
 # The priority of all jobs but training: they take seconds and somebody waits for them, or they take
 # longest of all (a pretrained model).
 FIRST = 1
+
+
+# The training jobs of this call, known once the DAG is built.
+CALLED = set()
+
+for handler in workflow.logger_manager.get_log_handlers():
+    if hasattr(handler, "attach"):  # our logger plugin
+        from reversal_curse.jobs.screen import Screen
+
+        cores = workflow.resource_settings.cores or 1
+        slots = workflow.resource_settings.nodes or min(cores, count_gpus() or cores)
+        progress, log = Progress(CONFIG, SWEEPS, RUNS, slots), workflow.logger_manager.get_logfile
+        dry_run = workflow.output_settings.dryrun
+        handler.attach(Screen(progress, JOBS, CALLED, PRODUCTS.own, log, dry_run))
 
 
 onstart:
@@ -172,6 +186,7 @@ def again(product):
 def again_job(wildcards):
     """Return the input that makes Snakemake run a job again whose report is no longer true."""
     runs = find_job(wildcards).points
+    CALLED.add(wildcards.job)
     return or_exit(if_stale, [report_of_job(wildcards.job)], lambda: not all(map(trained, runs)))
 
 

@@ -1,15 +1,18 @@
-"""What is trained, what is waiting, and what it will cost."""
+"""What is trained, what is waiting, and what it will cost: time and memory."""
 
-import statistics
+import subprocess
 from collections.abc import Mapping
-from typing import Any
+from contextlib import suppress
 
-from reversal_curse.config.cost import HARDWARE, seconds
+import psutil
+
+from reversal_curse.config.cost import HARDWARE
 from reversal_curse.config.file import Config
 from reversal_curse.config.grid import Sweep, all_points
+from reversal_curse.families import FAMILIES
+from reversal_curse.jobs.progress import START, Progress
+from reversal_curse.jobs.training_jobs import Job
 from reversal_curse.tables.run_files import Runs
-
-DEVICES = {"cpu": "cpu", "gpu": "cuda"}  # hardware, as `run.json` calls it
 
 
 def plan(config: Config, sweeps: Mapping[str, Sweep], runs: Runs) -> str:
@@ -18,15 +21,7 @@ def plan(config: Config, sweeps: Mapping[str, Sweep], runs: Runs) -> str:
     The estimates of `config/cost.py` are corrected by the runs that were trained
     on the same kind of hardware. Pretrained models are counted in the last line.
     """
-    points = all_points(sweeps)
-    estimates = {run: seconds(settings, config.hardware) for run, settings in points.items()}
-    records = {run: runs.record(run, settings) for run, settings in points.items()}
-    ratios = [
-        record["wall_seconds"] / estimates[run]
-        for run, record in records.items()
-        if record and record.get("device") == DEVICES[config.hardware] and _measured(record)
-    ]
-    correction = statistics.median(ratios) if ratios else 1.0
+    points, progress = all_points(sweeps), Progress(config, sweeps, runs)
     groups: dict[str, list[str]] = {}
     for run, settings in points.items():
         groups.setdefault(f"family {settings.family}", []).append(run)
@@ -37,15 +32,15 @@ def plan(config: Config, sweeps: Mapping[str, Sweep], runs: Runs) -> str:
     width = max(map(len, groups))
     lines = [f"{'':{width}}  {'points':>7}  {'trained':>7}  {'waiting':>7}  {'time left':>10}"]
     for name, grouped in groups.items():
-        waiting = [run for run in grouped if records[run] is None]
-        left = duration(correction * sum(estimates[run] for run in waiting))
+        waiting = [run for run in grouped if run not in progress.trained]
+        left = duration(progress.time(waiting))
         counts = f"{len(grouped):7}  {len(grouped) - len(waiting):7}  {len(waiting):7}"
         lines.append(f"{name:{width}}  {counts}  {left:>10}")
     unit = {"cpu": "core-hours", "gpu": "GPU-hours"}[config.hardware]
     footnote = f"time left: estimated for {HARDWARE[config.hardware].description} ({unit})"
-    if ratios:
-        measured = "run" if len(ratios) == 1 else "runs"
-        footnote += f", corrected by {len(ratios)} measured {measured} (x {correction:.2g})"
+    if count := len(progress.ratios):
+        measured = "run" if count == 1 else "runs"
+        footnote += f", corrected by {count} measured {measured} (x {progress.correction:.2g})"
     lines.append(footnote)
     if config.pretrained:
         probed = sum(
@@ -57,9 +52,52 @@ def plan(config: Config, sweeps: Mapping[str, Sweep], runs: Runs) -> str:
     return "\n".join(lines)
 
 
-def _measured(record: Mapping[str, Any]) -> bool:
-    taken = record.get("wall_seconds")
-    return isinstance(taken, int | float) and taken > 0
+def outlook(progress: Progress, jobs: Mapping[str, Job]) -> list[str]:
+    """Say what is about to be trained: wall time on this machine, memory, and what will not fit."""
+    waiting = [
+        {run: s for run, s in job.points.items() if run not in progress.trained}
+        for job in jobs.values()
+    ]
+    waiting = [points for points in waiting if points]
+    if not waiting:
+        return []
+    hardware, slots = progress.config.hardware, progress.slots
+    left = progress.wall([START + progress.time(points) for points in waiting])
+    unit = {"cpu": "core", "gpu": "GPU"}[hardware] + "s" * (slots > 1)
+    free, several = free_memory(hardware), "s" * (len(waiting) > 1)
+    needs = {r: FAMILIES[s.family].memory(s) for points in waiting for r, s in points.items()}
+    peak = max(needs[run] * s.seeds for points in waiting for run, s in points.items())
+    lines = [
+        f"{len(needs)} grid points to train in {len(waiting)} job{several}, {len(progress.there)} "
+        f"are there: about {duration(left)} on {slots} {unit}, up to {_gigabytes(peak)} a job"
+    ]
+    if free is None:
+        return lines
+    have = f"{_gigabytes(free)} are free"
+    lines += [
+        f"will not fit: {progress.words(run)}: a seed needs {_gigabytes(need)}, {have}"
+        for run, need in needs.items()
+        if need > free * 4 / 5  # as training does
+    ][:3]
+    at_a_time = min(slots, len(waiting)) if hardware == "cpu" else 1
+    if len(lines) == 1 and peak * at_a_time > free * 4 / 5:
+        lines.append(f"will not fit at once: {at_a_time} such jobs; {have}: seeds train in groups")
+    return lines
+
+
+def free_memory(hardware: str) -> float | None:
+    """Return the bytes that are free here, on the fullest GPU; None if there is no such thing."""
+    if hardware == "cpu":
+        return psutil.virtual_memory().available
+    command = ["nvidia-smi", "--query-gpu=memory.free", "--format=csv,noheader,nounits"]
+    with suppress(OSError, ValueError, subprocess.TimeoutExpired):
+        listed = subprocess.run(command, capture_output=True, text=True, timeout=20).stdout
+        return min(map(int, listed.split()), default=0) * 2**20 or None
+    return None
+
+
+def _gigabytes(size: float) -> str:
+    return f"{size / 1e9:.2g} GB"
 
 
 def duration(left: float) -> str:

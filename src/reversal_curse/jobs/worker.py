@@ -11,6 +11,7 @@ import signal
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -18,6 +19,7 @@ from pathlib import Path
 from reversal_curse.config.errors import UserError
 from reversal_curse.config.grid import dataset_directory, run_directory
 from reversal_curse.config.settings import Settings
+from reversal_curse.jobs.progress import EVERY, TRAINED, JobProgress
 from reversal_curse.tables.atomic_write import replacing
 from reversal_curse.tables.provenance import code_of_training
 from reversal_curse.tables.run_files import LOG, Runs
@@ -32,7 +34,6 @@ STOPPED = (TIME_IS_UP, *(128 + n for n in (signal.SIGHUP, signal.SIGINT, signal.
 """Exit statuses of a process that was asked to stop."""
 AFTER_A_DEFECT = 70
 """Exit status of a process that reported an unexpected error."""
-TRAINED = "trained"
 
 
 def train_job(
@@ -46,13 +47,15 @@ def train_job(
     by_run = {run_directory(settings): settings for settings in points}
     outcomes = {run: TRAINED for run, settings in by_run.items() if runs.record(run, settings)}
     waiting = [settings for run, settings in by_run.items() if run not in outcomes]
+    progress = JobProgress(runs.results / "progress" / report.name, outcomes)
     while waiting:
         before = len(waiting)
-        status = _train(waiting, runs.results, threads, checkpoint_seconds, outcomes)
+        status = _train(waiting, runs.results, threads, checkpoint_seconds, outcomes, progress)
         waiting = [s for s in waiting if run_directory(s) not in outcomes]
         if status in STOPPED:
             done = f"{list(outcomes.values()).count(TRAINED)} of {len(points)} grid points finished"
             kept = "progress is saved: run it again to continue"
+            progress.tell(ended="stopped")
             raise Interrupted(f"stopped with {done}; {kept}", status)
         if waiting and status == AFTER_A_DEFECT and len(waiting) < before:
             print("the others go on in a fresh process", flush=True)
@@ -67,16 +70,23 @@ def train_job(
         lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
         print("\n".join([f"--- end of {log}", *lines[-20:]]), flush=True)
     if failed:
+        progress.tell(ended="failed")
         count = f"{len(failed)} of {len(points)} grid points failed"
         raise UserError(f"{count}; the others are kept; run the same command to retry")
     with replacing(report) as partial:
         partial.write_text(json.dumps({"trained": list(outcomes)}, indent=2) + "\n", "utf-8")
+    progress.path.unlink(missing_ok=True)
 
 
 def _train(
-    points: list[Settings], results: Path, threads: int, seconds: float, outcomes: dict[str, str]
+    points: list[Settings],
+    results: Path,
+    threads: int,
+    seconds: float,
+    outcomes: dict[str, str],
+    progress: JobProgress,
 ) -> int:
-    """Train in another process, noting outcomes as they come; returns its exit code."""
+    """Train in another process, noting outcomes and progress; returns its exit code."""
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_work, args=(points, results, threads, seconds, sender))
@@ -97,7 +107,11 @@ def _train(
                 directory, outcome = receiver.recv()
             except EOFError:
                 break
+            if isinstance(outcome, dict):
+                progress.tell(run=directory, **outcome)
+                continue
             outcomes[directory] = outcome
+            progress.tell()
             print(f"{directory}: {outcome}, after {time.monotonic() - started:.1f} s", flush=True)
         process.join()
     finally:
@@ -129,7 +143,14 @@ def _work(
                 path = results / "data" / dataset_directory(settings) / "dataset.parquet"
                 data = read_dataset(path, settings)
                 train_grid_point(
-                    settings, data, output, threads, results / "checkpoints", seconds, interruption
+                    settings,
+                    data,
+                    output,
+                    threads,
+                    results / "checkpoints",
+                    seconds,
+                    interruption,
+                    _teller(settings, sender),
                 )
                 outcome = TRAINED
             except Interrupted as error:
@@ -147,3 +168,16 @@ def _work(
             with suppress(OSError):
                 print(outcome, file=sys.stderr)
                 sys.stdout.flush()
+
+
+def _teller(settings: Settings, sender: Connection) -> Callable[[int, Callable[[], float]], None]:
+    """Make the function that sends how far the training of a grid point is."""
+    run, epochs, sent = run_directory(settings), settings.epochs, 0.0
+
+    def tell(epoch: int, loss: Callable[[], float]) -> None:
+        nonlocal sent
+        if time.monotonic() - sent >= EVERY:
+            sent = time.monotonic()
+            sender.send((run, {"epoch": epoch, "epochs": epochs, "loss": loss()}))
+
+    return tell

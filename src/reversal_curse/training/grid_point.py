@@ -3,6 +3,7 @@
 import platform
 import shutil
 import time
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -35,6 +36,7 @@ def train_grid_point(
     checkpoint_folder: Path | None = None,
     checkpoint_seconds: float = 600.0,
     interruption: Interruption | None = None,
+    tell: Callable[[int, Callable[[], float]], None] | None = None,
 ) -> None:
     """Train all seeds of a grid point and write its tables and `run.json` into `output`.
 
@@ -62,7 +64,7 @@ def train_grid_point(
             print("left a checkpoint out: it is by other code, data or device", flush=True)
         checkpoints = Checkpoints(folder / key, checkpoint_seconds)
     with nullcontext(interruption) if interruption else Interruption() as listening:
-        tables = train(settings, dataset, device, checkpoints, listening)
+        tables = train(settings, dataset, device, checkpoints, listening, tell=tell)
     for name, frame in tables.items():
         write_table(output / f"{name}.parquet", frame, TABLES[name])
     release_memory()

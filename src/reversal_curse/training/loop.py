@@ -58,11 +58,14 @@ def train(
     checkpoints: Checkpoints | None = None,
     interruption: Interruption | None = None,
     keep_last: bool = False,
+    tell: Callable[[int, Callable[[], float]], None] | None = None,
 ) -> dict[str, pl.DataFrame]:
     """Train every seed of a grid point, from the newest checkpoint on; returns the tables.
 
-    `keep_last` saves a checkpoint after the last epoch too. Raises UserError if one seed alone does
-    not fit into memory, and Interrupted, after an epoch, if `interruption` asks to stop.
+    `keep_last` saves a checkpoint after the last epoch too. `tell` is called after each epoch, with
+    a function that returns the loss on the training set when it was last evaluated. Raises
+    UserError if one seed alone does not fit into memory, and Interrupted, after an epoch, if
+    `interruption` asks to stop.
     """
     groups = seed_groups(settings, dataset.seeds, free_bytes(device))
     if len(groups) > 1:
@@ -72,7 +75,7 @@ def train(
         for group in groups:  # the tables do not depend on the groups
             part = dataset.of_seeds(group)
             kept = checkpoints and checkpoints.below(f"seeds_{group[0]}_{group[-1]}")
-            parts.append(train(settings, part, device, kept, interruption, keep_last=True))
+            parts.append(train(settings, part, device, kept, interruption, True, tell))
             release_memory()
         return {name: pl.concat([tables[name] for tables in parts]) for name in parts[0]}
     training = FAMILIES[settings.family].load_start()(settings, dataset, device)
@@ -87,6 +90,8 @@ def train(
         print(f"going on after epoch {epoch} of {settings.epochs}", flush=True)
     while True:
         observer.observe(epoch)
+        if tell:
+            tell(epoch, lambda: observer.means[-1][0, 0].mean().item())
         if epoch == settings.epochs:
             return observer.tables()
         training.epoch()

@@ -1,0 +1,211 @@
+"""How far training is: what each job writes while it trains, and what all of it adds up to."""
+
+import heapq
+import json
+import os
+import platform
+import statistics
+import time
+from base64 import urlsafe_b64encode
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from reversal_curse.config.cost import seconds
+from reversal_curse.config.file import Config
+from reversal_curse.config.grid import Sweep, all_points
+from reversal_curse.jobs.training_jobs import Job
+from reversal_curse.tables.atomic_write import replacing
+from reversal_curse.tables.run_files import Runs
+from reversal_curse.training.gpus import count_gpus
+
+EVERY = 2.0
+"""Seconds between two writings of a job."""
+START = 4.0
+"""Seconds until the first epoch of a job: two processes, and PyTorch."""
+TRUST = 5.0
+"""Estimates weigh as much as if so many seconds of them had proven right."""
+TRAINED, GONE = "trained", "failed: its process is gone"
+DEVICES = {"cpu": "cpu", "gpu": "cuda"}  # hardware, as `run.json` calls it
+
+
+class JobProgress:
+    """Writes how far a job is into `results/progress`, whole or not at all."""
+
+    def __init__(self, path: Path, outcomes: dict[str, str]):
+        """`outcomes`: TRAINED or the failure of points, by run; whoever trains adds to it."""
+        self.path, self._written = path, -EVERY
+        self.state: dict[str, Any] = {"host": platform.node(), "pid": os.getpid()}
+        self.state |= {"started": time.time(), "outcomes": outcomes, "ended": ""}
+
+    def tell(self, **news: Any) -> None:
+        """Write the news, unless the last ones are EVERY seconds young and the job goes on."""
+        self.state |= news
+        if self.state["ended"] or time.monotonic() - self._written >= EVERY:
+            self._written = time.monotonic()
+            # The disk may be full, which is no reason to lose the training.
+            with suppress(OSError), replacing(self.path) as partial:
+                partial.write_text(json.dumps(self.state | {"time": time.time()}), "utf-8")
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """How far the grid points of a config, or of a call, are."""
+
+    points: int
+    trained: int
+    """Of the points; `there` of them before we first looked."""
+    there: int
+    share: float
+    """The part of the work that is done: points weighted by their cost."""
+    running: list[dict[str, Any]]
+    """What jobs wrote, with the `words` that tell their points apart, and `age` in seconds."""
+    queued: int
+    """Jobs that Snakemake has handed over and that have not begun."""
+    failed: dict[str, str]
+    """Why points failed, or were stopped, by their words."""
+    left: float
+    """Seconds of wall time, estimated."""
+
+    @property
+    def waiting(self) -> int:
+        """Count the points that are neither trained nor in training nor failed."""
+        return self.points - self.trained - len(self.running) - len(self.failed)
+
+
+class Progress:
+    """The grid points of a config: looks at its runs once, and at the jobs again and again."""
+
+    def __init__(self, config: Config, sweeps: Mapping[str, Sweep], runs: Runs, slots: int = 0):
+        """`slots`: jobs that run at a time, by default as many as this machine has cores or GPUs"""
+        points = all_points(sweeps)
+        self.config, self.sweeps, self.results = config, sweeps, runs.results
+        self.slots = slots or slots_here(config.hardware)
+        self.estimates = {run: seconds(s, config.hardware) for run, s in points.items()}
+        self.trained = {r: record for r, s in points.items() if (record := runs.record(r, s))}
+        self.there = set(self.trained)
+        self.ratios = [
+            record["wall_seconds"] / self.estimates[run]
+            for run, record in self.trained.items()
+            if record.get("device") == DEVICES[config.hardware] and _measured(record)
+        ]
+        self.correction = statistics.median(self.ratios) if self.ratios else 1.0
+        self._first: tuple[float, float] | None = None  # when we first looked, what was left then
+        self._reports: dict[str, int] = {}
+        self._began = 0.0
+
+    def begin(self, jobs: Iterable[str]) -> None:
+        """Forget what jobs wrote before now: a call of the workflow starts them."""
+        self._reports = {name: self._report_time(name) for name in jobs}
+        self._began = time.time()
+
+    def words(self, run: str) -> str:
+        """Say which grid point a run is: its sweep, and how it differs from the sweep's others."""
+        name, sweep = next((n, s) for n, s in self.sweeps.items() if run in s.points)
+        return f"{name}: {sweep.labels[run]}" if sweep.labels[run] else name
+
+    def time(self, runs: Iterable[str]) -> float:
+        """Estimate the seconds to train runs, one after the other."""
+        return self.correction * sum(self.estimates[run] for run in runs)
+
+    def wall(self, lengths: Iterable[float], slots: int = 0) -> float:
+        """Estimate the time of jobs: the longest first, each where it can start soonest."""
+        longest_first = sorted(lengths, reverse=True)
+        ends = [0.0] * max(1, min(slots or self.slots, len(longest_first)))
+        for length in longest_first:
+            heapq.heapreplace(ends, ends[0] + length)
+        return max(ends)
+
+    def look(self, jobs: Mapping[str, Job], others: Iterable[float] = ()) -> Snapshot:
+        """See how far the points of `jobs` are; `others`: seconds of steps that train nothing."""
+        running, failed, lengths, queued = [], {}, [], 0
+        partly: dict[str, float] = {}  # the part of a point that is trained
+        for name, job in jobs.items():
+            missing = [run for run in job.points if run not in self.trained]
+            if not missing:
+                continue
+            state: dict[str, Any] = self._state(name)
+            report = self._report_time(name)
+            if report != self._reports.setdefault(name, report):
+                state = {"outcomes": dict.fromkeys(missing, TRAINED)}
+            for run, outcome in state.get("outcomes", {}).items():
+                if outcome == TRAINED:
+                    self.trained.setdefault(run, self._record(run))
+                else:
+                    failed[self.words(run)] = outcome
+            now, ended = state.get("run"), state.get("ended")
+            if now and now not in self.trained and not ended:
+                state |= {"words": self.words(now), "age": time.time() - state["time"]}
+                if state["host"] == platform.node() and not psutil.pid_exists(state["pid"]):
+                    heard = f"{state['age']:.0f} s ago"
+                    failed[state["words"]] = f"{GONE}; last heard of {heard}"
+                else:
+                    running.append(state)
+                    partly[now] = state["epoch"] / state["epochs"]
+            elif now and now not in self.trained and ended == "stopped":
+                at = f"{state['epoch']} of {state['epochs']}"
+                failed[self.words(now)] = f"stopped after epoch {at} or later; goes on from there"
+            elif not state and self._handed_over(name):
+                queued += 1
+        busy = {state["run"] for state in running}
+        for job in jobs.values():
+            missing = [run for run in job.points if run not in self.trained]
+            if missing:
+                saved = sum(partly.get(run, 0) * self.estimates[run] for run in missing)
+                start = 0 if busy & job.points.keys() else START
+                lengths.append(start + self.time(missing) - self.correction * saved)
+        left = self.wall([*lengths, *others], max(self.slots, len(running) + queued))
+        self._first = self._first or (time.time(), left)
+        passed, expected = time.time() - self._first[0], max(0, self._first[1] - left)
+        asked = {run for job in jobs.values() for run in job.points} | self.there
+        done = sum(self.estimates[run] for run in asked & self.trained.keys())
+        done += sum(part * self.estimates[run] for run, part in partly.items())
+        return Snapshot(
+            points=len(asked),
+            trained=len(asked & self.trained.keys()),
+            there=len(self.there),
+            share=done / sum(self.estimates[run] for run in asked) if asked else 1.0,
+            running=running,
+            queued=queued,
+            failed=failed,
+            left=left * (passed + TRUST) / (expected + TRUST),
+        )
+
+    def _state(self, name: str) -> dict[str, Any]:
+        """Read what a job wrote; empty if it wrote nothing since we began."""
+        with suppress(OSError, ValueError):
+            state = json.loads((self.results / f"progress/{name}.json").read_text("utf-8"))
+            return state if state["started"] >= self._began else {}
+        return {}
+
+    def _record(self, run: str) -> dict[str, Any]:
+        with suppress(OSError, ValueError):
+            return json.loads((self.results / "runs" / run / "run.json").read_text("utf-8"))
+        return {}
+
+    def _report_time(self, name: str) -> int:
+        with suppress(OSError):
+            return (self.results / f"jobs/{name}.json").stat().st_mtime_ns
+        return 0
+
+    def _handed_over(self, name: str) -> bool:
+        """Tell whether Snakemake has marked the report as incomplete, hence started the job."""
+        marked = urlsafe_b64encode(f"{self.results.name}/jobs/{name}.json".encode()).decode()
+        return (self.results.parent / ".snakemake/incomplete" / marked).exists()
+
+
+def slots_here(hardware: str) -> int:
+    """Count the training jobs that this machine runs at a time."""
+    if hardware == "gpu":
+        return max(1, count_gpus())
+    has_affinity = hasattr(os, "sched_getaffinity")  # not on macOS
+    return len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
+
+
+def _measured(record: Mapping[str, Any]) -> bool:
+    taken = record.get("wall_seconds")
+    return isinstance(taken, int | float) and taken > 0

@@ -1,0 +1,316 @@
+"""What a person sees of training: while it runs, when it ends, and when somebody asks."""
+
+import logging
+import shlex
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from reversal_curse.jobs.plan import duration, outlook
+from reversal_curse.jobs.progress import GONE, Progress, Snapshot
+from reversal_curse.jobs.training_jobs import Job
+
+ROWS = 8
+"""Lines for running jobs, and for failures: all of it fits 24 lines."""
+WIDTH = 100
+REFRESH = {True: 1.0, False: 10.0}
+"""Seconds between two updates: on a terminal, and elsewhere."""
+
+TARGETS = ("all", "data", "metrics", "pretrained", "figures", "claims")
+"""Rules that only name what others make."""
+
+
+def console(stdout: bool = False) -> Console:
+    """Make a console as wide as the terminal; lines of a file are not cut."""
+    made = Console(stderr=not stdout, highlight=False, soft_wrap=True, emoji=False, markup=False)
+    made.width = min(made.width, WIDTH) if made.is_terminal else WIDTH
+    return made
+
+
+def counts(seen: Snapshot) -> str:
+    """Say how many points are trained: `37 of 129 grid points trained (41 % of the work)`."""
+    share = f"{100 * seen.share:.0f} % of the work"
+    return f"{seen.trained} of {seen.points} grid points trained ({share})"
+
+
+def where(state: Mapping[str, Any]) -> str:
+    """Say where a point in training is."""
+    return f"epoch {state['epoch']} of {state['epochs']}, loss {state['loss']:.3g}"
+
+
+def one_line(seen: Snapshot, elapsed: float, busy: Iterable[str] = ()) -> str:
+    """Say all in a line, for a file or a log."""
+    now = [f"{state['words']} ({where(state)})" for state in seen.running] + [*busy]
+    more = f" and {len(now) - 2} more" if len(now) > 2 else ""
+    running = f"; running: {', '.join(now[:2])}{more}" if now else ""
+    failed = f"; {len(seen.failed)} failed" if seen.failed else ""
+    return f"{counts(seen)}, {times(seen, elapsed)}{failed}{running}"
+
+
+def times(seen: Snapshot, elapsed: float) -> str:
+    """Say the time that has passed and the time that is left."""
+    left = f", about {duration(seen.left)} left" if seen.left >= 1 else ""
+    return f"{clock(elapsed)} so far{left}"
+
+
+def clock(seconds: float) -> str:
+    """Write how long something took: `41 s`, `1 min 51 s`, `2 h 5 min`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, part = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {part} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def picture(seen: Snapshot, first: str, last: Iterable[str] = ()) -> RenderableType:
+    """Draw a snapshot: a bar, the points in training, `first` and `last` lines."""
+    bar = Table.grid(padding=(0, 1))
+    bar.add_row(ProgressBar(1.0, seen.share, width=30), counts(seen))
+    rows = Table.grid(padding=(0, 2))
+    for state in seen.running[:ROWS]:
+        age = f"{duration(state['age'])} ago on {state['host']}" if state["age"] > 10 else ""
+        rows.add_row(Text(state["words"], overflow="ellipsis", no_wrap=True), where(state), age)
+    if len(seen.running) > ROWS:
+        rows.add_row(f"and {len(seen.running) - ROWS} more in training")
+    return Group(first, bar, rows, *last)
+
+
+def failures(failed: Mapping[str, str]) -> list[str]:
+    """List failures, a line each."""
+    lines = [_short(f"{words}: {why}") for words, why in failed.items()]
+    more = [f"and {len(failed) - ROWS} more"] if len(failed) > ROWS else []
+    return lines[:ROWS] + more
+
+
+def _short(line: str) -> str:
+    """Write a line that fits the screen; its middle goes: what failed is first, the cause last."""
+    line = " ".join(line.split())
+    return line if len(line) <= WIDTH else f"{line[: WIDTH // 3]} ... {line[5 - WIDTH * 2 // 3 :]}"
+
+
+def results_of(own: Path, results: Path) -> list[str]:
+    """Say where results lie, a line each, and how many claims have which verdict."""
+    lines = []
+    if (own / "claims.parquet").exists():
+        ledger = pl.read_parquet(own / "claims.parquet").filter(kind="evidence")
+        found = Counter(ledger["verdict"])
+        verdicts = ", ".join(f"{n} {verdict}" for verdict, n in sorted(found.items()))
+        lines.append(f"claims   {verdicts or 'none'}: {own}/claims.md")
+    drawn = len([*(own / "figures").glob("*.png")])
+    lines += [f"figures  {drawn} in {own}/figures"] if drawn else []
+    tables = [own / f"{name}.parquet" for name in ("metrics", "points")]
+    lines += [f"tables   {tables[0]}, {tables[1]}"] if all(map(Path.exists, tables)) else []
+    lines += [f"page     {page}" for page in [results / "index.html"] if page.exists()]
+    return lines
+
+
+def watch(progress: Progress, jobs: Mapping[str, Job], own: Path, again: bool) -> None:
+    """Print how far training is, whoever trains; with `again`, until Ctrl-C."""
+    out = console(stdout=True)
+
+    def look() -> RenderableType:
+        seen = progress.look(jobs)
+        handed = f"{seen.queued} jobs queued, " if seen.queued else ""
+        first = f"{handed}{seen.waiting} grid points waiting, about {duration(seen.left)} left"
+        first = first if seen.trained < seen.points else "everything is trained"
+        done = results_of(own, progress.results) if seen.trained == seen.points else []
+        return picture(seen, first, [*failures(seen.failed), *done])
+
+    if not again:
+        return out.print(look())
+    with suppress(KeyboardInterrupt), Live(console=out, auto_refresh=False) as live:
+        while True:
+            live.update(look(), refresh=True)
+            time.sleep(REFRESH[out.is_terminal])
+
+
+class Screen:
+    """Shows a call of the workflow, from Snakemake's records; one thread calls `take`."""
+
+    def __init__(
+        self,
+        progress: Progress,
+        jobs: Mapping[str, Job],
+        called: set[str],
+        own: Path,
+        log: Callable[[], list[str]],
+        dry_run: bool,
+    ):
+        """`called`: the names of the jobs that the DAG asks for, complete once it is built."""
+        self.progress, self.every, self.called, self.own = progress, jobs, called, own
+        self.log, self.dry_run = log, dry_run
+        self.console = console(stdout=dry_run)
+        self.began = time.time()
+        self.stats: dict[str, int] | None = None
+        self.active = self.stopped = self.broken = False
+        self.running: dict[int, tuple[str, str]] = {}  # rule, what it does
+        self.finished: list[str] = []
+        self.failed: dict[str, str] = {}
+        self._jobs: dict[str, Job] = {}
+        self._live: Live | None = None
+        self._ended = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def take(self, record: Any) -> bool:
+        """Note what a record says; tells whether nobody else needs to print it."""
+        event = str(getattr(record, "event", "") or "")
+        if event == "workflow_started":
+            self.active = True
+        if not self.active:
+            return False
+        match event:
+            case "run_info":
+                self._plan(record)
+            case "job_info" if not self.dry_run:
+                self._job(record)
+            case "job_finished" if record.job_id in self.running:
+                rule, _ = self.running.pop(record.job_id)
+                self.finished.append(rule)
+                self.failed.pop(rule, None)
+            case "job_error":
+                self.running.pop(record.jobid, None)
+                if not self.stopped:
+                    self._failure(record)
+            case "" | "error" if record.levelno >= logging.WARNING:
+                # Of a failed job Snakemake says the command, which is no cause, before the failure;
+                # afterwards it repeats itself.
+                known = bool(self.failed) or self.stopped
+                known |= getattr(record, "exception", "") == "RuleException"
+                self.broken |= record.levelno >= logging.ERROR and not known
+                return known
+            case "" if record.getMessage().startswith("Terminating processes"):
+                self.stopped = True
+                self.console.print("stopping: training saves where it is")
+        return True
+
+    def _plan(self, record: Any) -> None:
+        first = self.stats is None and not self.dry_run
+        self.stats = {rule: count for rule, count in record.stats.items() if rule != "total"}
+        if first:
+            self._jobs = {name: self.every[name] for name in self.called}
+            self.progress.begin(self._jobs)
+            self.progress.look(self._jobs, self._others())  # what is left, before it is begun
+            lines = outlook(self.progress, self._jobs)
+            self.console.print(*lines, *(f"log: {path}" for path in self.log()), sep="\n")
+
+    def _job(self, record: Any) -> None:
+        title = f"figure {rule[7:]}" if (rule := record.rule_name).startswith("figure_") else rule
+        self.running[record.jobid] = (rule, title)
+        # The rule `plan` prints by itself.
+        if not self._thread and rule not in ("plan", "all"):
+            self._thread = threading.Thread(target=self._show, daemon=True)
+            self._thread.start()
+
+    def _failure(self, record: Any) -> None:
+        """Print why a step failed: what its job wrote, or else the last line of its log."""
+        name = Path(record.output[0]).stem if record.output else ""
+        told = self.progress.look({name: self._jobs[name]}).failed if name in self._jobs else {}
+        told = {words: why for words, why in told.items() if not why.startswith(GONE)}
+        if not told:  # the disk may be full
+            log = Path(record.log[0]) if record.log else None
+            lines = log.read_text("utf-8", "replace").split("\n") if log and log.exists() else []
+            said = [line for line in lines if line.strip()] or ["no word in its log"]
+            last = ([line for line in said if ": failed: " in line] or said)[-1]
+            of = f" ({', '.join(self._jobs[name].sweeps)})" if name in self._jobs else ""
+            told = {f"{record.rule_name}{of}": f"failed: {last}"}
+        self.failed |= told
+        self.console.print(*failures(told), sep="\n")
+
+    def _show(self) -> None:
+        terminal = self.console.is_terminal
+        if terminal:
+            self._live = Live(console=self.console, auto_refresh=False, transient=True)
+            self._live.start()
+        while not self._ended.wait(REFRESH[terminal]):
+            seen = self.progress.look(self._jobs, self._others())
+            going = [*self.running.values()]
+            busy = [*dict.fromkeys(title for rule, title in going if _makes(rule))]
+            busy += [f"jobs starting or queued: {seen.queued}"] if seen.queued else []
+            elapsed = time.time() - self.began
+            if self._live:
+                drawn = [rule[7:] for rule in self.finished if rule.startswith("figure_")]
+                last = [f"now: {', '.join(busy[:3])}"] if busy else []
+                last += [f"{len(drawn)} figures, last {', '.join(drawn[-3:])}"] if drawn else []
+                self._live.update(picture(seen, times(seen, elapsed), last), refresh=True)
+            else:
+                self.console.print(one_line(seen, elapsed, busy))
+        if self._live:
+            self._live.stop()
+
+    def _others(self) -> list[float]:
+        """Estimate the steps left that train nothing; those of targets take no time."""
+        left = Counter({rule: n for rule, n in (self.stats or {}).items() if _makes(rule)})
+        left.subtract(rule for rule in self.finished if _makes(rule))
+        return [_usual(rule) for rule in left.elements()]
+
+    def close(self) -> None:
+        """Say how the call ended, if it began."""
+        self._ended.set()
+        if self._thread:
+            self._thread.join()
+        if self.active and not self.broken:
+            self.console.print(*(self._would() if self.dry_run else self._summary()), sep="\n")
+        self.active = False  # Snakemake closes its loggers twice
+
+    def _would(self) -> list[str]:
+        if not self.stats:
+            return ["nothing to be done: everything is there"]
+        jobs = {name: self.every[name] for name in self.called}
+        figures = [rule[7:] for rule in self.stats if rule.startswith("figure_")]
+        others = [rule for rule in self.stats if _makes(rule) and rule[:7] != "figure_"]
+        lines = outlook(self.progress, jobs)
+        if figures:
+            lines.append(_short(f"{len(figures)} figures would be made: {', '.join(figures)}"))
+        if others:
+            lines.append(f"and {', '.join(others)}")
+        return [*lines, "nothing was done (dry run); --printshellcmds lists every step"]
+
+    def _summary(self) -> list[str]:
+        seen = self.progress.look(self._jobs)
+        new, took = seen.trained - seen.there, clock(time.time() - self.began)
+        self.failed = seen.failed | self.failed
+        made = sum(rule.startswith("figure_") for rule in self.finished)
+        counted = f"{new} grid points trained, {seen.there} were there already; {made} figures made"
+        if not self.stats:
+            counted = f"everything was there already: {seen.there} grid points"
+        left = sum((self.stats or {}).values()) - len(self.finished)
+        state = "done" if not left else "stopped" if self.stopped else "failed"
+        lines = [f"{state} after {took}: {counted}"]
+        if left:
+            lines += failures(self.failed)
+            if seen.points > seen.trained:
+                lines.append(f"{seen.points - seen.trained} grid points are left to train")
+            folder = self.progress.results
+            lines.append(f"kept: every finished grid point, and checkpoints ({folder}/checkpoints)")
+            lines.append(f"go on: {_command()}")
+        else:
+            lines += results_of(self.own, self.progress.results)
+        return [*lines, *(f"log      {path}" for path in self.log())]
+
+
+def _usual(rule: str) -> float:
+    """Return the seconds of a step that trains nothing, on a machine with nothing else to do."""
+    return 1.0 if rule == "dataset" else 3.0
+
+
+def _makes(rule: str) -> bool:
+    """Tell whether a rule makes something, other than by training."""
+    return not rule.startswith("train_") and rule not in TARGETS
+
+
+def _command() -> str:
+    """Return the command that was called."""
+    program = "snakemake" if sys.argv[0].endswith("__main__.py") else sys.argv[0]
+    return shlex.join([program, *sys.argv[1:]])

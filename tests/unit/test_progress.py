@@ -1,0 +1,153 @@
+"""What jobs write while they train, and what all of it adds up to."""
+
+import json
+import os
+import platform
+import time
+from pathlib import Path
+
+import pytest
+
+from reversal_curse.config.file import Config
+from reversal_curse.config.grid import dataset_directory, run_directory
+from reversal_curse.config.settings import DEFAULTS, settle
+from reversal_curse.jobs.plan import free_memory, outlook
+from reversal_curse.jobs.progress import START, TRAINED, JobProgress, Progress
+from reversal_curse.jobs.screen import one_line
+from reversal_curse.jobs.training_jobs import training_jobs
+from reversal_curse.jobs.worker import train_job
+from reversal_curse.products import Products
+from reversal_curse.tables.dataset import generate_dataset
+from reversal_curse.tables.files import write_table
+from reversal_curse.tables.run_files import Runs
+from reversal_curse.tables.schemas import TABLES
+from small_runs import small_settings
+
+SWEEP = {"vocab": {"vocab_size": [20, 24, 28]}}
+SIZE = {"layers": 1, "heads": 1, "embed_dim": 8, "seeds": 1, "epochs": 1000}
+RUN = run_directory(settle(DEFAULTS | SIZE | {"vocab_size": 20}))
+
+
+@pytest.fixture
+def here(tmp_path) -> tuple[Progress, dict, list[str]]:
+    """Three grid points with a job each; their progress, their jobs, their runs."""
+    raw = {"defaults": SIZE, "sweeps": SWEEP, "job_minutes": 0}
+    config = Config.parse(raw).executed(submitted=False)
+    products = Products(config, tmp_path / "results")
+    progress = Progress(config, products.sweeps, products.runs, slots=2)
+    return progress, training_jobs(config, products.sweeps), [*products.points]
+
+
+def write(progress: Progress, jobs: dict, point: str, **state) -> Path:
+    """Write the progress of the job of a point, at half of its epochs, from this process."""
+    (name,) = (name for name, job in jobs.items() if point in job.points)
+    path = progress.results / f"progress/{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    now = time.time()
+    content = {"host": platform.node(), "pid": os.getpid(), "started": now - 9, "outcomes": {}}
+    content |= {"run": point, "epoch": 500, "epochs": 1000, "loss": 0.25, "ended": ""}
+    path.write_text(json.dumps({**content, "time": now} | state))
+    return path
+
+
+def test_points_are_weighted_by_cost_and_told_apart_in_words(here):
+    progress, jobs, (first, second, _) = here
+    write(progress, jobs, first, outcomes={first: TRAINED}, run=None)
+    write(progress, jobs, second)
+    seen = progress.look(jobs)
+    assert (seen.points, seen.trained, seen.there, seen.waiting) == (3, 1, 0, 1)
+    cost = progress.estimates
+    assert seen.share == pytest.approx((cost[first] + cost[second] / 2) / sum(cost.values()))
+    (running,) = seen.running
+    assert running["words"] == "vocab: V = 24"
+    line = one_line(seen, 65)
+    assert line.startswith("1 of 3 grid points trained (")
+    assert "1 min 5 s so far" in line
+    assert line.endswith("running: vocab: V = 24 (epoch 500 of 1000, loss 0.25)")
+
+
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        ({"outcomes": {RUN: "failed: no memory"}, "ended": "failed"}, "failed: no memory"),
+        ({"pid": 2**22 + 1}, "failed: its process is gone"),
+        ({"ended": "stopped"}, "stopped after epoch 500 of 1000"),
+    ],
+)
+def test_what_failed_was_killed_or_stopped_is_said_and_does_not_run(here, state, said):
+    progress, jobs, (run, *_) = here
+    write(progress, jobs, run, **state)
+    seen = progress.look(jobs)
+    assert seen.failed["vocab: V = 20"].startswith(said)
+    assert (seen.running, seen.trained, seen.waiting) == ([], 0, 2)
+    progress.begin(jobs)
+    assert progress.look(jobs).failed == {}, "a new call starts the jobs anew"
+
+
+def test_a_half_written_or_foreign_file_is_no_progress(here):
+    progress, jobs, (run, *_) = here
+    write(progress, jobs, run).write_text('{"host": "')
+    assert progress.look(jobs).running == []
+
+
+def test_a_report_counts_once_it_is_written_and_not_if_it_was_there_without_its_runs(here):
+    progress, jobs, (run, *_) = here
+    report = progress.results / f"jobs/{next(iter(jobs))}.json"
+    report.parent.mkdir(parents=True)
+    report.touch()
+    assert progress.look(jobs).trained == 0
+    os.utime(report, (9, 9))
+    assert progress.look(jobs).trained == 1
+    assert run in progress.trained
+
+
+def test_the_time_left_is_corrected_by_what_is_measured_and_shared_by_slots(here, monkeypatch):
+    progress, jobs, (run, second, third) = here
+    costs = [START + progress.estimates[run] for run in (run, second, third)]
+    assert progress.look(jobs).left == pytest.approx(max(costs[2], costs[0] + costs[1]))
+    later = time.time() + 100
+    monkeypatch.setattr(time, "time", lambda: later)
+    write(progress, jobs, run)
+    assert progress.look(jobs).left > 3 * sum(costs)
+
+
+def test_a_job_tells_its_progress_at_most_every_two_seconds_and_removes_it(tmp_path, monkeypatch):
+    outcomes: dict[str, str] = {}
+    told = JobProgress(tmp_path / "progress/job.json", outcomes)
+    for epoch in range(1000):
+        told.tell(epoch=epoch)
+    assert json.loads(told.path.read_text())["epoch"] == 0
+    outcomes["run"] = TRAINED
+    told.tell(ended="stopped")
+    state = json.loads(told.path.read_text())
+    assert (state["epoch"], state["outcomes"], state["ended"]) == (999, {"run": TRAINED}, "stopped")
+    assert [path.name for path in told.path.parent.iterdir()] == ["job.json"]
+
+
+def test_a_failed_job_leaves_its_reason_and_a_finished_one_leaves_nothing(tmp_path):
+    settings, other = small_settings(epochs=2), small_settings(epochs=2, vocab_size=24)
+    for point, content in ((settings, settings), (other, settings)):
+        path = tmp_path / "data" / dataset_directory(point) / "dataset.parquet"
+        write_table(path, generate_dataset(content), TABLES["dataset"])
+    report = tmp_path / "jobs/job.json"
+    with pytest.raises(Exception, match="1 of 2 grid points failed"):
+        train_job([settings, other], Runs(tmp_path), report, 1, 600)
+    state = json.loads((tmp_path / "progress/job.json").read_text())
+    assert state["outcomes"][run_directory(settings)] == TRAINED
+    assert "not the dataset of" in state["outcomes"][run_directory(other)]
+    assert state["ended"] == "failed"
+    train_job([settings], Runs(tmp_path), report, 1, 600)
+    assert not (tmp_path / "progress/job.json").exists()
+
+
+def test_what_will_not_fit_is_said_before_anything_starts(tmp_path):
+    """A seed of an absurdly wide model needs more memory than any machine has."""
+    raw = {"sweeps": {"wide": {"embed_dim": [768, 768_000]}}}
+    config = Config.parse(raw).executed(submitted=False)
+    products = Products(config, tmp_path)
+    progress = Progress(config, products.sweeps, products.runs, slots=1)
+    jobs = training_jobs(config, products.sweeps)
+    first, second = outlook(progress, jobs)
+    assert first.startswith("2 grid points to train in ")
+    assert second.startswith("will not fit: wide: d = 768000: a seed needs ")
+    assert (free_memory("cpu") or 0) > 0
