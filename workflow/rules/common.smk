@@ -10,14 +10,16 @@ from tempfile import gettempdir
 
 from snakemake.exceptions import WorkflowError
 
+# This checkout, also if the workflow is a module of another one.
+ROOT = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parent.parent
 # The package beside the Snakefile, whatever is installed, is the one that runs; Python calls that
 # follow never look for modules in the working directory.
 os.environ.update(
     PATH=f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}",
-    PYTHONPATH=f"{workflow.basedir}/src:{os.environ.get('PYTHONPATH', '')}".strip(":"),
+    PYTHONPATH=f"{ROOT}/src:{os.environ.get('PYTHONPATH', '')}".strip(":"),
     PYTHONSAFEPATH="1",
 )
-sys.path.insert(0, f"{workflow.basedir}/src")
+sys.path.insert(0, f"{ROOT}/src")
 
 from reversal_curse.claims.ledger import claim_points
 from reversal_curse.config.digest import digest_of
@@ -51,9 +53,17 @@ def or_exit(check, *arguments, **named):
 SUBMITTED = workflow.resource_settings.nodes is not None or workflow.remote_exec
 
 # We read the files ourselves: Snakemake keeps the last of two equal keys, and leaves the numbers in
-# `--config 'defaults={seeds: 3}'` as strings. The user's config replaces the default one.
-FILES = workflow.overwrite_configfiles or [f"{workflow.basedir}/config/config.yaml"]
-CONFIG = or_exit(Config.load, *FILES, overrides=workflow.config_settings.config).executed(SUBMITTED)
+# `--config 'defaults={seeds: 3}'` as strings. The user's config replaces the default one. A module
+# has the config that the other workflow gives it.
+IS_MODULE = not workflow.modifier.is_main_snakefile()
+if workflow.modifier.modify_path("results/") != "results/":  # jobs write there
+    sys.exit(f"module {__name__}: must have no prefix; `name` in its config keeps files apart")
+if IS_MODULE:
+    given = or_exit(Config.load, overrides=config, named=f"config of module {__name__}")
+else:
+    FILES = workflow.overwrite_configfiles or [ROOT / "config/config.yaml"]
+    given = or_exit(Config.load, *FILES, overrides=workflow.config_settings.config)
+CONFIG = given.executed(SUBMITTED)
 PRODUCTS = or_exit(Products, CONFIG, Path("results"))
 or_exit(refuse_old_layout, Path("results"))
 
@@ -95,9 +105,18 @@ if SUBMITTED:
 FIRST = 1
 
 
-onstart:
+def write_snapshot():
+    """Write the config for the jobs."""
     Path(SNAPSHOT).parent.mkdir(parents=True, exist_ok=True)
     Path(SNAPSHOT).write_text(CONFIG.to_json(), encoding="utf-8")
+
+
+onstart:
+    write_snapshot()
+
+
+if IS_MODULE:  # Snakemake calls `onstart` of the main workflow alone
+    write_snapshot()
 
 
 wildcard_constraints:

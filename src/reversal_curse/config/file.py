@@ -189,11 +189,17 @@ class Config(Strict):
     )
 
     @classmethod
-    def load(cls, *paths: Path | str, overrides: Mapping[str, Any] | None = None) -> Config:
+    def load(
+        cls,
+        *paths: Path | str,
+        overrides: Mapping[str, Any] | None = None,
+        named: str = "--config",
+    ) -> Config:
         """Read, merge and check YAML files; later ones replace values of earlier ones.
 
         Mappings are merged, lists replaced. `overrides` come last, as on Snakemake's command line:
-        strings in them are read as YAML. Raises ConfigError, which names the first mistakes.
+        strings in them are read as YAML; messages call them `named`. Raises ConfigError, which
+        names the first mistakes.
         """
         raw: dict = {}
         places: dict[Key, str] = {}
@@ -203,10 +209,10 @@ class Config(Strict):
                 raise ConfigError(f"{path}: must be a mapping of keys to values")
             raw = _merged(raw, content)
             places |= found
-        given, found = _parse(dict(overrides or {}), "--config")
-        config = cls.parse(_merged(raw, given), places | dict.fromkeys(found, "--config"))
+        given, found = _parse(dict(overrides or {}), named)
+        config = cls.parse(_merged(raw, given), places | dict.fromkeys(found, named))
         if len(config.to_json().encode()) > MOST_BYTES - 100:  # jobs read it, with two more keys
-            raise ConfigError(f"{paths[0]}: {_TOO_LARGE}, aliases and ranges written out")
+            raise ConfigError(f"{[*paths, named][0]}: {_TOO_LARGE}, aliases and ranges written out")
         return config
 
     @classmethod
