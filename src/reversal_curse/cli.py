@@ -31,7 +31,7 @@ FIGURE_FILES: dict[str, Any] = {
     "type": Path,
     "nargs": "+",
     "required": True,
-    "help": ".pdf, .png or .svg",
+    "help": ".pdf, .png, .svg or .csv",
 }
 RESULTS: dict[str, Any] = {"type": Path, "default": Path("results"), "help": "the results folder"}
 
@@ -244,7 +244,7 @@ def _figure(products: Products, options: argparse.Namespace) -> None:
 
     name = f"figures/{options.name}"
     figure = draw_figure(products.config, options.name, products.runs)
-    save(figure, options.output or products.files(name))
+    save(figure, options.output or products.files(name), products.config.style)
     if not options.output:
         products.record(name)
 

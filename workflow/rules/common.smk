@@ -239,4 +239,4 @@ def dataset_files():
 
 def figure_files():
     """List the files of every figure of the config."""
-    return [f"{OWN}/figures/{name}.{suffix}" for name in FIGURES for suffix in ("pdf", "png")]
+    return [str(path) for name in FIGURES for path in PRODUCTS.files(f"figures/{name}")]
