@@ -22,10 +22,11 @@ from reversal_curse.tables.provenance import VERSION
 from reversal_curse.tables.schemas import TABLES
 
 EPILOG = """\
-The first three are for people; the others are steps of the workflow. For instance:
+The first four are for people; the others are steps of the workflow. For instance:
   reversal-curse train layers=1 embed_dim=20 epochs=50 seeds=2 --output my_run
   reversal-curse draw curves my_run --output curves.pdf
   reversal-curse plan config/paper.yaml
+  reversal-curse compare my_study other/results
 """
 FIGURE_FILES: dict[str, Any] = {
     "type": Path,
@@ -96,6 +97,12 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("config", nargs="*", type=Path, default=default, help="YAML files")
     verb.add_argument("--results", **RESULTS)
     verb.add_argument("--hardware", choices=("cpu", "gpu"), help="overrides the config")
+
+    verb = _verb(verbs, "compare", _compare)
+    kinds = "a results folder, a config's name, CONFIG.yaml or CONFIG.yaml:SWEEP"
+    verb.add_argument("sides", nargs=2, metavar="SIDE", help=kinds)
+    verb.add_argument("--results", **RESULTS)
+    verb.add_argument("--page", type=Path, help="write an HTML file too")
 
     _step(verbs, "dataset", _dataset, name="its directory below results/data")
     step = _step(verbs, "train-job", _train_job, name="its name", threads=True)
@@ -173,6 +180,17 @@ def _plan(options: argparse.Namespace) -> None:
     refuse_old_layout(options.results)
     products = Products(config, options.results)
     print("\n".join([plan(config, products.sweeps, products.runs), *products.notes()]))
+
+
+def _compare(options: argparse.Namespace) -> None:
+    """Print what differs: settings, verdicts, and shared grid points seed by seed."""
+    from reversal_curse.compare import as_text, compare, read_side, write_page
+
+    sections = compare(*(read_side(side, options.results) for side in options.sides))
+    print(as_text(sections))
+    if options.page:
+        a, b = options.sides
+        write_page(sections, f"A: {a}, B: {b}", options.page)
 
 
 def _dataset(products: Products, options: argparse.Namespace) -> None:
