@@ -14,7 +14,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from reversal_curse.config.errors import UserError
-from reversal_curse.config.file import Config, FigureBlock
+from reversal_curse.config.file import Config, FigureBlock, Style
 from reversal_curse.config.plots import PLOTS
 from reversal_curse.config.pretrained import PretrainedModel
 from reversal_curse.config.settings import ABOUT, NAMES, Settings
@@ -198,6 +198,7 @@ def generated_blocks() -> dict[Path, dict[str, str]]:
             "keys": _keys(Config),
             "pretrained": _pretrained(),
             "figure": _keys(FigureBlock),
+            "style": _keys(Style),
             "settings": _settings(),
             "tasks": _tasks(),
             "families": _described(FAMILIES),

@@ -26,12 +26,13 @@ The first four are for people; the others are steps of the workflow. For instanc
   reversal-curse train layers=1 embed_dim=20 epochs=50 seeds=2 --output my_run
   reversal-curse draw curves my_run --output curves.pdf
   reversal-curse plan config/paper.yaml
+  reversal-curse compare my_study other/results
 """
 FIGURE_FILES: dict[str, Any] = {
     "type": Path,
     "nargs": "+",
     "required": True,
-    "help": ".pdf, .png or .svg",
+    "help": ".pdf, .png, .svg or .csv",
 }
 RESULTS: dict[str, Any] = {"type": Path, "default": Path("results"), "help": "the results folder"}
 
@@ -101,6 +102,12 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("config", nargs="*", type=Path, default=default, help="YAML files")
     verb.add_argument("--results", **RESULTS)
     verb.add_argument("--watch", action="store_true", help="until Ctrl-C")
+
+    verb = _verb(verbs, "compare", _compare)
+    kinds = "a results folder, a config's name, CONFIG.yaml or CONFIG.yaml:SWEEP"
+    verb.add_argument("sides", nargs=2, metavar="SIDE", help=kinds)
+    verb.add_argument("--results", **RESULTS)
+    verb.add_argument("--page", type=Path, help="write an HTML file too")
 
     _step(verbs, "dataset", _dataset, name="its directory below results/data")
     step = _step(verbs, "train-job", _train_job, name="its name", threads=True)
@@ -198,6 +205,17 @@ def _status(options: argparse.Namespace) -> None:
     watch(progress, training_jobs(config, products.sweeps), products.own, options.watch)
 
 
+def _compare(options: argparse.Namespace) -> None:
+    """Print what differs: settings, verdicts, and shared grid points seed by seed."""
+    from reversal_curse.compare import as_text, compare, read_side, write_page
+
+    sections = compare(*(read_side(side, options.results) for side in options.sides))
+    print(as_text(sections))
+    if options.page:
+        a, b = options.sides
+        write_page(sections, f"A: {a}, B: {b}", options.page)
+
+
 def _dataset(products: Products, options: argparse.Namespace) -> None:
     """Write the dataset of one task and size."""
     from reversal_curse.tables.dataset import generate_dataset
@@ -267,7 +285,7 @@ def _figure(products: Products, options: argparse.Namespace) -> None:
 
     name = f"figures/{options.name}"
     figure = draw_figure(products.config, options.name, products.runs)
-    save(figure, options.output or products.files(name))
+    save(figure, options.output or products.files(name), products.config.style)
     if not options.output:
         products.record(name)
 

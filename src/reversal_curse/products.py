@@ -30,8 +30,6 @@ from reversal_curse.tables.provenance import (
 from reversal_curse.tables.record import damaged_file, digest_of_file, read_record, write_record
 from reversal_curse.tables.run_files import RECORD, Runs, mixtures, some
 
-SUFFIXES = ("pdf", "png", "svg")
-"""Of figures."""
 FATES = {
     "keep": "Runs by other code are kept; `stale: retrain` or `refuse` in the config decides.",
     "retrain": "Runs by other code are trained again (stale: retrain).",
@@ -78,7 +76,8 @@ class Products:
             case "pretrained":
                 return [self.own / f"pretrained/{rest}.parquet"]
             case "figures":
-                return [self.own / f"figures/{rest}.{suffix}" for suffix in SUFFIXES]
+                formats = dict.fromkeys([*self.config.style.formats, "csv"])
+                return [self.own / f"figures/{rest}.{suffix}" for suffix in formats]
             case "claims":
                 return [self.own / "claims.md", self.own / "claims.parquet"]
             case "page":
@@ -111,7 +110,8 @@ class Products:
             case "figures":
                 figure = self.config.drawings()[rest]
                 code = code_of("figures/render", f"figures/{PLOTS[figure.plot].module}")
-                seen: list[Any] = [figure.plot, code, versions(DRAWING)]
+                look = self.config.style_of(figure).model_dump()
+                seen: list[Any] = [figure.plot, code, versions(DRAWING), look]
                 if figure.sweep:
                     sweep = self.sweeps[figure.sweep]
                     return digest_of([*seen, list(sweep.labels.items()), self._runs(sweep.points)])

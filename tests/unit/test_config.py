@@ -81,6 +81,11 @@ sweeps: {a: {family: one_layer, entity_length: 2}} ;; figures: {one_layer_weight
   => figures.one_layer_weights | entity_length 2 | 1
 sweeps: {a: {family: bilinear, vocab_size: [20, 40]}} ;; figures: {bilinear_separation: a} \
   => figures.bilinear_separation | varies vocab_size | embed_dim
+style: {width: three} ;; OK => style.width | "three" | two_columns
+style: {width: 1} ;; OK => style.width | 1 | inches from 2 to 40
+style: {formats: [gif]} ;; OK => style.formats[0] | "gif" | pdf
+style: {font: 9} ;; OK => style.font | mean font_size | palette
+figures: {reversal_curve: {sweep: a, width: []}} ;; OK => reversal_curve.width | [] | one_column
 name: runs ;; OK => name | "runs" is a folder in results | another
 sweeps: {"a; rm -rf /": } => sweeps | rm -rf | letters
 sweeps: {"É": } => sweeps | É | letters

@@ -8,16 +8,19 @@ import matplotlib
 import numpy as np
 import polars as pl
 import pytest
+from matplotlib.colors import to_hex
 from PIL import Image
 
 from reversal_curse.config.errors import UserError
-from reversal_curse.config.file import Config
+from reversal_curse.config.figures import PALETTES
+from reversal_curse.config.file import Config, Style
 from reversal_curse.config.grid import undrawable
 from reversal_curse.config.plots import PLOTS
 from reversal_curse.families import FAMILIES
 from reversal_curse.figures import grouping, style
 from reversal_curse.figures.logits import LAYOUTS
 from reversal_curse.figures.render import draw, draw_figure, save
+from reversal_curse.products import Products
 from reversal_curse.tables import summaries
 from reversal_curse.tables.pretrained_summaries import answer_means, head_correlations, learned
 from reversal_curse.tables.run_files import Runs
@@ -488,3 +491,70 @@ def test_a_fact_that_is_alone_in_its_relation_does_not_count():
     table = synthetic.scores(True).filter(pl.col("fact") <= 8).with_columns(relation=relation)
     assert head_correlations(table).equals(head_correlations(table.filter(~last)))
     assert head_correlations(table.filter(last)).is_empty()
+
+
+COLUMN, PAGE = Style(width=3.25, font_size=6), Style(width=6.75)
+
+
+@pytest.mark.parametrize(("plot", "sweep"), dict(reversed(DRAWABLE)).items())
+def test_no_text_is_under_6_points_when_printed_and_no_figure_wider_than_the_page(plot, sweep):
+    column = draw(plot, tables_of(plot, SWEEPS[sweep]), COLUMN)
+    assert column.get_figwidth() <= 3.25
+    for figure in (drawn(plot, sweep), column):
+        figure.draw_without_rendering()
+        sizes = [t.get_fontsize() for t in figure.findobj(matplotlib.text.Text) if t.get_text()]
+        assert min(sizes) >= 6
+        for legend in figure.legends:
+            assert legend.get_window_extent().width <= figure.bbox.width
+
+
+def test_on_a_page_panels_stand_in_rows_that_fit():
+    def columns(plot: str, sweep: str, look: Style) -> int:
+        return draw(plot, tables_of(plot, SWEEPS[sweep]), look).axes[0].get_gridspec().ncols
+
+    for sweep, plot, expected in (("families", "curves", (4, 4, 2)), ("both", "final", (3, 3, 1))):
+        looks = (Style(), PAGE, COLUMN)
+        assert tuple(columns(plot, sweep, look) for look in looks) == expected
+    broken = draw("curves", tables_of("curves", SWEEPS["families"]), Style(width=3.25))
+    assert titles(broken)[2].split() == ["masked", "diffusion,", "V", "=", "20"]
+    assert titles(broken)[2].count("\n") == 1
+    assert titles(drawn("curves", "families"))[2] == "masked diffusion, V = 20"
+
+
+def test_a_palette_replaces_every_colour_that_plots_name():
+    figure = draw("curves", tables_of("curves", SWEEPS["one gpt"]), Style(palette="grey"))
+    lines = {line.get_color() for line in [*figure.axes[0].lines, *figure.legends[0].get_lines()]}
+    assert lines.isdisjoint(PALETTES["grey"])
+    assert lines > {"#000000", "#777777", "#AAAAAA"}
+    assert to_hex(figure.axes[0].collections[0].get_facecolor()[0]) == "#000000"
+
+
+def test_beside_a_figure_lie_the_numbers_that_it_draws(tmp_path):
+    save(drawn("curves", "one gpt"), [tmp_path / "curves.csv"])
+    table = pl.read_csv(tmp_path / "curves.csv")
+    train = table.filter(series="train", mark="point").select("x", "y")
+    assert np.array(train) == pytest.approx(np.array([[0, 4.1], [10, 2.1], [20, 0.1]]), abs=1e-5)
+    levels = table.filter(mark="level").select("series", "y").rows()
+    names = ("chance, candidates", "chance, entity class", "chance, vocabulary")
+    assert dict(levels) == pytest.approx(dict(zip(names, (1.79, 3.0, 4.4), strict=True)))
+    save(drawn("overview", "tasks"), [tmp_path / "maps.csv"])
+    cells = pl.read_csv(tmp_path / "maps.csv").filter(mark="cell")
+    assert cells.height == 2 * len(SWEEPS["tasks"])
+    save(drawn("final", "both"), [tmp_path / "final.csv"])
+    final = pl.read_csv(tmp_path / "final.csv").filter(mark="point")
+    assert set(final["x_label"]) == {"no positions", "rotary positions"}
+
+
+def test_the_style_of_a_config_decides_size_and_files_of_its_figures(tmp_path):
+    figures = {"wide": {"plot": "curves", "sweep": "a"}}
+    figures["narrow"] = figures["wide"] | {"width": "one_column"}
+    style_block = {"width": 5, "formats": ["svg"], "font_size": 10}
+    sweeps = {"a": {"vocab_size": [20, 24]}}
+    config = Config.parse({"sweeps": sweeps, "figures": figures, "style": style_block})
+    write_runs(config, tmp_path, lambda one: metrics([one]))
+    widths = [draw_figure(config, name, Runs(tmp_path)).get_figwidth() for name in figures]
+    assert widths == [5, 3.25]
+    files = Products(config, tmp_path).files("figures/wide")
+    assert [path.name for path in files] == ["wide.svg", "wide.csv"]
+    plain = Products(config.model_copy(update={"style": Style()}), tmp_path)
+    assert plain.source("figures/wide") != Products(config, tmp_path).source("figures/wide")

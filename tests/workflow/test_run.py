@@ -21,7 +21,7 @@ from .conftest import TINY_POINTS, job_counts
 
 def test_every_figure_and_table_is_made_and_progress_is_shown(finished, tiny):
     workflow, output = finished
-    figures = {f"{name}.{end}" for name in tiny["figures"] for end in ("pdf", "png", "svg")}
+    figures = {f"{name}.{end}" for name in tiny["figures"] for end in ("pdf", "png", "svg", "csv")}
     assert {path.name for path in workflow.find("figures/*")} == figures
     results = workflow.directory / "results"
     claims = {row["id"]: row for row in pl.read_parquet(results / "claims.parquet").to_dicts()}
@@ -102,7 +102,7 @@ def test_a_config_with_a_name_has_files_of_its_own_and_shares_the_runs(copy, tin
     own = ("figure_reversal_curve", "aggregate", "figures", "metrics")
     assert counts == dict.fromkeys(own, 1)
     made = {str(p.relative_to(copy.directory / "results/other")) for p in copy.find("other/**/*.*")}
-    figures = {f"figures/reversal_curve.{suffix}" for suffix in ("pdf", "png", "svg")}
+    figures = {f"figures/reversal_curve.{suffix}" for suffix in ("pdf", "png", "svg", "csv")}
     logs = {"logs/aggregate.log", "logs/figures/reversal_curve.log"}
     records = {"made/metrics.json", "made/figures/reversal_curve.json"}
     assert made == {"metrics.parquet", "points.parquet"} | figures | logs | records

@@ -11,18 +11,20 @@ from tempfile import gettempdir
 
 from snakemake.exceptions import WorkflowError
 
-if not {*":{}"}.isdisjoint(workflow.basedir):  # they mean something to PYTHONPATH and Snakemake
-    sys.exit(f"the checkout's path must be without : {{ and }}, got {workflow.basedir}")
+# This checkout, also if the workflow is a module of another one.
+ROOT = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parent.parent
+if not {*":{}"}.isdisjoint(str(ROOT)):  # they mean something to PYTHONPATH and Snakemake
+    sys.exit(f"the checkout's path must be without : {{ and }}, got {ROOT}")
 
 # The package beside the Snakefile, whatever is installed, is the one that runs. Neither we nor the
 # Python calls that follow look for modules in the working directory; Snakemake puts the folder of
 # the Snakefile first.
 os.environ.update(
     PATH=f"{Path(sys.executable).parent}:{os.environ.get('PATH', '')}",
-    PYTHONPATH=f"{workflow.basedir}/src:{os.environ.get('PYTHONPATH', '')}".strip(":"),
+    PYTHONPATH=f"{ROOT}/src:{os.environ.get('PYTHONPATH', '')}".strip(":"),
     PYTHONSAFEPATH="1",
 )
-sys.path = [f"{workflow.basedir}/src", *(path for path in sys.path if path != workflow.basedir)]
+sys.path = [f"{ROOT}/src", *(path for path in sys.path if path != workflow.basedir)]
 
 from reversal_curse.claims.ledger import claim_points
 from reversal_curse.config.digest import digest_of
@@ -59,9 +61,17 @@ def or_exit(check, *arguments, **named):
 SUBMITTED = workflow.resource_settings.nodes is not None or workflow.remote_exec
 
 # We read the files ourselves: Snakemake keeps the last of two equal keys, and leaves the numbers in
-# `--config 'defaults={seeds: 3}'` as strings. The user's config replaces the default one.
-FILES = workflow.overwrite_configfiles or [f"{workflow.basedir}/config/config.yaml"]
-CONFIG = or_exit(Config.load, *FILES, overrides=workflow.config_settings.config).executed(SUBMITTED)
+# `--config 'defaults={seeds: 3}'` as strings. The user's config replaces the default one. A module
+# has the config that the other workflow gives it.
+IS_MODULE = not workflow.modifier.is_main_snakefile()
+if workflow.modifier.modify_path("results/") != "results/":  # jobs write there
+    sys.exit(f"module {__name__}: must have no prefix; `name` in its config keeps files apart")
+if IS_MODULE:
+    given = or_exit(Config.load, overrides=config, named=f"config of module {__name__}")
+else:
+    FILES = workflow.overwrite_configfiles or [ROOT / "config/config.yaml"]
+    given = or_exit(Config.load, *FILES, overrides=workflow.config_settings.config)
+CONFIG = given.executed(SUBMITTED)
 PRODUCTS = or_exit(Products, CONFIG, Path("results"))
 or_exit(refuse_old_layout, Path("results"))
 
@@ -118,9 +128,18 @@ for handler in workflow.logger_manager.get_log_handlers():
         handler.attach(Screen(progress, JOBS, CALLED, PRODUCTS.own, log, dry_run))
 
 
-onstart:
+def write_snapshot():
+    """Write the config for the jobs."""
     Path(SNAPSHOT).parent.mkdir(parents=True, exist_ok=True)
     Path(SNAPSHOT).write_text(CONFIG.to_json(), encoding="utf-8")
+
+
+onstart:
+    write_snapshot()
+
+
+if IS_MODULE:  # Snakemake calls `onstart` of the main workflow alone
+    write_snapshot()
 
 
 wildcard_constraints:
@@ -251,4 +270,4 @@ def dataset_files():
 
 def figure_files():
     """List the files of every figure of the config."""
-    return [f"{OWN}/figures/{name}.{suffix}" for name in FIGURES for suffix in ("pdf", "png")]
+    return [str(path) for name in FIGURES for path in PRODUCTS.files(f"figures/{name}")]

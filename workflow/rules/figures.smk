@@ -2,10 +2,13 @@
 
 
 rule figures:
-    "Every figure of the config, as PDF and PNG."
+    "Every figure of the config, and the numbers that it draws."
     input:
         figure_files(),
 
+
+# What the report shows of each figure.
+SHOWN = next(end for end in ("png", "svg", "pdf") if end in CONFIG.style.formats)
 
 for figure, drawn in FIGURES.items():
 
@@ -16,14 +19,17 @@ for figure, drawn in FIGURES.items():
         input:
             lambda wildcards, figure=figure: inputs_of_figure(figure),
         output:
-            f"{OWN}/figures/{figure}.pdf",
             report(
-                f"{OWN}/figures/{figure}.png",
+                f"{OWN}/figures/{figure}.{SHOWN}",
                 caption="../report/figure.rst",
                 category=drawn.group,
                 labels={"figure": drawn.title},
             ),
-            f"{OWN}/figures/{figure}.svg",
+            [
+                str(path)
+                for path in PRODUCTS.files(f"figures/{figure}")
+                if path.suffix != f".{SHOWN}"
+            ],
         log:
             f"{OWN}/logs/figures/{figure}.log",
         priority: FIRST

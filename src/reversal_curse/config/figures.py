@@ -13,6 +13,8 @@ class Figure:
     """Its heading in the report."""
     sweep: str = ""
     """The sweep that it draws; empty for pretrained models."""
+    width: float | None = None
+    """The widest that it may be, in inches, if it is not as the others."""
 
 
 def _papers(group: str, **figures: tuple[str, str]) -> dict[str, Figure]:
@@ -82,3 +84,15 @@ PRETRAINED_FIGURES: dict[str, Figure] = _papers(
 )
 """Drawn for every config with `pretrained` models."""
 OWN_GROUP = "of this config"
+
+_WRITTEN = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#F0E442")
+PALETTES: dict[str, dict[str, str]] = {
+    "okabe_ito": {},
+    "tol": dict(
+        zip(_WRITTEN, ("#4477AA", "#EE6677", "#228833", "#AA3377", "#CCBB44"), strict=True)
+    ),
+    "grey": dict(
+        zip(_WRITTEN, ("#000000", "#777777", "#AAAAAA", "#444444", "#CCCCCC"), strict=True)
+    ),
+}
+"""What replaces the colours of Okabe and Ito, in which plots are written."""

@@ -24,7 +24,13 @@ from yaml.composer import Composer
 from reversal_curse.config.cost import HARDWARE
 from reversal_curse.config.digest import digest_of
 from reversal_curse.config.errors import ConfigError, UserError, one_line, suggestion
-from reversal_curse.config.figures import OWN_GROUP, PAPER_FIGURES, PRETRAINED_FIGURES, Figure
+from reversal_curse.config.figures import (
+    OWN_GROUP,
+    PALETTES,
+    PAPER_FIGURES,
+    PRETRAINED_FIGURES,
+    Figure,
+)
 from reversal_curse.config.plots import PLOTS
 from reversal_curse.config.pretrained import PretrainedModel, check_entries
 from reversal_curse.config.settings import NAMES, PRINTABLE, Name, Settings, Strict, left_out
@@ -141,6 +147,42 @@ class FigureBlock(Strict):
     """the sweep that it draws"""
     plot: Literal[tuple(_OF_SWEEPS)] = left_out("which plot; the papers' figures have their own")
     title: _Words = left_out("its title in the report")
+    width: _Width = left_out("its own, in place of that in `style`")
+
+
+def _inches(value: Any) -> float:
+    """Return a width in inches; it may be given as that of columns."""
+    inches: Any = COLUMNS.get(value) if isinstance(value, str) else value
+    if type(inches) in (int, float) and 2 <= inches <= 40:
+        return inches
+    raise PydanticCustomError(
+        "width", "must be one_column, two_columns, or a number of inches from 2 to 40"
+    )
+
+
+COLUMNS = {"one_column": 3.25, "two_columns": 6.75}  # of most journals, at least
+_Width = Annotated[
+    float, BeforeValidator(_inches, json_schema_input_type=Literal[tuple(COLUMNS)] | float)
+]
+
+
+class Style(Strict):
+    """How figures look: for a screen, or for a page."""
+
+    width: _Width = left_out(
+        "widest that a figure may be when printed: `one_column` (3.25 inches), `two_columns` "
+        "(6.75) or inches; by default as wide as its panels like to be"
+    )
+    font_size: Annotated[float, Field(ge=6, le=20)] = 8
+    """of the labels of axes, in points; other text follows, and none has under 6"""
+    formats: Annotated[list[Literal["pdf", "png", "svg"]], Field(min_length=1)] = Field(
+        ["pdf", "png", "svg"]
+    )
+    """of its files, besides the numbers that are drawn (`.csv`)"""
+    dpi: Annotated[int, Field(ge=50, le=1200)] = 200
+    """dots per inch of PNG files"""
+    palette: Literal[tuple(PALETTES)] = "okabe_ito"
+    """colours of lines and dots; all can be told apart by the colour-blind"""
 
 
 _FigureBlock = Annotated[
@@ -174,6 +216,8 @@ class Config(Strict):
     """blocks of grid points; a point in several of them is trained once"""
     figures: dict[Name, _FigureBlock] = Field({})
     """for each figure a sweep, or its plot, sweep and title"""
+    style: Style = Style()
+    """how figures look (see below)"""
     pretrained: list[PretrainedModel] = Field([])
     """pretrained models to probe (see below); none are downloaded by default"""
     job_minutes: Annotated[float, Field(ge=0)] = left_out(
@@ -189,11 +233,17 @@ class Config(Strict):
     )
 
     @classmethod
-    def load(cls, *paths: Path | str, overrides: Mapping[str, Any] | None = None) -> Config:
+    def load(
+        cls,
+        *paths: Path | str,
+        overrides: Mapping[str, Any] | None = None,
+        named: str = "--config",
+    ) -> Config:
         """Read, merge and check YAML files; later ones replace values of earlier ones.
 
         Mappings are merged, lists replaced. `overrides` come last, as on Snakemake's command line:
-        strings in them are read as YAML. Raises ConfigError, which names the first mistakes.
+        strings in them are read as YAML; messages call them `named`. Raises ConfigError, which
+        names the first mistakes.
         """
         raw: dict = {}
         places: dict[Key, str] = {}
@@ -203,10 +253,10 @@ class Config(Strict):
                 raise ConfigError(f"{path}: must be a mapping of keys to values")
             raw = _merged(raw, content)
             places |= found
-        given, found = _parse(dict(overrides or {}), "--config")
-        config = cls.parse(_merged(raw, given), places | dict.fromkeys(found, "--config"))
+        given, found = _parse(dict(overrides or {}), named)
+        config = cls.parse(_merged(raw, given), places | dict.fromkeys(found, named))
         if len(config.to_json().encode()) > MOST_BYTES - 100:  # jobs read it, with two more keys
-            raise ConfigError(f"{paths[0]}: {_TOO_LARGE}, aliases and ranges written out")
+            raise ConfigError(f"{[*paths, named][0]}: {_TOO_LARGE}, aliases and ranges written out")
         return config
 
     @classmethod
@@ -256,8 +306,12 @@ class Config(Strict):
             own = Figure("", name.replace("_", " "), OWN_GROUP)
             known = PAPER_FIGURES.get(name, own)
             plot, title = block.plot or known.plot, block.title or known.title
-            found[name] = Figure(plot, title, known.group, block.sweep)
+            found[name] = Figure(plot, title, known.group, block.sweep, block.width)
         return found | (PRETRAINED_FIGURES if self.pretrained else {})
+
+    def style_of(self, figure: Figure) -> Style:
+        """Return how a figure looks."""
+        return self.style.model_copy(update={"width": figure.width or self.style.width})
 
     def executed(self, submitted: bool) -> Config:
         """Fill in `job_minutes` and `hardware`, which depend on whether jobs are submitted."""
@@ -281,10 +335,9 @@ class Config(Strict):
 
     @property
     def digest(self) -> str:
-        """Identify everything that results depend on (not how jobs run): 32 hex digits."""
-        return digest_of(
-            self.model_dump(exclude_unset=True, exclude={"job_minutes", "hardware", "stale"})
-        )
+        """Identify everything that results depend on (not how jobs run or figures look)."""
+        left_aside = {"job_minutes", "hardware", "stale", "style"}
+        return digest_of(self.model_dump(exclude_unset=True, exclude=left_aside))
 
 
 def read_settings(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -466,6 +519,7 @@ _MODELS = {
     "sweeps": SweepBlock,
     "points": Point,
     "figures": FigureBlock,
+    "style": Style,
     "pretrained": PretrainedModel,
 }
 

@@ -30,11 +30,7 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
         ax.set_title(label)
     axes[0].set_xscale("symlog", linthresh=1)
     axes[0].set(xlim=(0, None), ylim=(-0.03, 1.03))
-    for ax in axes[-style.MAX_COLUMNS :]:
-        ax.set_xlabel(style.EPOCHS)
-        ax.tick_params(labelbottom=True)
-    for ax in axes[:: style.MAX_COLUMNS]:
-        ax.set_ylabel("share of triples")
+    style.name_axes(axes, style.EPOCHS, "share of triples")
     handles = [style.key(name, colour) for name, colour in SPLITS.values()]
     handles += [style.key(name, ls=line) for name, line in WAYS.values()]
     handles.append(style.key("guess", style.REFERENCE, lw=0.8, ls=style.CHANCE_CHOICE[1]))

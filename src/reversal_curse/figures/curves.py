@@ -123,8 +123,4 @@ def _frame(axes: list[Axes], metrics: pl.DataFrame, loss: str) -> None:
     """Name and limit the shared axes, once every panel is drawn."""
     axes[0].set_ylim(bottom=0)
     axes[0].set_xlim(0, metrics.select(pl.col("epoch").max()).item())
-    for ax in axes[-style.MAX_COLUMNS :]:
-        ax.set_xlabel("epoch")
-        ax.tick_params(labelbottom=True)
-    for ax in axes[:: style.MAX_COLUMNS]:
-        ax.set_ylabel(loss)
+    style.name_axes(axes, "epoch", loss)

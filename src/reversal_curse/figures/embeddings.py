@@ -23,7 +23,7 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
         places = _places(first["role"].to_list())
         ax.set_yticks(list(places.values()), list(places))
         ax.tick_params(length=0)
-        ax.set_xlabel(_summary(table), fontsize=7)
+        ax.set_xlabel(_summary(table), fontsize=style.points(7))
     figure.colorbar(image, ax=axes, shrink=0.7, pad=0.01, label="cosine similarity")
     note = "rows and columns: relation tokens, then entities by their role\n"
     return style.finish(figure, axes, note + grouping.maps_phrase(embeddings))

@@ -40,6 +40,7 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
     shape = (8.4, 3, 1) if stacked else (3.705, 1, 3)
     figure, grid = style.new_figure(width, *shape, sharex=stacked)
     panels = list(grid.flat)
+    room = (14 if stacked else 17) * figure.get_figwidth() / style.columns_of(panels[0])
     names = FACTS_NAMES if set(last["task"]) == {"facts"} else style.split_names(last)
     step = 0.38 / len(families)
     dots, handles = [], []
@@ -52,7 +53,7 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
             handles.append(style.key(label, colour, marker=marker, ls=""))
     for ax, (value, name) in zip(panels, MEASURED.items(), strict=True):
         _draw_columns(ax, columns, value, dots)
-        ax.set_xticks(range(len(columns)), labels, rotation=90 if text > 14 * width else 0)
+        ax.set_xticks(range(len(columns)), labels, rotation=90 if text > room else 0)
         ax.set(ylabel=name, ylim=(-0.03 * ax.get_ylim()[1], None))  # so dots at 0 are not cut off
     known: dict[str, Any] = {"marker": "D", "ls": "", "mfc": "white", "mec": style.KNOWN, "ms": 4}
     for offset, shown, _, _ in dots[1::2]:  # of the unseen sentences

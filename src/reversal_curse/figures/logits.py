@@ -56,8 +56,8 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
             ax.set(xticks=[], yticks=[])
             ax.spines[:].set_visible(False)
             found = logit_contrast(part)["contrast"]
-            contrast = grouping.mean_and_spread(found) if len(found) else "one candidate only"
-            ax.set_xlabel(f"right − other: {contrast}" if len(found) else contrast, fontsize=7)
+            contrast = f"right − other: {grouping.mean_and_spread(found)}" if len(found) else ""
+            ax.set_xlabel(contrast or "one candidate only", fontsize=style.points(7))
             if titles != above:
                 ax.set_title(title)
         above = titles

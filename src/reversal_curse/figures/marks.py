@@ -68,7 +68,8 @@ def draw_chance(ax: Axes, metrics: pl.DataFrame, tokens: int = 1) -> None:
         place |= {"xytext": (2, 0), "textcoords": "offset points"}
         place["va"] = "center" if column == "chance_class" else "bottom"  # they may be close
         text = f"{count if count > 1 else ''} ln {math.exp(level):.0f}".strip()
-        ax.annotate(text, (1, count * level), fontsize=6, color=style.REFERENCE, **place)
+        place |= {"fontsize": style.points(6), "color": style.REFERENCE}
+        ax.annotate(text, (1, count * level), **place)
 
 
 def draw_groups(

@@ -59,13 +59,13 @@ def draw_weights(tables: dict[str, pl.DataFrame]) -> Figure:
     weights = tables["weights"]
     panels = grouping.split_points(weights)
     width = 1.3 * style.PANEL_WIDTH * len(panels) + 0.3
-    figure, grid = style.new_figure(width, 4.1, 1, len(panels))
+    figure, grid = style.new_figure(width, 4.1 if len(panels) > 1 else 4.5, 1, len(panels))
     for ax, (label, table) in zip(grid.flat, panels, strict=True):
         image = _draw_weights(ax, table.filter(seed=table["seed"].min()))
         figure.colorbar(image, ax=ax, shrink=0.75, pad=0.02, label="weight (nats)")
         dim = in_words("embed_dim", table["embed_dim"][0])
         ax.set_title(label if dim in label else ", ".join(filter(None, [label, dim])))
-        ax.set_xlabel(_numbers(table), fontsize=7)
+        ax.set_xlabel(_numbers(table), fontsize=style.points(7))
     note = (
         "rows: from; columns: to; within a role train facts come first, and behind the thin line "
         f"those of which a sentence is held out\n{grouping.maps_phrase(weights)}; "

@@ -57,14 +57,17 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
                     column = names.index(name)
                     mean[row, column] = _draw_cell(ax, row, column, cell, value)
             ax.imshow(mean, cmap=colours, vmin=0, vmax=1, aspect="auto")
-            ax.set_title(f"{label or 'all grid points'}\n{title}", loc="left", fontsize=7.5)
+            heading = f"{label or 'all grid points'}\n{title}"
+            ax.set_title(heading, loc="left", fontsize=style.points(7.5))
             ax.set_xticks(range(len(names)), [style.in_lines(name) for name in names])
             ax.set_yticks(range(len(by_row)), [name for name, _ in by_row])
             ax.tick_params(length=0)
             ax.spines[:].set_visible(False)
     for axes, (_, _, name) in zip(grid.T, MAPS.values(), strict=True):
-        image = axes[0].images[0]
-        figure.colorbar(image, ax=axes, label=name, shrink=0.6, pad=0.02)
+        bar: dict[str, Any] = {"ax": axes}
+        if style.columns_of(axes[0]) == 1:  # maps of both kinds in turn
+            bar = {"ax": list(grid.flat), "location": "bottom", "aspect": 30}
+        figure.colorbar(axes[0].images[0], **bar, label=name, shrink=0.6, pad=0.02)
     note = (
         f"after the last epoch; mean ± standard deviation over {grouping.seed_phrase(last)} that "
         "learned the training sentences; grey: none did; *: some did not"
@@ -92,6 +95,6 @@ def _draw_cell(ax: Axes, row: int, column: int, seeds: pl.DataFrame, value: str)
         star = "" if learned.height == seeds.height else "*"
         text = grouping.mean_and_spread(learned[value], 2) + star
     dark = mean < 0.55 if value == "unseen_accuracy" else abs(mean - 0.5) > 0.35
-    font: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": 6.5}
+    font: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": style.points(6.5)}
     ax.text(column, row, text, color="white" if dark else "black", **font)
     return mean

@@ -69,7 +69,7 @@ def draw_reversal(tables: dict[str, pl.DataFrame]) -> Figure:
     for ax in panels:
         ax.set_xticks(range(len(models)), [f"\n{name}" for name in names])
         ax.tick_params(axis="x", length=0)
-        ax.set_xticks(places, ["fwd", "rev"] * len(models), minor=True, fontsize=6)
+        ax.set_xticks(places, ["fwd", "rev"] * len(models), minor=True, fontsize=style.points(6))
         ax.set(xlim=(-0.6, len(models) - 0.4), ylim=(-0.05, None))  # so dots at 0 are not cut off
     after = {f"after: {KIND_NAMES[kind]}": style.KIND_COLOURS[kind] for _, kind, _ in models}
     lines = {"before fine-tuning": style.BEFORE, **after}
@@ -82,7 +82,8 @@ def draw_attention(tables: dict[str, pl.DataFrame]) -> Figure:
     """Correlation over facts of forward and reverse attention scores by layer and head, a row for
     each pretrained model: left before, right after fine-tuning."""
     if tables["pretrained_scores"].is_empty():
-        figure = Figure(figsize=(5.2, 1.38), layout="constrained")
+        figure, [[ax]] = style.new_figure(5.2, 1.38)
+        ax.remove()
         text = "None of these models has a masked token that looks at what comes after it."
         figure.text(0.5, 0.5, text, ha="center", va="center", color=style.REFERENCE, wrap=True)
         return figure

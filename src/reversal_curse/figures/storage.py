@@ -1,5 +1,7 @@
 """What the value side stores and attention reads, and what is known: Jeon et al. 2026."""
 
+from itertools import cycle
+
 import polars as pl
 from matplotlib.figure import Figure
 
@@ -41,8 +43,10 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
         ax.set_ylabel(name)
     for ax in grid[0]:
         ax.axhline(table[GUESS].mean(), color=style.REFERENCE, lw=0.8, ls=style.DASHES, zorder=0)
-    for ax, name in zip(grid[1], READ.values(), strict=True):
+    named = grid if style.columns_of(grid[0, 0]) == 1 else grid[1:]
+    for ax, name in zip(named.flat, cycle(READ.values()), strict=False):
         ax.set(xlabel=name, xlim=(-0.03, 1.03), ylim=(-0.03, 1.03))
+        ax.tick_params(labelbottom=True)
     note = (
         "reverse queries, B is [M]; last layer, mean over facts and heads; dots: "
         f"{grouping.seed_phrase(table)}\n"

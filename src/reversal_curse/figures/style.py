@@ -1,7 +1,11 @@
 """The house style: sizes, fonts, and colours that the colour-blind can tell apart."""
 
+import math
 import re
-from collections.abc import Iterable, Sequence
+import textwrap
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from itertools import product
 from string import ascii_lowercase
 from typing import Any
@@ -11,9 +15,12 @@ import numpy as np
 import polars as pl
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from reversal_curse.config.figures import PALETTES
+from reversal_curse.config.file import Style
 from reversal_curse.families import FAMILIES
 from reversal_curse.tasks import TASKS
 
@@ -41,25 +48,60 @@ _ENCODINGS = {
 
 PANEL_WIDTH, PANEL_HEIGHT = 2.6, 2.3  # inches
 MAX_COLUMNS = 4
+OUTSIDE = 0.9  # inches, about, of legend and note
+NARROWEST = 0.6  # of the width that a panel likes, on a page
+LEAST_SIZE = 6.0  # points, of any text
+FONT_SIZE = 8.0  # points; other sizes are in proportion to it
 
-RC: dict[Any, Any] = {
+_SIZES = {"axes.titlesize": 8.5, "xtick.labelsize": 7, "ytick.labelsize": 7, "legend.fontsize": 7.5}
+_RC: dict[Any, Any] = {
     "font.family": "DejaVu Sans",
-    "font.size": 8,
-    "axes.titlesize": 8.5,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.linewidth": 0.7,
-    "xtick.labelsize": 7,
-    "ytick.labelsize": 7,
     "xtick.major.width": 0.7,
     "ytick.major.width": 0.7,
-    "legend.fontsize": 7.5,
     "legend.frameon": False,
     "lines.linewidth": 1.4,
     "figure.dpi": 100,
-    "savefig.dpi": 200,
     "pdf.fonttype": 42,
+    "svg.hashsalt": "1",  # the same numbers give the same file
 }
+_PAGE: ContextVar[float] = ContextVar("page", default=math.inf)
+"""How wide a figure may be, in inches."""
+
+
+@contextmanager
+def styled(look: Style) -> Generator[None]:
+    """Draw in a style."""
+    page = _PAGE.set(look.width or math.inf)
+    try:
+        chosen: dict[Any, Any] = {"font.size": look.font_size, "savefig.dpi": look.dpi}
+        with matplotlib.rc_context(_RC | chosen):
+            sizes: dict[Any, float] = {name: points(size) for name, size in _SIZES.items()}
+            with matplotlib.rc_context(sizes):
+                yield
+    finally:
+        _PAGE.reset(page)
+
+
+def points(size: float) -> float:
+    """Scale a size of text, given for the default style, to that in use."""
+    return max(LEAST_SIZE, size * matplotlib.rcParams["font.size"] / FONT_SIZE)
+
+
+def recolour(figure: Figure, palette: str) -> None:
+    """Replace the colours of lines, dots, areas and text by those of a palette."""
+    new = {to_hex(old): colour for old, colour in PALETTES[palette].items()}
+    names = ("color", "facecolor", "edgecolor", "markerfacecolor", "markeredgecolor")
+    for artist, name in product(figure.findobj() if new else [], names):
+        get, put = (getattr(artist, f"{verb}_{name}", None) for verb in ("get", "set"))
+        colour = get() if get and put else "none"
+        if isinstance(colour, np.ndarray):  # of a collection
+            colour = tuple(colour[0]) if len(colour) == 1 else "none"
+        replaced = None if colour in ("none", "auto") else new.get(to_hex(colour))
+        if put and replaced:
+            put(replaced)
 
 
 def family_colour(family: str) -> str:
@@ -103,22 +145,55 @@ def shades(values: Iterable, colormap: str = "viridis", low: float = 0.0, high: 
 def new_figure(
     width: float, height: float, rows: int = 1, columns: int = 1, **given: Any
 ) -> tuple[Figure, np.ndarray]:
-    """Make a figure of a width and height (inches), and its panels by row and column."""
-    figure = Figure(figsize=(width, height), layout="constrained")
-    return figure, figure.subplots(rows, columns, squeeze=False, **given)
+    """Make a figure of a width and height (inches), and its panels by row and column.
+
+    If the page is narrower, panels shrink, and what does not fit in a row is in several.
+    """
+    page = min(width, _PAGE.get())
+    divisors = (n for n in range(columns, 0, -1) if columns % n == 0)
+    fitting = (n for n in divisors if page / n >= NARROWEST * width / columns)
+    across = next(fitting, 1)
+    times = columns // across
+    if page < width:
+        panels = max(0.75, page / across / (width / columns)) * times
+        height = panels * (height - OUTSIDE) + OUTSIDE
+    if times > 1:
+        given.pop("width_ratios", None)
+        if "height_ratios" in given:
+            given["height_ratios"] = np.repeat(given["height_ratios"], times)
+    figure = Figure(figsize=(page, height), layout="constrained")
+    grid = figure.subplots(rows * times, across, squeeze=False, **given)
+    return figure, grid.reshape(rows, columns)
 
 
 def panel_grid(
     count: int, width: float, height: float, extra: tuple[float, float], **shared: Any
 ) -> tuple[Figure, list[Axes]]:
     """Make a figure of `count` panels of a width and height (inches), listed row by row."""
-    columns = min(count, MAX_COLUMNS)
+    fitting = max(1, int(_PAGE.get() / (NARROWEST * width))) if _on_a_page() else MAX_COLUMNS
+    columns = min(count, MAX_COLUMNS, fitting)
     rows = -(-count // columns)
     size = (columns * width + extra[0], rows * height + extra[1])
     figure, grid = new_figure(*size, rows, columns, **shared)
     for ax in grid.flat[count:]:
         ax.set_visible(False)
     return figure, list(grid.flat[:count])
+
+
+def columns_of(ax: Axes) -> int:
+    """Count the columns of the grid of panels that this one is in."""
+    grid: Any = ax.get_gridspec()
+    return grid.ncols
+
+
+def name_axes(axes: Sequence[Axes], x: str, y: str) -> None:
+    """Name the axes that the panels of a grid share, at its left and below each column."""
+    columns = columns_of(axes[0])
+    for ax in axes[-columns:]:
+        ax.set_xlabel(x)
+        ax.tick_params(labelbottom=True)
+    for ax in axes[::columns]:
+        ax.set_ylabel(y)
 
 
 def key(label: str, colour: Any = "black", **line: Any) -> Line2D:
@@ -132,11 +207,41 @@ def finish(
     """Letter the panels if there are several; add the legend above and the note below."""
     axes = list(axes)
     letters = [*ascii_lowercase, *map("".join, product(ascii_lowercase, repeat=2))]
-    look: dict[str, Any] = {"fontweight": "bold", "fontsize": 9, "ha": "right", "va": "bottom"}
+    look: dict[str, Any] = {"fontweight": "bold", "fontsize": points(9)}
+    look |= {"ha": "right", "va": "bottom"}
     look |= {"xycoords": "axes fraction", "textcoords": "offset points"}
     for ax, letter in zip(axes if len(axes) > 1 else [], letters, strict=False):
         ax.annotate(letter, (0, 1), (-8, 5), **look)
-    if keys:
-        figure.legend(handles=keys, loc="outside upper center", ncols=columns or len(keys))
-    figure.supxlabel(note, fontsize=7, color=REFERENCE)
+    if _on_a_page():
+        for ax in axes:
+            _break_lines(ax)
+    for number in range((columns or len(keys)) if keys else 0, 0, -1):
+        legend = figure.legend(handles=keys, loc="outside upper center", ncols=number)
+        if number == 1 or legend.get_window_extent().width <= 0.97 * figure.bbox.width:
+            break
+        legend.remove()
+    write_note(figure, note)
     return figure
+
+
+def write_note(figure: Figure, note: str) -> None:
+    """Write a note below the panels."""
+    figure.supxlabel(note, fontsize=points(7), color=REFERENCE, wrap=True)
+
+
+def _on_a_page() -> bool:
+    return _PAGE.get() < math.inf
+
+
+def _break_lines(ax: Axes) -> None:
+    """Break the title of a panel and the names of its axes into lines that fit."""
+    place: Any = ax.get_subplotspec()
+    rows, columns, *_ = place.get_geometry()
+    whole: Any = ax.figure
+    width, height = (whole.get_size_inches() - (0, OUTSIDE)) / (columns, rows)
+    rooms = {ax.title: width - 0.2, ax.xaxis.label: width - 0.2, ax.yaxis.label: height - 0.5}
+    for text, room in rooms.items():
+        size: Any = text.get_fontsize()
+        letters = int(72 * room / (0.6 * size))
+        lines = text.get_text().replace(" = ", "\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}").split("\n")
+        text.set_text("\n".join(textwrap.fill(line, max(letters, 8)) for line in lines))
