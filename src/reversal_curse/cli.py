@@ -308,7 +308,7 @@ def _page(products: Products, options: argparse.Namespace) -> None:
     from reversal_curse.page.build import draw_overview, write_page
 
     overview = f"figures/{OVERVIEW}"
-    draw_overview(products.own, products.files(overview))
+    draw_overview(products.own, products.files(overview), products.config.style)
     products.record(overview)
     (page,) = products.files("page")
     write_page(products.config, products.runs, products.origin(products.points), page)

@@ -27,7 +27,8 @@ def test_the_configs_that_come_with_the_project_pass_a_dry_run(workflow, root, n
 
 def test_a_config_of_the_user_replaces_the_default(workflow):
     figures = ("reversal_curve", "reversal_vocab", "mine", "bilinear_separation")
-    once = ("train_bilinear", "aggregate", "judge_claims", *(f"figure_{f}" for f in figures))
+    tables = ("train_bilinear", "aggregate", "judge_claims", "write_page")
+    once = (*tables, *(f"figure_{figure}" for figure in figures))
     assert workflow.jobs() == {"dataset": 2, "train_gpt": 2, **dict.fromkeys(once, 1)}
 
 
@@ -73,7 +74,8 @@ def test_a_thousand_small_points_are_at_most_25_jobs_on_slurm(workflow, root):
     profile = ("--profile", str(root / "profiles/slurm"))
     jobs = workflow.jobs("--config", "defaults={epochs: 7}", *profile)
     assert 1 <= jobs.pop("train_gpt") <= 24
-    assert jobs.keys() - {"aggregate"} == {"dataset", "figure_sweep_overview", "judge_claims"}
+    gathered = {"aggregate", "judge_claims", "write_page"}
+    assert jobs.keys() - gathered == {"dataset", "figure_sweep_overview"}
 
 
 def test_commands_are_short_however_long_the_config_is(workflow):

@@ -21,7 +21,8 @@ from .conftest import TINY_POINTS, job_counts
 
 def test_every_figure_and_table_is_made_and_progress_is_shown(finished, tiny):
     workflow, output = finished
-    figures = {f"{name}.{end}" for name in tiny["figures"] for end in ("pdf", "png", "svg", "csv")}
+    names = [*tiny["figures"], "claims_overview"]
+    figures = {f"{name}.{end}" for name in names for end in ("pdf", "png", "svg", "csv")}
     assert {path.name for path in workflow.find("figures/*")} == figures
     results = workflow.directory / "results"
     claims = {row["id"]: row for row in pl.read_parquet(results / "claims.parquet").to_dicts()}
@@ -84,7 +85,7 @@ def test_only_a_deleted_run_and_an_added_value_are_trained(copy, tiny):
             assert after[path] == (time, content)
         elif path.suffix == ".parquet":
             assert after[path][1] == content
-    assert copy.jobs() == {"figure_reversal_vocab": 1, "judge_claims": 1}
+    assert copy.jobs() == {"figure_reversal_vocab": 1, "judge_claims": 1, "write_page": 1}
 
 
 def test_forcing_everything_loses_no_run(copy):
@@ -126,7 +127,8 @@ def test_only_a_deleted_figure_and_one_whose_code_changed_are_drawn_again(
     monkeypatch.setenv("PYTHONPATH", str(checkout / "src"))
     copy.root = checkout
     (copy.directory / "results/figures/reversal_vocab.pdf").unlink()
-    assert copy.jobs() == {"figure_reversal_vocab": 1, "figure_bilinear_separation": 1}
+    drawn = {"figure_reversal_vocab": 1, "figure_bilinear_separation": 1}
+    assert copy.jobs() == {**drawn, "write_page": 1}
 
 
 def write_dataset(results: Path, point, content) -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import matplotlib
 import polars as pl
 import vl_convert
 import yaml
@@ -40,11 +39,12 @@ LAST = {
 """What the table of grid points shows, beside the settings that vary."""
 
 
-def draw_overview(folder: Path, outputs: list[Path]) -> None:
+def draw_overview(folder: Path, outputs: list[Path], look: Style) -> None:
     """Draw the ledger in a folder as a forest plot."""
     claims = described(read_table(folder / "claims.parquet", "claims"))
-    with matplotlib.rc_context(style.RC):
-        save(claims_overview.draw(claims), outputs)
+    with style.styled(look):
+        figure = claims_overview.draw(claims)
+    save(figure, outputs, look)
 
 
 def write_page(config: Config, runs: Runs, origin: Iterable[str], output: Path) -> None:
