@@ -50,6 +50,7 @@ PANEL_WIDTH, PANEL_HEIGHT = 2.6, 2.3  # inches
 MAX_COLUMNS = 4
 OUTSIDE = 0.9  # inches, about, of legend and note
 NARROWEST = 0.6  # of the width that a panel likes, on a page
+LOWEST = 0.75  # of the height
 LEAST_SIZE = 6.0  # points, of any text
 FONT_SIZE = 8.0  # points; other sizes are in proportion to it
 
@@ -155,7 +156,7 @@ def new_figure(
     across = next(fitting, 1)
     times = columns // across
     if page < width:
-        panels = max(0.75, page / across / (width / columns)) * times
+        panels = max(LOWEST, page / across / (width / columns)) * times
         height = panels * (height - OUTSIDE) + OUTSIDE
     if times > 1:
         given.pop("width_ratios", None)
@@ -170,10 +171,12 @@ def panel_grid(
     count: int, width: float, height: float, extra: tuple[float, float], **shared: Any
 ) -> tuple[Figure, list[Axes]]:
     """Make a figure of `count` panels of a width and height (inches), listed row by row."""
-    fitting = max(1, int(_PAGE.get() / (NARROWEST * width))) if _on_a_page() else MAX_COLUMNS
-    columns = min(count, MAX_COLUMNS, fitting)
+    page = min(_PAGE.get(), 100)
+    columns = min(count, MAX_COLUMNS, max(1, int((page - extra[0]) / (NARROWEST * width))))
     rows = -(-count // columns)
-    size = (columns * width + extra[0], rows * height + extra[1])
+    whole = columns * width + extra[0]
+    shrunk = max(LOWEST, min(1, page / whole))
+    size = (min(page, whole), rows * height * shrunk + extra[1])
     figure, grid = new_figure(*size, rows, columns, **shared)
     for ax in grid.flat[count:]:
         ax.set_visible(False)
@@ -221,6 +224,10 @@ def finish(
             break
         legend.remove()
     write_note(figure, note)
+    if _on_a_page():
+        outside = [*figure.legends, *figure.texts]
+        height = sum(one.get_window_extent().height for one in outside) / figure.dpi
+        figure.set_figheight(figure.get_figheight() + max(0, height - OUTSIDE + 0.3))
     return figure
 
 
