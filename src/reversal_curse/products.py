@@ -76,7 +76,8 @@ class Products:
             case "pretrained":
                 return [self.own / f"pretrained/{rest}.parquet"]
             case "figures":
-                formats = dict.fromkeys([*self.config.style.formats, "csv"])
+                # The page shows SVG, whatever else is asked for.
+                formats = dict.fromkeys([*self.config.style.formats, "svg", "csv"])
                 return [self.own / f"figures/{rest}.{suffix}" for suffix in formats]
             case "claims":
                 return [self.own / "claims.md", self.own / "claims.parquet"]

@@ -15,7 +15,7 @@ rule write_page:
         lambda wildcards: [*again("page"), *again("figures/claims_overview")],
     output:
         report(f"{OWN}/index.html", caption="../report/page.rst", category="page of results"),
-        [f"{OWN}/figures/claims_overview.{suffix}" for suffix in ("pdf", "png", "svg")],
+        [str(path) for path in PRODUCTS.files("figures/claims_overview")],
     log:
         f"{OWN}/logs/page.log",
     priority: FIRST

@@ -13,7 +13,7 @@ import vl_convert
 import yaml
 
 from reversal_curse.claims.ledger import PAPERS, VERDICTS, counts, described, unsettled
-from reversal_curse.config.file import Config
+from reversal_curse.config.file import Config, Style
 from reversal_curse.config.grid import Sweep, all_points, read_sweeps
 from reversal_curse.config.plots import PLOTS
 from reversal_curse.config.settings import in_words
