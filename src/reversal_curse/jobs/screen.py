@@ -100,7 +100,7 @@ def _short(line: str) -> str:
     return line if len(line) <= WIDTH else f"{line[: WIDTH // 3]} ... {line[5 - WIDTH * 2 // 3 :]}"
 
 
-def results_of(own: Path, results: Path) -> list[str]:
+def results_of(own: Path) -> list[str]:
     """Say where results lie, a line each, and how many claims have which verdict."""
     lines = []
     if (own / "claims.parquet").exists():
@@ -112,7 +112,7 @@ def results_of(own: Path, results: Path) -> list[str]:
     lines += [f"figures  {drawn} in {own}/figures"] if drawn else []
     tables = [own / f"{name}.parquet" for name in ("metrics", "points")]
     lines += [f"tables   {tables[0]}, {tables[1]}"] if all(map(Path.exists, tables)) else []
-    lines += [f"page     {page}" for page in [results / "index.html"] if page.exists()]
+    lines += [f"page     {page}" for page in [own / "index.html"] if page.exists()]
     return lines
 
 
@@ -125,7 +125,7 @@ def watch(progress: Progress, jobs: Mapping[str, Job], own: Path, again: bool) -
         handed = f"{seen.queued} jobs queued, " if seen.queued else ""
         first = f"{handed}{seen.waiting} grid points waiting, about {duration(seen.left)} left"
         first = first if seen.trained < seen.points else "everything is trained"
-        done = results_of(own, progress.results) if seen.trained == seen.points else []
+        done = results_of(own) if seen.trained == seen.points else []
         return picture(seen, first, [*failures(seen.failed), *done])
 
     if not again:
@@ -296,7 +296,7 @@ class Screen:
             lines.append(f"kept: every finished grid point, and checkpoints ({folder}/checkpoints)")
             lines.append(f"go on: {_command()}")
         else:
-            lines += results_of(self.own, self.progress.results)
+            lines += results_of(self.own)
         return [*lines, *(f"log      {path}" for path in self.log())]
 
 
