@@ -183,7 +183,7 @@ def test_pointing_at_a_line_shows_its_seeds_and_numbers(opened):
 def test_downloads_are_what_they_say_they_are(opened, page):
     figure = opened.find_element(By.ID, "figure-mine")
     links = {link.text: link for link in figure.find_elements(By.CSS_SELECTOR, ".files a")}
-    assert set(links) == {"SVG", "PDF", "PNG"}
+    assert set(links) == {"SVG", "PDF", "PNG", "CSV"}
     links["SVG"].click()
     svg = downloaded(opened, "mine.svg")
     assert svg == (page.parent / "figures/mine.svg").read_text()

@@ -11,7 +11,7 @@ import yaml
 
 from reversal_curse.claims.ledger import CLAIMS
 from reversal_curse.cli import main
-from reversal_curse.config.file import Config
+from reversal_curse.config.file import Config, Style
 from reversal_curse.config.grid import read_sweeps
 from reversal_curse.page.build import draw_overview, minimal_config
 from reversal_curse.products import Products
@@ -115,6 +115,6 @@ def test_the_overview_draws_a_ledger_without_verdicts_and_intervals_without_end(
     ]
     table = pl.DataFrame([one | row | ends | judged for one in rows], TABLES["claims"].schema)
     write_table(tmp_path / "claims.parquet", table, TABLES["claims"])
-    draw_overview(tmp_path, [tmp_path / "overview.svg"])
+    draw_overview(tmp_path, [tmp_path / "overview.svg"], Style())
     links = re.findall(r'xlink:href="#(\w+)"', (tmp_path / "overview.svg").read_text())
     assert (set(CLAIMS) <= set(links)) == bool(judged)
