@@ -51,7 +51,7 @@ def leave_partial(path: Path) -> None:
 
 def lock(folder: Path) -> None:
     """Leave the lock of a Snakemake that was killed, and work for the next one."""
-    (folder / ".snakemake/locks").mkdir()
+    (folder / ".snakemake/locks").mkdir(exist_ok=True)
     (folder / ".snakemake/locks/0.output.lock").write_text("results/metrics.parquet\n")
     (folder / "results/metrics.parquet").unlink()
 
