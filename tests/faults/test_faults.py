@@ -199,15 +199,14 @@ def test_a_process_that_dies_takes_only_the_point_that_it_was_training(make_job,
 # FIRST fails in an unexpected way in every Python process that imports this.
 DEFECT = """
 import os, signal, time
-from dataclasses import replace
-from reversal_curse import families
+from reversal_curse.families import FAMILIES, Family
 
-one = families.FAMILIES["masked_diffusion"]
-families.FAMILIES["masked_diffusion"] = replace(one, start="sitecustomize:start")
+load_start = Family.load_start
+Family.load_start = lambda family: start
 
 def start(settings, dataset, device):
     if settings.pos_encoding != "none":
-        return one.load_start()(settings, dataset, device)
+        return load_start(FAMILIES["masked_diffusion"])(settings, dataset, device)
     if os.environ["HOW"] == "asked to stop":
         os.kill(os.getppid(), signal.SIGTERM)
         time.sleep(0.5)

@@ -39,13 +39,13 @@ def test_a_dry_run_a_run_and_a_second_call_fit_a_screen_each(shown):
     ended = next(i for i, line in enumerate(first) if line.startswith("done after "))
     assert f": {TINY_POINTS} grid points trained, 0 were there already; 4 figures" in first[ended]
     assert re.fullmatch(r"claims   (\d+ [a-z ]+(, )?)+: results/claims.md", first[ended + 1])
-    assert first[ended + 2] == "figures  4 in results/figures"
+    assert first[ended + 2] == "figures  5 in results/figures"
     assert not shown.find("progress/*")
     (log,) = (line.split()[1] for line in first if line.startswith("log: "))
     assert "(100%) done" in (shown.directory / log).read_text()
     second = screen(shown.snakemake())
-    assert second[-5].endswith(f"everything was there already: {TINY_POINTS} grid points")
-    assert second[-4:-1] == first[ended + 1 : -1]
+    assert second[-6].endswith(f"everything was there already: {TINY_POINTS} grid points")
+    assert second[-5:-1] == first[ended + 1 : -1]
     assert "nothing to be done: everything is there" in shown.snakemake("--dry-run")
 
 
