@@ -13,7 +13,7 @@ CURVE = "results/figures/reversal_curve.pdf"
 def test_a_sweep_goes_from_the_config_to_figures_with_one_gpu_for_each_training_job(workflow):
     workflow.run()
     made = {path.name for path in (workflow.directory / "results/figures").iterdir()}
-    names = ("reversal_curve", "reversal_vocab")
+    names = ("reversal_curve", "reversal_vocab", "claims_overview")
     assert made == {f"{name}.{suffix}" for name in names for suffix in ("pdf", "png", "svg", "csv")}
     trained = workflow.jobs("train_gpt")
     others = [job for job in workflow.jobs() if job not in trained]
