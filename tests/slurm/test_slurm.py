@@ -65,7 +65,7 @@ def test_a_job_whose_time_is_nearly_up_stops_and_the_next_one_goes_on(workflow):
         ["FAILED", "FAILED", "COMPLETED"],  # on a slow machine
     )
     assert [job["TimeLimit"] for job in jobs][:2] == ["00:03:00", "00:06:00"]
-    assert "stopped with 0 of 1 grid points finished" in output
+    assert "base: stopped after epoch" in output
     assert "stopped by the end of the job's time after epoch" in workflow.training_log()
     assert "going on after epoch" in workflow.training_log()
 

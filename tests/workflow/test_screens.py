@@ -59,7 +59,7 @@ def test_a_failing_point_is_one_line_with_its_cause_and_the_rest_is_kept(shown, 
     said = [line for line in lines if line.endswith(cause)]
     assert len(said) == 2, "as it happens, and at the end"
     assert said[0].startswith("vocab: V = 24: failed: ")
-    assert any(": 1 grid points trained, 0 were there already" in line for line in lines)
+    assert any(": 1 grid point trained, 0 were there already" in line for line in lines)
     assert any(line.startswith("go on: snakemake --snakefile ") for line in lines)
     assert main(["status", str(shown.config_file), "--results", str(results)]) == 0
     status = capsys.readouterr().out

@@ -52,6 +52,11 @@ def plan(config: Config, sweeps: Mapping[str, Sweep], runs: Runs) -> str:
     return "\n".join(lines)
 
 
+def of(count: int, what: str) -> str:
+    """Count things as a person would: `1 grid point`, `2 grid points`."""
+    return f"{count} {what}{'s' * (count != 1)}"
+
+
 def outlook(progress: Progress, jobs: Mapping[str, Job]) -> list[str]:
     """Say what is about to be trained: wall time on this machine, memory, and what will not fit."""
     waiting = [
@@ -63,13 +68,14 @@ def outlook(progress: Progress, jobs: Mapping[str, Job]) -> list[str]:
         return []
     hardware, slots = progress.config.hardware, progress.slots
     left = progress.wall([START + progress.time(points) for points in waiting])
-    unit = {"cpu": "core", "gpu": "GPU"}[hardware] + "s" * (slots > 1)
-    free, several = free_memory(hardware), "s" * (len(waiting) > 1)
+    unit = {"cpu": "core", "gpu": "GPU"}[hardware]
+    free = free_memory(hardware)
     needs = {r: FAMILIES[s.family].memory(s) for points in waiting for r, s in points.items()}
     peak = max(needs[run] * s.seeds for points in waiting for run, s in points.items())
     lines = [
-        f"{len(needs)} grid points to train in {len(waiting)} job{several}, {len(progress.there)} "
-        f"are there: about {duration(left)} on {slots} {unit}, up to {_gigabytes(peak)} a job"
+        f"{of(len(needs), 'grid point')} to train in {of(len(waiting), 'job')}, "
+        f"{len(progress.there)} "
+        f"are there: about {duration(left)} on {of(slots, unit)}, up to {_gigabytes(peak)} a job"
     ]
     if free is None:
         return lines

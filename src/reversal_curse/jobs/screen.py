@@ -18,7 +18,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from reversal_curse.jobs.plan import duration, outlook
+from reversal_curse.jobs.plan import duration, of, outlook
 from reversal_curse.jobs.progress import GONE, Progress, Snapshot
 from reversal_curse.jobs.training_jobs import Job
 
@@ -223,8 +223,8 @@ class Screen:
             lines = log.read_text("utf-8", "replace").split("\n") if log and log.exists() else []
             said = [line for line in lines if line.strip()] or ["no word in its log"]
             last = ([line for line in said if ": failed: " in line] or said)[-1]
-            of = f" ({', '.join(self._jobs[name].sweeps)})" if name in self._jobs else ""
-            told = {f"{record.rule_name}{of}": f"failed: {last}"}
+            sweeps = f" ({', '.join(self._jobs[name].sweeps)})" if name in self._jobs else ""
+            told = {f"{record.rule_name}{sweeps}": f"failed: {last}"}
         self.failed |= told
         self.console.print(*failures(told), sep="\n")
 
@@ -242,7 +242,9 @@ class Screen:
             if self._live:
                 drawn = [rule[7:] for rule in self.finished if rule.startswith("figure_")]
                 last = [f"now: {', '.join(busy[:3])}"] if busy else []
-                last += [f"{len(drawn)} figures, last {', '.join(drawn[-3:])}"] if drawn else []
+                last += (
+                    [f"{of(len(drawn), 'figure')}, last {', '.join(drawn[-3:])}"] if drawn else []
+                )
                 self._live.update(picture(seen, times(seen, elapsed), last), refresh=True)
             else:
                 self.console.print(one_line(seen, elapsed, busy))
@@ -272,7 +274,9 @@ class Screen:
         others = [rule for rule in self.stats if _makes(rule) and rule[:7] != "figure_"]
         lines = outlook(self.progress, jobs)
         if figures:
-            lines.append(_short(f"{len(figures)} figures would be made: {', '.join(figures)}"))
+            lines.append(
+                _short(f"{of(len(figures), 'figure')} would be made: {', '.join(figures)}")
+            )
         if others:
             lines.append(f"and {', '.join(others)}")
         return [*lines, "nothing was done (dry run); --printshellcmds lists every step"]
@@ -282,16 +286,19 @@ class Screen:
         new, took = seen.trained - seen.there, clock(time.time() - self.began)
         self.failed = seen.failed | self.failed
         made = sum(rule.startswith("figure_") for rule in self.finished)
-        counted = f"{new} grid points trained, {seen.there} were there already; {made} figures made"
+        counted = (
+            f"{of(new, 'grid point')} trained, {seen.there} were there already; "
+            f"{of(made, 'figure')} made"
+        )
         if not self.stats:
-            counted = f"everything was there already: {seen.there} grid points"
+            counted = f"everything was there already: {of(seen.there, 'grid point')}"
         left = sum((self.stats or {}).values()) - len(self.finished)
         state = "done" if not left else "stopped" if self.stopped else "failed"
         lines = [f"{state} after {took}: {counted}"]
         if left:
             lines += failures(self.failed)
             if seen.points > seen.trained:
-                lines.append(f"{seen.points - seen.trained} grid points are left to train")
+                lines.append(f"left to train: {of(seen.points - seen.trained, 'grid point')}")
             folder = self.progress.results
             lines.append(f"kept: every finished grid point, and checkpoints ({folder}/checkpoints)")
             lines.append(f"go on: {_command()}")
