@@ -22,7 +22,8 @@ from reversal_curse.tables.provenance import VERSION
 from reversal_curse.tables.schemas import TABLES
 
 EPILOG = """\
-The first four are for people; the others are steps of the workflow. For instance:
+train, draw, plan, status, compare, falsify and confirm are for people; the others are steps of the
+workflow. For instance:
   reversal-curse train layers=1 embed_dim=20 epochs=50 seeds=2 --output my_run
   reversal-curse draw curves my_run --output curves.pdf
   reversal-curse plan config/paper.yaml
@@ -220,11 +221,12 @@ def _dataset(products: Products, options: argparse.Namespace) -> None:
     """Write the dataset of one task and size."""
     from reversal_curse.tables.dataset import generate_dataset
 
-    frame = generate_dataset(_found("dataset", options.name, products.datasets))
+    settings = _found("dataset", options.name, products.datasets)
     name = f"data/{options.name}"
+    source, frame = products.source(name), generate_dataset(settings)
     (output,) = products.files(name)
     write_table(output, frame, TABLES["dataset"])
-    products.record(name)
+    products.record(name, source)
     print(f"{output}: {frame.height} sentences")
 
 
@@ -252,9 +254,9 @@ def _probe_pretrained(products: Products, options: argparse.Namespace) -> None:
 
     name = f"models/{entry.name}"
     output, seconds = products.path(name).parent, 60 * options.checkpoint_minutes
-    checkpoints = options.results / "checkpoints/pretrained"
+    checkpoints, source = options.results / "checkpoints/pretrained", products.source(name)
     known = probe_pretrained(entry, output, options.threads, checkpoints, seconds)
-    products.record(name, **known)
+    products.record(name, source, **known)
 
 
 def _gather_pretrained(products: Products, options: argparse.Namespace) -> None:
@@ -263,9 +265,9 @@ def _gather_pretrained(products: Products, options: argparse.Namespace) -> None:
 
     models = [products.path(f"models/{m.name}").parent for m in products.config.pretrained]
     name = f"pretrained/{options.name}"
-    (output,) = products.files(name)
+    (output,), source = products.files(name), products.source(name)
     rows = gather_pretrained(models, options.name, output)
-    products.record(name)
+    products.record(name, source)
     print(f"{output}: {rows} rows")
 
 
@@ -273,9 +275,9 @@ def _aggregate(products: Products, options: argparse.Namespace) -> None:
     """Gather the metrics, and one row per grid point."""
     from reversal_curse.tables.aggregate import aggregate
 
-    metrics, points = products.files("metrics")
+    (metrics, points), source = products.files("metrics"), products.source("metrics")
     count = aggregate(products.config, products.runs, metrics, points)
-    products.record("metrics")
+    products.record("metrics", source)
     print(f"{metrics}, {points}: {count} grid points")
 
 
@@ -284,20 +286,22 @@ def _figure(products: Products, options: argparse.Namespace) -> None:
     from reversal_curse.figures.render import draw_figure, save
 
     name = f"figures/{options.name}"
+    kept = not options.output and options.name in products.config.drawings()
+    source = products.source(name) if kept else ""
     figure = draw_figure(products.config, options.name, products.runs)
     save(figure, options.output or products.files(name), products.config.style)
-    if not options.output:
-        products.record(name)
+    if kept:
+        products.record(name, source)
 
 
 def _claims(products: Products, options: argparse.Namespace) -> None:
     """Judge the papers' claims."""
     from reversal_curse.claims.ledger import claim_points, write_ledger
 
-    page, table = products.files("claims")
+    (page, table), source = products.files("claims"), products.source("claims")
     origin = products.origin(claim_points(products.sweeps))
     judged = write_ledger(products.config, products.runs, origin, page, table)
-    products.record("claims")
+    products.record("claims", source)
     evidence = judged.filter(kind="evidence")
     for verdict, count in evidence.group_by("verdict", maintain_order=True).len().iter_rows():
         print(f"{count:3} {verdict}")
@@ -308,11 +312,12 @@ def _page(products: Products, options: argparse.Namespace) -> None:
     from reversal_curse.page.build import draw_overview, write_page
 
     overview = f"figures/{OVERVIEW}"
+    source = products.source(overview)
     draw_overview(products.own, products.files(overview), products.config.style)
-    products.record(overview)
-    (page,) = products.files("page")
+    products.record(overview, source)
+    (page,), source = products.files("page"), products.source("page")
     write_page(products.config, products.runs, products.origin(products.points), page)
-    products.record("page")
+    products.record("page", source)
     print(f"{page}: {page.stat().st_size / 1e6:.1f} MB")
 
 

@@ -97,12 +97,16 @@ def read_side(text: str, results: Path) -> Side:
     points, ledger = read_table(folder / "points.parquet", "points"), folder / "claims.parquet"
     if chosen is not None:
         points = points.filter(pl.col("run").is_in(list(chosen)))
+        if lost := len(chosen) - points.height:
+            raise UserError(f"{folder}/points.parquet: lacks {lost} grid points of {text}")
     metrics = folder / "metrics.parquet"
     try:
         table = pl.read_parquet(metrics, columns=["run", *TABLES["metrics"].schema])
-    except (OSError, pl.exceptions.PolarsError) as error:
+    except (OSError, pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         raise UserError(f"{metrics}: cannot be read: {first_line(error)}") from None
     last = final_by_seed(table.filter(pl.col("run").is_in(points["run"].implode())))
+    if lost := set(points["run"]) - set(last["run"]):
+        raise UserError(f"{metrics}: lacks {min(lost)}, which points.parquet has; aggregate again")
     claims = read_table(ledger, "claims") if chosen is None and ledger.exists() else None
     return Side(points.to_dicts(), last, claims)
 

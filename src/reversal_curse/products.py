@@ -36,13 +36,13 @@ FATES = {
     "refuse": "Runs by other code are refused (stale: refuse); allowed: keep, retrain, or accept "
     "them with `reversal-curse confirm`.",
 }
-DRAWING = ("matplotlib", "polars")
-"""Libraries that a figure depends on."""
 OVERVIEW = "claims_overview"
 """The figure of the ledger, which the page draws."""
 TEMPLATE = Path(__file__).parent / "page/template.html"
-PAGE = ("jinja2", "vl-convert-python")
-"""Libraries that the page depends on."""
+LIBRARIES_OF = {"figures": ("matplotlib", "polars"), "page": ("jinja2", "vl-convert-python")}
+"""Libraries that decide what a product looks like."""
+HOW = ("job_minutes", "hardware")
+"""Keys of a config that say how it is run."""
 
 
 class Products:
@@ -107,12 +107,13 @@ class Products:
                 return digest_of([code_of("tables/aggregate"), *map(_identity, models)])
             case "figures" if rest == OVERVIEW:
                 code = code_of(f"figures/{OVERVIEW}", "figures/render", "claims/ledger")
-                return digest_of([code, versions(DRAWING), _identity(self.path("claims"))])
+                look = self.config.style.model_dump()
+                return digest_of([code, look, _identity(self.path("claims"))])
             case "figures":
                 figure = self.config.drawings()[rest]
                 code = code_of("figures/render", f"figures/{PLOTS[figure.plot].module}")
                 look = self.config.style_of(figure).model_dump()
-                seen: list[Any] = [figure.plot, code, versions(DRAWING), look]
+                seen: list[Any] = [figure.plot, code, look]
                 if figure.sweep:
                     sweep = self.sweeps[figure.sweep]
                     return digest_of([*seen, list(sweep.labels.items()), self._runs(sweep.points)])
@@ -126,9 +127,10 @@ class Products:
             case "page":
                 parts = [*self.config.drawings(), OVERVIEW]
                 shown = ["claims", "metrics", *(f"figures/{name}" for name in parts)]
-                code = [code_of("page/build"), digest_of_file(TEMPLATE), versions(PAGE)]
+                code = [code_of("page/build"), digest_of_file(TEMPLATE)]
                 records = [_identity(self.path(product)) for product in shown]
-                return digest_of([self.config.digest, code, records, self.origin(self.points)])
+                config = self.config.model_dump(exclude_unset=True, exclude={*HOW})
+                return digest_of([config, code, records, self.origin(self.points)])
         given = [code_of("tables/aggregate"), self.config.settings_given()]
         return digest_of([*given, self._runs(self.points, "digest")])
 
@@ -148,9 +150,13 @@ class Products:
         names = [table.removeprefix("pretrained_") for table in tables]
         return [_identity(self.path(f"pretrained/{table}")) for table in names]
 
-    def record(self, name: str, **known: Any) -> None:
-        """Note what the files of a product were made from, now that they are written."""
-        content = {"source": self.source(name), **known}
+    def record(self, name: str, source: str, **known: Any) -> None:
+        """Note what the files of a product were made from, now that they are written.
+
+        `source` is what it was before they were made: facts or code may have changed since.
+        """
+        libraries = versions(LIBRARIES_OF.get(name.partition("/")[0], ()))
+        content = {"source": source, "libraries": libraries, **known}
         write_record(self.path(name), content, self.files(name))
 
     def problem(self, name: str) -> str:
@@ -167,18 +173,19 @@ class Products:
             return f"{files[0].parent}/{damage}"
         if record["source"] != self.source(name):
             return f"{files[0]}: made from other runs, settings or code"
+        # A library that only jobs have says nothing here.
+        if not versions(record["libraries"]).items() <= record["libraries"].items():
+            return f"{files[0]}: made with other versions of libraries"
         return self._model_problem(name, record) if name.startswith("models/") else ""
 
     def _model_problem(self, name: str, record: dict[str, Any]) -> str:
         entry = self.model(name.removeprefix("models/"))
         weights = {"files": record["weights"]}
         damage = damaged_file(self.path(name), weights, Path(entry.path)) if entry.path else ""
-        if damage:
-            return f"{entry.path}/{damage}"
+        if damage and not damage.endswith("is missing"):  # weights may go once they are probed
+            return f"{entry.path}: {damage.split()[0]} has changed since it was probed"
         changed = differences(record["code"], code_of_probe())
-        if changed and self.config.stale != "keep":
-            return _by_other_code(self.path(name), changed)
-        return ""
+        return "by other code" if changed and self.config.stale != "keep" else ""
 
     def origin(self, points: Mapping[str, Settings]) -> list[str]:
         """Say, a line each, which of these runs are by other code, and what a sweep mixes."""
@@ -193,19 +200,20 @@ class Products:
     def notes(self) -> list[str]:
         """Say, a line each, what is odd about the runs, and what becomes of those by other code."""
         lines = [*self.runs.problems(self.points), *self.origin(self.points)]
-        if self.runs.by_other_code(self.points):
-            lines.append(FATES[self.config.stale])
+        models = self.models_by_other_code()
+        fate = self.runs.by_other_code(self.points) or models
+        return [*lines, *models, *([FATES[self.config.stale]] if fate else [])]
+
+    def models_by_other_code(self) -> list[str]:
+        """Say, a line each, which pretrained models were measured by other code."""
+        lines = []
         for model in self.config.pretrained:
             path = self.path(f"models/{model.name}")
             with suppress(UserError):  # a damaged one is made again
                 record = read_record(path)
                 changed = differences(record["code"], code_of_probe()) if record else []
-                lines += [_by_other_code(path, changed)] if changed else []
+                lines += [f"{path}: by other code: {some(changed)} changed since"] * bool(changed)
         return lines
-
-
-def _by_other_code(path: Path, changed: list[str]) -> str:
-    return f"{path}: by other code: {some(changed)} changed since"
 
 
 def _identity(record: Path) -> str | None:

@@ -66,10 +66,10 @@ def test_the_page_is_out_of_date_once_a_figure_was_drawn_anew(page):
     svg = page.parent / "figures/mine.svg"
     content = svg.read_text()
     svg.write_text(content + " ")
-    products.record("figures/mine")
+    products.record("figures/mine", products.source("figures/mine"))
     assert products.problem("page").endswith("made from other runs, settings or code")
     svg.write_text(content)
-    products.record("figures/mine")
+    products.record("figures/mine", products.source("figures/mine"))
     assert products.problem("page") == ""
 
 

@@ -130,15 +130,15 @@ for handler in workflow.logger_manager.get_log_handlers():
 
 def write_snapshot():
     """Write the config for the jobs."""
-    Path(SNAPSHOT).parent.mkdir(parents=True, exist_ok=True)
-    Path(SNAPSHOT).write_text(CONFIG.to_json(), encoding="utf-8")
+    with replacing(Path(SNAPSHOT)) as new:  # jobs of another call may be reading it
+        new.write_text(CONFIG.to_json(), encoding="utf-8")
 
 
 onstart:
     write_snapshot()
 
 
-if IS_MODULE:  # Snakemake calls `onstart` of the main workflow alone
+if IS_MODULE and not workflow.remote_exec:  # Snakemake calls `onstart` of the main workflow alone
     write_snapshot()
 
 
@@ -149,10 +149,11 @@ wildcard_constraints:
 
 if not workflow.remote_exec:
     or_exit(drop_dead_locks, Path())
-    for note in PRODUCTS.notes():
+    for note in or_exit(PRODUCTS.notes):
         print(note, file=sys.stderr)
-    if CONFIG.stale == "refuse" and any(RUNS.state(*point).stale for point in POINTS.items()):
-        sys.exit(1)
+    if CONFIG.stale == "refuse":
+        if RUNS.by_other_code(POINTS) or PRODUCTS.models_by_other_code():
+            sys.exit(1)
 
 
 @cache

@@ -9,7 +9,7 @@ from reversal_curse.config.digest import digest_of
 from reversal_curse.config.errors import UserError
 from reversal_curse.config.settings import Settings
 from reversal_curse.tables.provenance import code_of_training, commit
-from reversal_curse.tables.record import read_record, write_record
+from reversal_curse.tables.record import digest_of_file, read_record, write_record
 from reversal_curse.tables.run_files import RECORD, Runs, table_files
 
 SAMPLE = 3
@@ -46,6 +46,11 @@ def confirm(runs: Runs, points: Mapping[str, Settings]) -> None:
         other = next((name for name in again if again[name] != record["files"].get(name)), None)
         if other:
             raise UserError(f"{run}: {other} is not the same by the code of today: retrain")
+    for run, settings in stale.items():  # they may have changed while the sample was trained
+        folder, names = runs.folder(run), table_files(settings)
+        found = {name: digest_of_file(folder / name) for name in names}
+        if found != records[run]["files"] or read_record(folder / RECORD) != records[run]:
+            raise UserError(f"{run}: has changed since, or is damaged; nothing is accepted")
     for run, settings in stale.items():
         confirmed = {"commit": commit(), "was": records[run]["code"]}
         content = {n: v for n, v in records[run].items() if n not in ("files", "digest")}

@@ -11,16 +11,17 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from reversal_curse.config.errors import UserError
 from reversal_curse.jobs.plan import duration, of, outlook
 from reversal_curse.jobs.progress import GONE, Progress, Snapshot
 from reversal_curse.jobs.training_jobs import Job
+from reversal_curse.tables.files import read_table
 
 ROWS = 8
 """Lines for running jobs, and for failures: all of it fits 24 lines."""
@@ -28,7 +29,7 @@ WIDTH = 100
 REFRESH = {True: 1.0, False: 10.0}
 """Seconds between two updates: on a terminal, and elsewhere."""
 
-TARGETS = ("all", "data", "metrics", "pretrained", "figures", "claims")
+TARGETS = ("all", "data", "metrics", "pretrained", "figures", "claims", "page")
 """Rules that only name what others make."""
 
 
@@ -103,12 +104,12 @@ def _short(line: str) -> str:
 def results_of(own: Path) -> list[str]:
     """Say where results lie, a line each, and how many claims have which verdict."""
     lines = []
-    if (own / "claims.parquet").exists():
-        ledger = pl.read_parquet(own / "claims.parquet").filter(kind="evidence")
+    with suppress(UserError):  # there is none yet, or it is made again by the next call
+        ledger = read_table(own / "claims.parquet", "claims").filter(kind="evidence")
         found = Counter(ledger["verdict"])
         verdicts = ", ".join(f"{n} {verdict}" for verdict, n in sorted(found.items()))
         lines.append(f"claims   {verdicts or 'none'}: {own}/claims.md")
-    drawn = len([*(own / "figures").glob("*.png")])
+    drawn = len([*(own / "figures").glob("*.svg")])
     lines += [f"figures  {drawn} in {own}/figures"] if drawn else []
     tables = [own / f"{name}.parquet" for name in ("metrics", "points")]
     lines += [f"tables   {tables[0]}, {tables[1]}"] if all(map(Path.exists, tables)) else []
@@ -157,7 +158,7 @@ class Screen:
         self.active = self.stopped = self.broken = False
         self.running: dict[int, tuple[str, str]] = {}  # rule, what it does
         self.finished: list[str] = []
-        self.failed: dict[str, str] = {}
+        self.failed: dict[int, dict[str, str]] = {}
         self._jobs: dict[str, Job] = {}
         self._live: Live | None = None
         self._ended = threading.Event()
@@ -178,7 +179,7 @@ class Screen:
             case "job_finished" if record.job_id in self.running:
                 rule, _ = self.running.pop(record.job_id)
                 self.finished.append(rule)
-                self.failed.pop(rule, None)
+                self.failed.pop(record.job_id, None)
             case "job_error":
                 self.running.pop(record.jobid, None)
                 if not self.stopped:
@@ -225,7 +226,7 @@ class Screen:
             last = ([line for line in said if ": failed: " in line] or said)[-1]
             sweeps = f" ({', '.join(self._jobs[name].sweeps)})" if name in self._jobs else ""
             told = {f"{record.rule_name}{sweeps}": f"failed: {last}"}
-        self.failed |= told
+        self.failed[record.jobid] = told
         self.console.print(*failures(told), sep="\n")
 
     def _show(self) -> None:
@@ -284,7 +285,7 @@ class Screen:
     def _summary(self) -> list[str]:
         seen = self.progress.look(self._jobs)
         new, took = seen.trained - seen.there, clock(time.time() - self.began)
-        self.failed = seen.failed | self.failed
+        failed = seen.failed | {w: why for told in self.failed.values() for w, why in told.items()}
         made = sum(rule.startswith("figure_") for rule in self.finished)
         counted = (
             f"{of(new, 'grid point')} trained, {seen.there} were there already; "
@@ -296,7 +297,7 @@ class Screen:
         state = "done" if not left else "stopped" if self.stopped else "failed"
         lines = [f"{state} after {took}: {counted}"]
         if left:
-            lines += failures(self.failed)
+            lines += failures(failed)
             if seen.points > seen.trained:
                 lines.append(f"left to train: {of(seen.points - seen.trained, 'grid point')}")
             folder = self.progress.results
