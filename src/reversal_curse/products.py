@@ -174,7 +174,8 @@ class Products:
         if record["source"] != self.source(name):
             return f"{files[0]}: made from other runs, settings or code"
         # A library that only jobs have says nothing here.
-        if not versions(record["libraries"]).items() <= record["libraries"].items():
+        recorded = record.get("libraries", {})
+        if not versions(recorded).items() <= recorded.items():
             return f"{files[0]}: made with other versions of libraries"
         return self._model_problem(name, record) if name.startswith("models/") else ""
 

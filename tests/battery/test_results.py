@@ -129,7 +129,7 @@ MIXTURES = {
     # Gathering again what models measured takes seconds, and may happen; nothing is measured again.
     "file times lost": (lose_times, "", ..., set()),
     "no records": (forget, "", ALL_PRODUCTS | {"dataset"}, set()),
-    "weights": (change_weights, "safetensors is not as it was", MODEL, set()),
+    "weights": (change_weights, "safetensors has changed since it was probed", MODEL, set()),
 }
 
 

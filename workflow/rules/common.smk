@@ -195,7 +195,7 @@ def again(product):
 
     def problem():
         found = PRODUCTS.problem(product)
-        if found.endswith(("as it was written", "is missing")):
+        if found.endswith(("as it was written", "is missing", "since it was probed")):
             print(f"{found}; it is made again", file=sys.stderr)
         return found
 
