@@ -24,7 +24,7 @@ from reversal_curse.claims.judgement import (
     NOT_TESTED,
     SUPPORTED,
 )
-from reversal_curse.claims.ledger import CLAIMS, MARKS, PAPERS, alone
+from reversal_curse.claims.ledger import CLAIMS, MARKS, PAPERS, VERDICTS, alone
 from reversal_curse.config.errors import UserError
 from reversal_curse.config.file import Config
 from reversal_curse.config.grid import Sweep, all_points, own_folder, read_sweeps
@@ -37,7 +37,6 @@ from reversal_curse.tables.summaries import t_half_width
 CONFIGS = {"default": "config/config.yaml", "medium": "config/medium.yaml"}
 """The config of each run; only the default one must have run."""
 TEMPLATE, PAGE = Path("docs/results.template.md"), Path("docs/results.md")
-VERDICTS = SUPPORTED, CONTRADICTED, INCONCLUSIVE, NOT_TESTED
 MEASURES = {
     "train_accuracy": "trained: accuracy",
     "unseen_accuracy": "said: accuracy",

@@ -1,8 +1,8 @@
 """What is made from a config: its files, what they are made from, and whether they still are.
 
 Each product has a record of the content of its files and of its source: runs, settings and code.
-So it is made again exactly if one of them differs, whatever file times say, and whether or not
-Snakemake remembers having made it.
+It is made again only if one of these differs. File times do not matter, nor does Snakemake's own
+memory of what it has made.
 """
 
 from collections.abc import Iterable, Mapping
@@ -19,6 +19,7 @@ from reversal_curse.config.grid import all_points, dataset_directory, own_folder
 from reversal_curse.config.plots import PLOTS
 from reversal_curse.config.pretrained import MEASURED
 from reversal_curse.config.settings import Settings
+from reversal_curse.page import TEMPLATE
 from reversal_curse.pretrained.facts import facts_version
 from reversal_curse.tables.provenance import (
     code_of,
@@ -38,7 +39,6 @@ FATES = {
 }
 OVERVIEW = "claims_overview"
 """The figure of the ledger, which the page draws."""
-TEMPLATE = Path(__file__).parent / "page/template.html"
 LIBRARIES_OF = {"figures": ("matplotlib", "polars"), "page": ("jinja2", "vl-convert-python")}
 """Libraries that decide what a product looks like."""
 HOW = ("job_minutes", "hardware")

@@ -209,9 +209,14 @@ def again_job(wildcards):
     return or_exit(if_stale, [report_of_job(wildcards.job)], lambda: not all(map(trained, runs)))
 
 
+def product_files(kind, names):
+    """List the files of some products of one kind."""
+    return [str(path) for name in names for path in PRODUCTS.files(f"{kind}/{name}")]
+
+
 def gathered_pretrained(tables):
     """List tables over all pretrained models of the config."""
-    return [f"{OWN}/pretrained/{table}.parquet" for table in tables if PRETRAINED]
+    return product_files("pretrained", tables if PRETRAINED else [])
 
 
 def find_job(wildcards):
@@ -240,7 +245,7 @@ def title_of_job(wildcards):
 def datasets_of_job(wildcards):
     """List the datasets that a training job reads."""
     directories = map(dataset_directory, find_job(wildcards).points.values())
-    return [f"results/data/{directory}/dataset.parquet" for directory in dict.fromkeys(directories)]
+    return product_files("data", dict.fromkeys(directories))
 
 
 def inputs_of_figure(name):
@@ -265,9 +270,9 @@ def caption_of_figure(name):
 
 def dataset_files():
     """List the datasets of the config."""
-    return [f"results/data/{directory}/dataset.parquet" for directory in PRODUCTS.datasets]
+    return product_files("data", PRODUCTS.datasets)
 
 
 def figure_files():
     """List the files of every figure of the config."""
-    return [str(path) for name in FIGURES for path in PRODUCTS.files(f"figures/{name}")]
+    return product_files("figures", FIGURES)

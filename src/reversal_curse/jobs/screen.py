@@ -104,7 +104,7 @@ def _short(line: str) -> str:
 def results_of(own: Path) -> list[str]:
     """Say where results lie, a line each, and how many claims have which verdict."""
     lines = []
-    with suppress(UserError):  # there is none yet, or it is made again by the next call
+    with suppress(UserError):  # not made yet, or damaged: the next call makes it
         ledger = read_table(own / "claims.parquet", "claims").filter(kind="evidence")
         found = Counter(ledger["verdict"])
         verdicts = ", ".join(f"{n} {verdict}" for verdict, n in sorted(found.items()))

@@ -19,12 +19,12 @@ from reversal_curse.config.plots import PLOTS
 from reversal_curse.config.settings import in_words
 from reversal_curse.figures import claims_overview, grouping, style
 from reversal_curse.figures.render import save
+from reversal_curse.page import TEMPLATE
 from reversal_curse.tables.atomic_write import replacing
 from reversal_curse.tables.files import read_table
 from reversal_curse.tables.run_files import Runs
 from reversal_curse.tables.schemas import MEASURED
 
-TEMPLATE = Path(__file__).with_name("template.html")
 CURVES = [c for c in MEASURED if c.name != "candidates" and not c.name.startswith("chance")]
 MOST_EPOCHS, MOST_ROWS = 60, 200_000  # of the curves; the rows bound the page of a large grid
 SNIPPET = "window.vegaEmbed = vegaEmbed;"  # what the page calls of Vega
