@@ -63,7 +63,14 @@ class Family:
 def _trained_answers(settings: Any) -> int:
     """Count the tokens of a sentence that a causal model is trained to predict."""
     task = TASKS[settings.task]
+    if settings.copy_first != "none":
+        return task.length(settings)
     return task.answer_length(settings) if settings.loss_on == "answer" else task.length(settings)
+
+
+def _length(settings: Any) -> int:
+    """Count the tokens that a transformer reads with a sentence."""
+    return TASKS[settings.task].length(settings) * (1 if settings.copy_first == "none" else 2)
 
 
 def _masked_tokens(settings: Any) -> int:
@@ -73,7 +80,7 @@ def _masked_tokens(settings: Any) -> int:
     return masked(length, settings.entity_length) if masked else length
 
 
-def adamw_steps(settings: Any) -> int:
+def batch_steps(settings: Any) -> int:
     """Count the steps of a training on batches."""
     sentences = TASKS[settings.task].sentences(settings)
     return settings.epochs * math.ceil(sentences / settings.batch_size)
@@ -82,16 +89,16 @@ def adamw_steps(settings: Any) -> int:
 def _transformer_work(asked: Callable[[Any], int]) -> Callable[[Any], Work]:
     def work(settings: Any) -> Work:
         task, d, seeds = TASKS[settings.task], settings.embed_dim, settings.seeds
-        sentences, length = task.sentences(settings), task.length(settings)
+        sentences, length = task.sentences(settings), _length(settings)
         words, epochs = task.vocabulary(settings), settings.epochs
-        steps = adamw_steps(settings)
+        steps = batch_steps(settings)
         # An evaluation costs a third of training on the same sentences: it goes forward only.
         passes = epochs + epochs / settings.eval_every / 3
         read = asked(settings)
         # The last block computes only keys and values, a quarter of its work, at all tokens.
         through = (settings.layers - 1) * length + length / 4 + read * 3 / 4
         tokens = seeds * sentences * passes * through
-        block = 12 * d * d
+        block = (12 if settings.mlp else 4) * d * d
         products = 6 * (tokens * block + seeds * sentences * passes * read * d * words)
         weights = steps * seeds * (settings.layers * block + 2 * words * d)
         return Work(steps * settings.layers, tokens, products, weights)
@@ -102,9 +109,9 @@ def _transformer_work(asked: Callable[[Any], int]) -> Callable[[Any], Work]:
 def _transformer_memory(asked: Callable[[Any], int]) -> Callable[[Any], float]:
     def memory(settings: Any) -> float:
         task, d = TASKS[settings.task], settings.embed_dim
-        words, length = task.vocabulary(settings), task.length(settings)
+        words, length = task.vocabulary(settings), _length(settings)
         sentences = task.sentences(settings)
-        parameters = 12 * settings.layers * d**2 + 2 * words * d
+        parameters = (12 if settings.mlp else 4) * settings.layers * d**2 + 2 * words * d
         # Weights, two moments, and three gradients of the gradient probe, while CUDA graphs still
         # hold the memory of training's own gradients.
         weights = 4 * 7 * parameters
@@ -143,7 +150,15 @@ def _bilinear_memory(settings: Any) -> float:
     return 4 * (4 * d**2 + 2 * words * d + 10 * task.sentences(settings) * words)
 
 
-_TRANSFORMER = {"embeddings", "transformer", "adamw", "words", "distance", "train_facts"}
+_TRANSFORMER = {
+    "embeddings",
+    "transformer",
+    "batches",
+    "words",
+    "distance",
+    "train_facts",
+    "remedies",
+}
 
 # Colours of Okabe and Ito's palette.
 FAMILIES = {
@@ -152,7 +167,7 @@ FAMILIES = {
         colour="#D55E00",
         description="GPT-2 from scratch, AdamW on shuffled batches",
         start="reversal_curse.training.gpt:start",
-        parts=frozenset(_TRANSFORMER | {"next_token"}),
+        parts=frozenset(_TRANSFORMER | {"next_token", "bridge", "marker", "mask_rate"}),
         tasks=tuple(TASKS),
         work=_transformer_work(_trained_answers),
         memory=_transformer_memory(_trained_answers),
@@ -163,8 +178,8 @@ FAMILIES = {
         colour="#0072B2",
         description="bidirectional encoder, masked diffusion with tokens masked in any order",
         start="reversal_curse.training.masked_diffusion:start",
-        parts=frozenset(_TRANSFORMER | {"masking"}),
-        tasks=("facts", "reversal", "chain"),
+        parts=frozenset(_TRANSFORMER | {"masking", "mask_rate"}),
+        tasks=("facts", "reversal", "chain", "inverse"),
         work=_transformer_work(_masked_tokens),
         memory=_transformer_memory(_masked_tokens),
         probes=("embeddings", "attention", "gradients", "chain_of_thought"),
@@ -176,7 +191,7 @@ FAMILIES = {
         "embeddings, gradient descent from zero",
         start="reversal_curse.training.one_layer:start",
         parts=frozenset({"attention_z", "loss", "words", "distance", "train_facts"}),
-        tasks=tuple(TASKS),
+        tasks=("facts", "reversal", "chain", "chain_related", "in_context"),
         work=_one_layer_work,
         memory=_one_layer_memory,
         precision="float64",

@@ -8,6 +8,7 @@ import torch
 
 from reversal_curse.models.choice import Choices, choice_measures
 from reversal_curse.models.learner import Learner
+from reversal_curse.tasks.task import SPLITS
 from reversal_curse.training import gpt
 from small_runs import CPU, dataset_of, small_settings, trained
 
@@ -36,7 +37,7 @@ def test_candidates_are_the_answers_of_the_same_seed_split_and_direction_each_on
     settings = small_settings(**overrides)
     dataset = dataset_of(settings)
     length = 2 if settings.task == "chain_related" else settings.entity_length
-    choices = Choices.of(dataset, ["train", "unseen"], length, CPU)
+    choices = Choices.of(dataset, SPLITS.values(), length, CPU)
     for place, seed in enumerate(dataset.seeds):
         rows = [
             row
@@ -108,7 +109,7 @@ def test_every_candidate_of_several_tokens_is_read_by_itself():
         model.wte.mul_(30)
         learner = Learner(settings, dataset, CPU, model, lambda s: model(s[:, :, :-1], 2))
         sentences = learner.sentences(pl.col("split") == "unseen")
-        choices = Choices.of(dataset, ["unseen"], 2, CPU)
+        choices = Choices.of(dataset, [SPLITS["unseen"]], 2, CPU)
         found = learner.choose(sentences, choices)
         seed, query = 1, 2
         log_p = []
@@ -136,6 +137,6 @@ def test_a_model_that_repeats_the_prompt_is_an_echo():
 
     learner = Learner(settings, dataset, CPU, None, repeat)
     sentences = learner.sentences(pl.col("split") == "train")
-    found = learner.measure(sentences, Choices.of(dataset, ["train"], 1, CPU))
+    found = learner.measure(sentences, Choices.of(dataset, [SPLITS["train"]], 1, CPU))
     assert found[3].eq(1).all()
     assert found[2].eq(0).all()

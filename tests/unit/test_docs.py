@@ -364,7 +364,10 @@ def test_the_probe_of_the_recipe_measures(install, monkeypatch):
 def test_the_masking_arm_of_the_recipe_masks(monkeypatch):
     arms = entry("Adding a masking arm", vars(masking_arms), "MASKINGS", 0)
     monkeypatch.setitem(masking_arms.MASKINGS, "not_subject", arms["not_subject"])
-    masking = masked_diffusion.Masking("not_subject", 1, seed_generators([0], "masking"))
+    settings = small_settings(family="masked_diffusion").model_copy(
+        update={"masking": "not_subject"}
+    )
+    masking = masked_diffusion.Masking(settings, seed_generators([0], "masking"))
     masked, *_ = masking(torch.zeros(1, 4, 5, dtype=torch.long))
     assert masked[0, 0].tolist() == [False, True, True, True, True]
 

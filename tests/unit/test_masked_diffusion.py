@@ -41,7 +41,7 @@ def test_the_loss_is_an_unbiased_estimate_of_the_any_order_likelihood():
         nll(position, set(order[:step])) for order in orders for step, position in enumerate(order)
     ) / (3 * len(orders))
     draws = 40_000
-    masking = Masking("any_order", 1, seed_generators([0], "masking"))
+    masking = Masking(settings, seed_generators([0], "masking"))
     with torch.no_grad():
         many = sentence.expand(-1, draws, -1)
         masked, weights, asked = masking(many)
@@ -58,7 +58,8 @@ def test_the_loss_is_an_unbiased_estimate_of_the_any_order_likelihood():
 @pytest.mark.parametrize("arm", MASKINGS)
 def test_an_arm_masks_what_its_name_says(arm):
     sentences = torch.zeros(2, 500, 5, dtype=torch.long)  # one-token entities, distance 3
-    masked, weights, asked = Masking(arm, 1, seed_generators([0, 1], "masking"))(sentences)
+    masking = Masking(small_settings(**DRAWN, masking=arm), seed_generators([0, 1], "masking"))
+    masked, weights, asked = masking(sentences)
     subject, relation, object_ = masked[..., 0], masked[..., 1:-1], masked[..., -1]
     assert not weights[~masked].any()
     if arm == "any_order":

@@ -18,7 +18,7 @@ EDITS = [
     ("tasks/chain.py", "TASK =", "X, TASK = 1,", [("gpt", "chain"), ("one_layer", "chain")]),
     ("training/gpt.py", "mean((1, 2))", "sum((1, 2))", [("gpt", "reversal"), ("gpt", "chain")]),
     ("models/transformer.py", "dropout", "drop_out", [("gpt", "reversal"), ("gpt", "chain")]),
-    ("models/random_streams.py", "64", "63", [*EVERY[:2], EVERY[3]]),
+    ("models/random_streams.py", "64", "63", EVERY),
     ("probes/separation.py", "nll", "nlls", [("bilinear", "reversal")]),
     ("figures/curves.py", "draw", "paint", []),
     ("config/settings.py", "0.999", "0.99", []),  # a run records its settings

@@ -67,7 +67,7 @@ def test_every_task_stays_within_its_vocabulary_and_is_the_same_for_a_seed(task)
 @pytest.mark.parametrize("task", TASKS)
 def test_the_smallest_vocabulary_of_a_task_still_holds_something_out(task):
     frame = generate(task, vocab_size=TASKS[task].min_vocab_size, train_facts=1)
-    assert set(frame.filter(seed=0)["split"]) == {"train", "unseen"}
+    assert {"train", "unseen"} <= set(frame.filter(seed=0)["split"])
 
 
 @pytest.mark.parametrize("length", [1, 2, 3])

@@ -175,6 +175,12 @@ def untrainable(settings: Settings) -> str | None:
     task, tasks = TASKS[settings.task], FAMILIES[settings.family].tasks
     if settings.task not in tasks:
         return f"family {settings.family} with task {settings.task}; allowed: {', '.join(tasks)}"
+    for name, allowed in task.only.items():
+        if getattr(settings, name) not in allowed:
+            value = f"{name} {getattr(settings, name)} with task {settings.task}"
+            return f"{value}; allowed: {', '.join(map(str, allowed))}"
+    if settings.copy_first != "none" and task.pad(settings) is not None:
+        return f"copy_first {settings.copy_first} with sentences of unlike length; allowed: none"
     vocabulary = f"vocab_size {settings.vocab_size}"
     if settings.vocab_size < task.min_vocab_size:
         least = f"at least {task.min_vocab_size}"

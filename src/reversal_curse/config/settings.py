@@ -16,6 +16,7 @@ from pydantic_core import PydanticCustomError
 
 from reversal_curse.families import FAMILIES
 from reversal_curse.tasks import TASKS
+from reversal_curse.tasks.inverse import IDENTITIES as BRIDGES
 from reversal_curse.tasks.masking_arms import MASKINGS
 
 
@@ -45,7 +46,7 @@ class About:
     of: str = ""
     """The part that a family (if `data`, the task too) needs to have the setting; empty: none."""
     needs: Mapping[str, tuple] = field(default_factory=dict)
-    """Values of other settings without which it changes nothing."""
+    """Values of other settings, of those that the family has, without which it changes nothing."""
     data: bool = False
     """Whether the sentences depend on it."""
     unit: str = ""
@@ -72,7 +73,7 @@ def left_out(meaning: str) -> Any:
     return Field(None, description=meaning)
 
 
-_TRANSFORMER, _ADAMW = "transformer", "adamw"  # parts of families that many settings belong to
+_TRANSFORMER, _BATCHES = "transformer", "batches"  # parts of families that many settings belong to
 _FAMILIES = {name: family.name for name, family in FAMILIES.items()}
 _ENCODINGS = {"none": "no positions", "alibi": "ALiBi"}
 _MASKINGS = {name: f"masked: {arm.label}" for name, arm in MASKINGS.items()}
@@ -81,6 +82,31 @@ _FROZEN = {True: "frozen embeddings", False: "learned embeddings"}
 _LOSSES = {"cross_entropy": "cross-entropy", "brier": "Brier score", "hinge": "hinge loss"}
 _EXPOSURE = {True: "exposed", False: "not exposed"}
 _WHOLE = {1.0: "whole heads rotated"}
+_BRIDGES = {
+    "none": "no bridge",
+    "subjects": "A is A",
+    "objects": "B is B",
+    "names": "names only",
+    "composed": "r' of r of A is A",
+    "full": "identity bridge",
+}
+_REVERSALS = {
+    "none": "nothing reversed",
+    "token": "reversed by token",
+    "entity": "reversed by entity",
+    "permutation": "permuted",
+}
+_MARKED = {True: "marked", False: "not marked"}
+_COPIES = {"none": "no copy", "masked": "masked copy first", "random": "random copy first"}
+_RATES = {"uniform": "any rate", "fixed": "15 % masked"}
+_MASKED_WORDS = {True: "whole entities masked", False: "tokens masked"}
+_MLP = {True: "with MLP", False: "attention only"}
+_FACTORS = {True: "factorised", False: "merged"}
+_OPTIMIZERS = {"adamw": "AdamW", "sgd": "SGD", "muon": "Muon"}
+_UNEVEN = {"pos_encoding": ("absolute",), "bridge": ("composed", "full")}
+_REVERSED = {"reversal": ("token", "entity", "permutation")}
+_MASKED = {"copy_first": ("masked", "random"), "masking": ("any_order",)}
+_NO_SGD = {"optimizer": ("adamw", "muon")}
 _Encoding = Literal["none", "absolute", "rotary", "alibi"]
 
 
@@ -113,6 +139,31 @@ class Settings(Strict):
         int, SIZE, About("train_facts", data=True, label="{} training facts")
     ] = 200
     """training triples of `chain_related`"""
+    two_way: Annotated[
+        float, FRACTION, About("remedies", data=True, label="{} of facts both ways")
+    ] = 0.5
+    """part of the facts of `inverse` that are trained in both orders"""
+    bridge: Annotated[Literal[tuple(BRIDGES)], About("bridge", data=True, names=_BRIDGES)] = "none"
+    """identities that are trained on besides the facts"""
+    alignment: Annotated[
+        Literal["left", "right"], About("bridge", _UNEVEN, data=True, label="{}-aligned")
+    ] = "left"
+    """where positions of sentences of unlike length agree: at their start or at their end"""
+    forward_copies: Annotated[
+        int, SIZE, About("remedies", data=True, label="{} copies of a fact")
+    ] = 1
+    """how often a fact stands in the training set"""
+    reversal: Annotated[
+        Literal["none", "token", "entity", "permutation"],
+        About("remedies", data=True, names=_REVERSALS),
+    ] = "none"
+    """how sentences are turned that are trained on besides the facts"""
+    reversal_share: Annotated[
+        float, Field(gt=0, le=1), About("remedies", _REVERSED, data=True, label="{} of the facts")
+    ] = 1.0
+    """part of the facts whose sentences are turned"""
+    reversal_marker: Annotated[bool, About("marker", _REVERSED, data=True, names=_MARKED)] = False
+    """whether a token in front says that a sentence is turned"""
     pos_encoding: Annotated[
         _Encoding, About(_TRANSFORMER, label="{} positions", names=_ENCODINGS)
     ] = "absolute"
@@ -127,31 +178,53 @@ class Settings(Strict):
     """part of each head's features that rotary positions rotate"""
     masking: Annotated[Literal[tuple(MASKINGS)], About("masking", names=_MASKINGS)] = "any_order"
     """tokens that masked diffusion ever masks"""
+    copy_first: Annotated[
+        Literal["none", "masked", "random"], About("next_token", names=_COPIES)
+    ] = "none"
+    """what a causal model reads before a sentence: a copy with tokens masked or random"""
+    mask_rate: Annotated[Literal["uniform", "fixed"], About("mask_rate", _MASKED, names=_RATES)] = (
+        "uniform"
+    )
+    """how many tokens of a sentence are masked: 0 to 1 of them, or 15 %"""
+    mask_entities: Annotated[bool, About("mask_rate", _MASKED, names=_MASKED_WORDS)] = False
+    """whether entities of several tokens are masked whole"""
     seeds: Annotated[int, COUNT, About(data=True, label="{} seeds")] = 10
     """replicas, trained as one batch: 0 to `seeds` - 1"""
     epochs: Annotated[int, COUNT, About(unit="epochs")] = 3000
     """passes over the training set"""
     eval_every: Annotated[int, COUNT, About(unit="epochs")] = 10
     """epochs between two evaluations"""
-    batch_size: Annotated[int, COUNT, About(_ADAMW, unit="sentences")] = 64
+    batch_size: Annotated[int, COUNT, About(_BATCHES, unit="sentences")] = 64
     """sentences per step"""
     learning_rate: Annotated[float, POSITIVE] = 0.01
     """constant step size"""
     learning_rate_z: Annotated[float, POSITIVE, About("attention_z")] = 0.01
     """step size of the attention Z; `learning_rate` is that of Y"""
-    weight_decay: Annotated[float, NOT_NEGATIVE, About(_ADAMW)] = 0.01
-    """decoupled decay of AdamW (times the rate)"""
-    beta1: Annotated[float, FRACTION, About(_ADAMW)] = 0.9
+    optimizer: Annotated[Literal["adamw", "sgd", "muon"], About(_BATCHES, names=_OPTIMIZERS)] = (
+        "adamw"
+    )
+    """what takes the steps; Muon leaves embeddings, head and vectors to AdamW"""
+    momentum: Annotated[float, FRACTION, About(_BATCHES, {"optimizer": ("sgd", "muon")})] = 0.95
+    """SGD and Muon, decay of the mean gradient"""
+    weight_decay: Annotated[float, NOT_NEGATIVE, About(_BATCHES)] = 0.01
+    """decoupled decay (times the rate)"""
+    beta1: Annotated[float, FRACTION, About(_BATCHES, _NO_SGD)] = 0.9
     """AdamW, decay of the first moment"""
-    beta2: Annotated[float, FRACTION, About(_ADAMW)] = 0.999
+    beta2: Annotated[float, FRACTION, About(_BATCHES, _NO_SGD)] = 0.999
     """AdamW, decay of the second moment"""
     dropout: Annotated[float, FRACTION, About(_TRANSFORMER)] = 0.1
     """rate on embeddings, attention and residuals"""
+    mlp: Annotated[bool, About(_TRANSFORMER, names=_MLP)] = True
+    """whether blocks have an MLP after attention"""
+    factorised: Annotated[bool, About("attention_z", names=_FACTORS)] = False
+    """whether Y is a product of two matrices, value and output, that are trained"""
     tie_head: Annotated[bool, About(_TRANSFORMER, names=_TIED)] = False
     """whether the output head is the token embedding"""
     freeze_embeddings: Annotated[bool, About(_TRANSFORMER, names=_FROZEN)] = False
     """whether token and position embeddings stay as drawn"""
-    loss_on: Annotated[Literal["answer", "sequence"], About("next_token")] = "answer"
+    loss_on: Annotated[
+        Literal["answer", "sequence"], About("next_token", {"copy_first": ("none",)})
+    ] = "answer"
     """tokens that are trained on: the last entity's, or all"""
     loss: Annotated[Literal["cross_entropy", "brier", "hinge"], About("loss", names=_LOSSES)] = (
         "cross_entropy"
@@ -197,7 +270,7 @@ def _meaningful(*deciding: Any) -> frozenset[str]:
         has = not about.of or (
             about.of in family.parts and (not about.data or about.of in task.parts)
         )
-        if has and all(o in found and values[o] in allowed for o, allowed in about.needs.items()):
+        if has and all(values[o] in allowed for o, allowed in about.needs.items() if o in found):
             found.add(name)
     return frozenset(found)
 

@@ -8,7 +8,7 @@ import polars as pl
 from matplotlib.figure import Figure
 
 from reversal_curse.config.settings import NAMES
-from reversal_curse.families import adamw_steps
+from reversal_curse.families import batch_steps
 from reversal_curse.figures import grouping, style
 from reversal_curse.tables.summaries import LAST
 
@@ -60,5 +60,5 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
 
 def _total(point: dict[str, Any]) -> float:
     """Return rate times decay times steps."""
-    steps = adamw_steps(SimpleNamespace(**point))
+    steps = batch_steps(SimpleNamespace(**point))
     return point["learning_rate"] * point["weight_decay"] * steps

@@ -34,11 +34,11 @@ class Choices:
 
     @classmethod
     def of(
-        cls, dataset: Dataset, splits: Iterable[str], length: int, device: torch.device
+        cls, dataset: Dataset, splits: Iterable[pl.Expr], length: int, device: torch.device
     ) -> Choices:
         """Find the candidates of the queries of some splits, whose answers have `length` tokens."""
         keys = ["seed", "split", "direction"]
-        parts = [dataset.table.filter(pl.col("split") == split) for split in splits]
+        parts = [dataset.table.filter(condition) for condition in splits]
         queries = pl.concat(parts).sort("seed", maintain_order=True)
         answer = pl.col("tokens").list.tail(length)
         spelt = answer.cast(pl.List(pl.String)).list.join(" ")

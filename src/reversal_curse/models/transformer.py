@@ -24,6 +24,8 @@ Part = tuple[str, slice]
 """A parameter's name, and a slice of its last dimension."""
 Asked = int | torch.Tensor
 """The tokens whose output is computed: the last n (an int), or those at positions (S, B, n)."""
+Padding = torch.Tensor | None
+"""Which tokens (S, B, T) only fill a sentence up; None if none does."""
 FEW = 4
 """Up to this many inner products per head and sentence, an elementwise product and a sum are faster
 than a product of tiny matrices: twice as fast on a CPU, for sentences of two tokens."""
@@ -71,14 +73,16 @@ class Attention(nn.Module):
         self.qkv = Linear(generators, d, 3 * d, INIT_STD)
         self.proj = Linear(generators, d, d, INIT_STD / math.sqrt(2 * settings.layers))
 
-    def forward(self, x: torch.Tensor, batch: int, asked: Asked, noise: Noise) -> torch.Tensor:
+    def forward(
+        self, x: torch.Tensor, batch: int, asked: Asked, noise: Noise, padding: Padding
+    ) -> torch.Tensor:
         """Compute what attention adds at the n asked tokens: (S, B * n, d)."""
-        scores, value = self.scores(x, batch, asked)
+        scores, value = self.scores(x, batch, asked, padding)
         mixed = weighted_sums(noise(scores.softmax(-1)), value)  # (S, B, heads, n, head_dim)
         return noise(self.proj(mixed.transpose(2, 3).flatten(3).flatten(1, 2)))
 
     def scores(
-        self, x: torch.Tensor, batch: int, asked: Asked
+        self, x: torch.Tensor, batch: int, asked: Asked, padding: Padding = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Compute scores (S, B, heads, n, T), before the softmax, and values (..., T, head_dim)."""
         s, n, d = x.shape
@@ -99,6 +103,8 @@ class Attention(nn.Module):
         if self.causal and (not isinstance(asked, int) or asked > 1):
             future = torch.ones(1, length, length, dtype=torch.bool, device=x.device).triu(1)
             scores = scores.masked_fill(_rows(future, asked), -math.inf)
+        if padding is not None:  # finite: what comes before the sentence attends to itself
+            scores = scores.masked_fill(padding[:, :, None, None], -1e9)
         return scores, value
 
 
@@ -128,20 +134,26 @@ def weighted_sums(weights: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
 
 
 class Block(nn.Module):
-    """Pre-LN transformer block: attention, and an MLP four times as wide."""
+    """Pre-LN transformer block: attention, and an MLP four times as wide, if there is one."""
 
     def __init__(self, generators: Streams, settings: Settings, causal: bool):
         super().__init__()
         d = settings.embed_dim
         self.ln_1 = LayerNorm(len(generators), d)
         self.attention = Attention(generators, settings, causal)
-        self.ln_2 = LayerNorm(len(generators), d)
-        self.fc = Linear(generators, d, 4 * d, INIT_STD)
-        self.proj = Linear(generators, 4 * d, d, INIT_STD / math.sqrt(2 * settings.layers))
+        self.mlp = settings.mlp
+        if self.mlp:
+            self.ln_2 = LayerNorm(len(generators), d)
+            self.fc = Linear(generators, d, 4 * d, INIT_STD)
+            self.proj = Linear(generators, 4 * d, d, INIT_STD / math.sqrt(2 * settings.layers))
 
-    def forward(self, x: torch.Tensor, batch: int, asked: Asked, noise: Noise) -> torch.Tensor:
+    def forward(
+        self, x: torch.Tensor, batch: int, asked: Asked, noise: Noise, padding: Padding
+    ) -> torch.Tensor:
         """Compute the residual stream (S, B * n, d) at the n asked tokens; `x` has all."""
-        x = at_tokens(x, batch, asked) + self.attention(self.ln_1(x), batch, asked, noise)
+        x = at_tokens(x, batch, asked) + self.attention(self.ln_1(x), batch, asked, noise, padding)
+        if not self.mlp:
+            return x
         hidden = F.gelu(self.fc(self.ln_2(x)), approximate="tanh")
         return x + noise(self.proj(hidden))
 
@@ -162,14 +174,24 @@ def at_tokens(x: torch.Tensor, batch: int, asked: Asked) -> torch.Tensor:
 class Transformer(nn.Module):
     """S independent transformers over `vocabulary` tokens, for inputs of at most `length`.
 
-    `generators` has one stream per seed; `causal` hides later tokens from earlier ones.
+    `generators` has one stream per seed; `causal` hides later tokens from earlier ones. `pad` is
+    the token that fills sentences up, in front; positions count from a sentence's first token, or,
+    right-aligned, from that of the longest one.
     """
 
     def __init__(
-        self, settings: Settings, vocabulary: int, length: int, generators: Streams, causal: bool
+        self,
+        settings: Settings,
+        vocabulary: int,
+        length: int,
+        generators: Streams,
+        causal: bool,
+        pad: int | None = None,
     ):
         super().__init__()
         d = settings.embed_dim
+        self.pad = pad
+        self.aligned_left = settings.alignment == "left"
         self.wte = nn.Parameter(stacked_normal(generators, (vocabulary, d), INIT_STD))
         self.wpe = None
         if settings.pos_encoding == "absolute":
@@ -190,10 +212,11 @@ class Transformer(nn.Module):
     ) -> torch.Tensor:
         """Compute logits (S, B, n, vocabulary) at the n asked tokens of (S, B, T)."""
         s, batch, length = tokens.shape
+        padding = None if self.pad is None else tokens == self.pad
         x = noise(self.embed(tokens))
         for block in self.blocks[:-1]:
-            x = block(x, batch, length, noise)
-        x = self.blocks[-1](x, batch, asked, noise)
+            x = block(x, batch, length, noise, padding)
+        x = self.blocks[-1](x, batch, asked, noise, padding)
         head = self._output_head()
         with torch.autocast(tokens.device.type, enabled=False):  # in the precision of the weights
             return torch.bmm(self.ln_f(x), head).view(s, batch, -1, head.shape[-1])
@@ -203,9 +226,13 @@ class Transformer(nn.Module):
         s, batch, length = tokens.shape
         d = self.wte.shape[-1]
         x = self.wte.gather(1, tokens.reshape(s, -1, 1).expand(-1, -1, d))
-        if self.wpe is not None:
-            x = (x.view(s, batch, length, d) + self.wpe[:, None, :length]).view(s, -1, d)
-        return x
+        if self.wpe is None:
+            return x
+        if self.pad is None or not self.aligned_left:
+            return (x.view(s, batch, length, d) + self.wpe[:, None, :length]).view(s, -1, d)
+        before = (tokens == self.pad).sum(-1, keepdim=True)
+        place = (torch.arange(length, device=tokens.device) - before).clamp(min=0)
+        return x + self.wpe.gather(1, place.view(s, -1, 1).expand(-1, -1, d))
 
     def embeddings(self) -> torch.Tensor:
         """Return the token embeddings, shape (S, vocabulary, d)."""
@@ -221,7 +248,7 @@ class Transformer(nn.Module):
         blocks: Any = self.blocks
         for block in blocks:
             yield block.attention.scores(block.ln_1(x), batch, length)
-            x = block(x, batch, length, no_dropout)
+            x = block(x, batch, length, no_dropout, None)
 
     def logits_of_values(self, layer: int) -> torch.Tensor:
         """Map a layer's values straight to logits: W_O W_U, (S, heads, head_dim, vocabulary).

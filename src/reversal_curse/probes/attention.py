@@ -36,7 +36,7 @@ def probe(learner: Learner) -> pl.DataFrame:
     reverse[:, :, -k:] = learner.mask
     layers = zip(model.scores_and_values(forward), model.scores_and_values(reverse), strict=True)
     pairs = learner.dataset.table.filter(UNSEEN).select("seed", "pair")
-    choices = Choices.of(learner.dataset, ["unseen"], learner.answer_length, learner.device)
+    choices = Choices.of(learner.dataset, [UNSEEN], learner.answer_length, learner.device)
     # The layouts, and in each the places of the mask and of the known entity.
     layouts = (("forward", 0, displacement), ("reverse", displacement, 0))
     frames = []

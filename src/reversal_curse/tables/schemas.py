@@ -30,8 +30,10 @@ SHARED = read_columns("""
     pair | Int32 | | index of the pair (A, B) within its seed's dataset
     pair_split | String | | `train`: all directions shown; `validation`: one held out
     direction | String | | `forward` (A -> B), `backward` (B <- A); chain: \
-`a_to_b`, `b_to_c`, `a_to_c`; `facts` with `exposure`: `c_to_a`, `b_to_d`
-    split | String | | `train`: in the training set; `unseen`: held out
+`a_to_b`, `b_to_c`, `a_to_c`; `facts` with `exposure`: `c_to_a`, `b_to_d`; `two_hop`: `first`, \
+`second`, `two_hop`; `relational`: the relation; `inverse`: `other` (A s C), `no_inverse` \
+(C r' A); `added` by a remedy
+    split | String | | `train`: in the training set; `unseen`: held out; `wrong`: not true
     layer | Int32 | | counted from 0
     head | Int32 | | counted from 0
     model | String | | its `name` in the config
@@ -50,7 +52,8 @@ dataset: one sentence of one seed
 
 metrics: one evaluation of one seed on one split
     seed, epoch
-    split | String | | `train` or `unseen` (the direction never trained on)
+    split | String | | `train`, or `unseen` (never trained on); `inverse` has also `forward` (of \
+facts trained in this order only) and `wrong` (a relation without an inverse, asked to invert)
     nll_token | Float32 | nats | mean -ln p of the first token of the answer
     nll_word | Float32 | nats | mean -ln p of the whole answer
     accuracy | Float32 | fraction | answers whose every token is the most probable

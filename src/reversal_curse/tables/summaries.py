@@ -22,19 +22,19 @@ mean anything."""
 
 
 def final_by_seed(metrics: pl.DataFrame) -> pl.DataFrame:
-    """Return one row per grid point and seed, with the last evaluation of both splits.
+    """Return one row per grid point and seed, with the last evaluation of every split.
 
-    Measured columns are prefixed by `train_` and `unseen_`; chance levels of the vocabulary and of
-    the class, the settings and the epoch are kept.
+    Measured columns are prefixed by `train_`, `unseen_`, ...; chance levels of the vocabulary and
+    of the class, the settings and the epoch are kept.
     """
     measured = pl.col([column.name for column in MEASURED if column.name in metrics.columns])
-    train, unseen = (
+    splits = (
         measured.filter(pl.col("split") == split).first().name.prefix(f"{split}_")
-        for split in ("train", "unseen")
+        for split in ("train", "unseen", "forward", "wrong")
     )
     kept = pl.col(*_of_point(metrics), "epoch", "chance_class", "chance_vocab").first()
     keys = ["run", "seed"]
-    return metrics.filter(LAST).group_by(keys, maintain_order=True).agg(kept, train, unseen)
+    return metrics.filter(LAST).group_by(keys, maintain_order=True).agg(kept, *splits)
 
 
 def _of_point(table: pl.DataFrame) -> list[str]:

@@ -6,6 +6,8 @@ from typing import Any
 
 import polars as pl
 
+SPLITS = {name: pl.col("split") == name for name in ("train", "unseen")}
+
 
 @dataclass(frozen=True)
 class Sentence:
@@ -41,6 +43,12 @@ class Task:
     """Tokens in a sentence."""
     min_vocab_size: int
     """The smallest vocabulary that leaves a fact to train on and one to hold out."""
+    splits: Mapping[str, pl.Expr] = field(default_factory=lambda: SPLITS)
+    """What is asked at every evaluation: conditions on sentences, by the name of the split."""
+    pad: Callable[[Any], int | None] = lambda settings: None
+    """The token that fills shorter sentences up, in front; None if all are equally long."""
+    only: Mapping[str, tuple] = field(default_factory=dict)
+    """The only values that it knows of some settings."""
     max_train_facts: Callable[[Any], int] | None = None
     """The largest `train_facts` that the vocabulary has room for."""
     logit_groups: Mapping[str, pl.Expr] = field(default_factory=dict)

@@ -38,18 +38,24 @@ def training_sentences(train: int, validation: int) -> Callable[[Any], int]:
     return lambda settings: int(np.dot((train, validation), fact_counts(settings)))
 
 
-def word_facts(
+def draw_words(
     rng: np.random.Generator, settings: Any, entities: int, relations: int
-) -> list[tuple[int, str, tuple[np.ndarray, ...]]]:
-    """Draw facts (number, split, words), 70 % of them to train on; words are paired at random."""
-    length = settings.entity_length
-    words = []
+) -> list[np.ndarray]:
+    """Draw the words of several alphabets: arrays (words, `entity_length`) of ids."""
+    length, words = settings.entity_length, []
     for letters in disjoint_alphabets(rng, settings.vocab_size, entities, relations):
         # Words are numbers in base len(letters): the power itself is never enumerated.
         codes = rng.choice(len(letters) ** length, size=word_count(settings), replace=False)
         powers = len(letters) ** np.arange(length)[::-1]
         words.append(letters[codes[:, None] // powers % len(letters)])
-    facts = list(zip(*words, strict=True))
+    return words
+
+
+def word_facts(
+    rng: np.random.Generator, settings: Any, entities: int, relations: int
+) -> list[tuple[int, str, tuple[np.ndarray, ...]]]:
+    """Draw facts (number, split, words), 70 % of them to train on; words are paired at random."""
+    facts = list(zip(*draw_words(rng, settings, entities, relations), strict=True))
     order = rng.permutation(len(facts)).tolist()
     train, validation = fact_counts(settings)
     cutoff = round(len(facts) * TRAIN_FRACTION)

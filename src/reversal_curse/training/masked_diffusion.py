@@ -19,6 +19,7 @@ from reversal_curse.tables.dataset import Dataset
 from reversal_curse.tasks import TASKS
 from reversal_curse.tasks.masking_arms import MASKINGS
 from reversal_curse.training.loop import Training
+from reversal_curse.training.masking import masked_tokens
 from reversal_curse.training.minibatches import minibatches
 
 
@@ -42,19 +43,19 @@ class Masking:
     positions (S, B, n).
     """
 
-    def __init__(self, arm: str, entity_length: int, generators: Streams):
-        self.chooses: Any = MASKINGS[arm].chooses
-        self.entity_length = entity_length
+    def __init__(self, settings: Settings, generators: Streams):
+        self.settings = settings
+        self.chooses: Any = MASKINGS[settings.masking].chooses
+        self.entity_length = settings.entity_length
         self.generators = generators
         self.sides: list[torch.Tensor] = []  # masked positions for each side of the coin
 
     def __call__(self, sentences: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, Asked]:
         length = sentences.shape[-1]
-        rate = stacked_uniform(self.generators, (sentences.shape[1], 1))
         if self.chooses is None:
-            rate = 1 - rate  # from (0, 1]: 1 / t stays finite
-            masked = stacked_uniform(self.generators, sentences.shape[1:]) < rate
+            masked, rate = masked_tokens(self.settings, sentences, self.generators)
             return masked, masked / (rate * length), length
+        rate = stacked_uniform(self.generators, (sentences.shape[1], 1))
         coin = rate < 0.5
         masked = self._chosen(length, coin).expand(sentences.shape)
         weights = masked / masked.sum(-1, keepdim=True)
@@ -93,7 +94,7 @@ def start(settings: Settings, dataset: Dataset, device: torch.device) -> Trainin
     mask = mask_token(settings)
     answer = TASKS[settings.task].answer_length(settings)
     noise = seed_generators(dataset.seeds, "masking", device)
-    masking = Masking(settings.masking, settings.entity_length, noise)
+    masking = Masking(settings, noise)
 
     def prepare(sentences: torch.Tensor) -> tuple[Any, ...]:
         masked, weights, asked = masking(sentences)

@@ -1,7 +1,7 @@
-"""AdamW on shuffled batches, for families of transformers; all seeds train together.
+"""Steps on shuffled batches, for families of transformers; all seeds train together.
 
-The losses of the seeds are summed, so that each seed's gradient and its elementwise update by AdamW
-(Loshchilov and Hutter 2019) are the same as if it were trained alone.
+The losses of the seeds are summed, so that each seed's gradient is the same as if it were trained
+alone.
 """
 
 from collections.abc import Callable
@@ -9,12 +9,12 @@ from typing import Any
 
 import polars as pl
 import torch
-from torch.optim.adamw import adamw
 
 from reversal_curse.models import random_streams
 from reversal_curse.models.learner import Learner
 from reversal_curse.training.execution import chosen_execution
 from reversal_curse.training.loop import Training
+from reversal_curse.training.optimizers import start
 
 
 def minibatches(
@@ -30,11 +30,7 @@ def minibatches(
     model, settings, device = learner.model, learner.settings, learner.device
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     parameters = list(trained.values())
-    first = {f"adamw.first.{name}": torch.zeros_like(p) for name, p in trained.items()}
-    second = {f"adamw.second.{name}": torch.zeros_like(p) for name, p in trained.items()}
-    steps = torch.zeros(len(parameters), device=device)
-    moments = list(first.values()), list(second.values())
-    step_of_each = list(steps.unbind())
+    update, state = start(settings, trained)
     streams = {"order": random_streams.seed_generators(learner.dataset.seeds, "order")}
     if settings.dropout:
         streams["dropout"] = random_streams.seed_generators(
@@ -61,25 +57,6 @@ def minibatches(
             counts[shape] = counter.used
         return random_streams.dropout_factors(streams["dropout"], counts[shape], settings.dropout)
 
-    @torch.no_grad()
-    def update(found: tuple[torch.Tensor, ...]) -> None:
-        # The function behind the class AdamW: the class would first spend 1.5 seconds on an import.
-        adamw(
-            parameters,
-            [gradient.contiguous() for gradient in found],  # the kernel reads memory in order
-            *moments,
-            [],
-            step_of_each,
-            fused=True,
-            lr=settings.learning_rate,
-            beta1=settings.beta1,
-            beta2=settings.beta2,
-            weight_decay=settings.weight_decay,
-            eps=1e-8,
-            amsgrad=False,
-            maximize=False,
-        )
-
     def epoch() -> None:
         permutation = random_streams.stacked_permutations(streams["order"], sentences.shape[1])
         if device.type == "cuda":  # from pinned memory: the host does not wait for the copy
@@ -90,5 +67,6 @@ def minibatches(
             inputs = prepare(batch) if prepare else (batch,)
             update(gradients(draw_factors(inputs), *inputs))
 
-    tensors = {**trained, "adamw.steps": steps, **first, **second}
-    return Training(learner, epoch, tensors, streams, chosen.run(learner.measure, device))
+    return Training(
+        learner, epoch, {**trained, **state}, streams, chosen.run(learner.measure, device)
+    )

@@ -23,10 +23,13 @@ class Observer:
         self.learner = learner
         self.settings = learner.settings
         self.measure = measure
-        splits = {s: learner.sentences(pl.col("split") == s) for s in ("train", "unseen")}
-        self.sizes = {name: part.shape[1] for name, part in splits.items()}
-        self.sentences = torch.cat(list(splits.values()), 1)
-        self.choices = Choices.of(learner.dataset, splits, learner.answer_length, learner.device)
+        splits = TASKS[self.settings.task].splits
+        parts = {name: learner.sentences(condition) for name, condition in splits.items()}
+        self.sizes = {name: part.shape[1] for name, part in parts.items()}
+        self.sentences = torch.cat(list(parts.values()), 1)
+        self.choices = Choices.of(
+            learner.dataset, splits.values(), learner.answer_length, learner.device
+        )
         due = evaluation_epochs(self.settings.epochs, self.settings.eval_every)
         self.due = set(due)
         # Candidates that must be read one by one are read at a dozen evaluations.

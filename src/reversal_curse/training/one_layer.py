@@ -11,6 +11,7 @@ from reversal_curse.config.settings import Settings
 from reversal_curse.models.learner import Learner
 from reversal_curse.models.losses import LOSSES
 from reversal_curse.models.one_layer import OneLayer
+from reversal_curse.models.random_streams import seed_generators
 from reversal_curse.tables.dataset import Dataset
 from reversal_curse.tasks import TASKS
 from reversal_curse.training.loop import Training
@@ -19,7 +20,8 @@ from reversal_curse.training.loop import Training
 def start(settings: Settings, dataset: Dataset, device: torch.device) -> Training:
     """Start an untrained run of every seed of a grid point."""
     task = TASKS[settings.task]
-    model = OneLayer(len(dataset.seeds), task.vocabulary(settings), device)
+    generators = seed_generators(dataset.seeds, "init") if settings.factorised else None
+    model = OneLayer(len(dataset.seeds), task.vocabulary(settings), device, generators)
     answer = task.answer_length(settings)
     loss = LOSSES[settings.loss]
 
@@ -31,9 +33,11 @@ def start(settings: Settings, dataset: Dataset, device: torch.device) -> Trainin
 
     def epoch() -> None:
         total = loss(ask(sentences), sentences[:, :, -answer:]).sum()
-        grad_y, grad_z = torch.autograd.grad(total, (model.y, model.z))
+        *grad_y, grad_z = torch.autograd.grad(total, (*model.factors, model.z))
         with torch.no_grad():
-            model.y.sub_(grad_y, alpha=settings.learning_rate)
+            for factor, gradient in zip(model.factors, grad_y, strict=True):
+                factor.sub_(gradient, alpha=settings.learning_rate)
             model.z.sub_(grad_z, alpha=settings.learning_rate_z)
 
-    return Training(learner, epoch, {"y": model.y, "z": model.z})
+    factors = {f"y{place}": factor for place, factor in enumerate(model.factors)}
+    return Training(learner, epoch, {**factors, "z": model.z})
