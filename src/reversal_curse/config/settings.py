@@ -49,6 +49,8 @@ class About:
     """Values of other settings, of those that the family has, without which it changes nothing."""
     data: bool = False
     """Whether the sentences depend on it."""
+    remedy: str = ""
+    """The kind of remedy against the curse that another value than the default is."""
     unit: str = ""
     label: str = ""
     """How plots write a value, with `{}` in its place; a plural after `{} ` loses its s at 1."""
@@ -115,7 +117,7 @@ class Settings(Strict):
 
     task: Annotated[Literal[tuple(TASKS)], About(data=True, label="{}")] = "reversal"
     """what is learned and asked"""
-    family: Annotated[Literal[tuple(FAMILIES)], About(names=_FAMILIES)] = "gpt"
+    family: Annotated[Literal[tuple(FAMILIES)], About(names=_FAMILIES, remedy="objective")] = "gpt"
     """what is trained"""
     layers: Annotated[int, SIZE, About(_TRANSFORMER, label="{} layers")] = 24
     """transformer blocks"""
@@ -143,26 +145,33 @@ class Settings(Strict):
         float, FRACTION, About("remedies", data=True, label="{} of facts both ways")
     ] = 0.5
     """part of the facts of `inverse` that are trained in both orders"""
-    bridge: Annotated[Literal[tuple(BRIDGES)], About("bridge", data=True, names=_BRIDGES)] = "none"
+    bridge: Annotated[
+        Literal[tuple(BRIDGES)], About("bridge", data=True, names=_BRIDGES, remedy="data")
+    ] = "none"
     """identities that are trained on besides the facts"""
     alignment: Annotated[
-        Literal["left", "right"], About("bridge", _UNEVEN, data=True, label="{}-aligned")
+        Literal["left", "right"],
+        About("bridge", _UNEVEN, data=True, label="{}-aligned", remedy="data"),
     ] = "left"
     """where positions of sentences of unlike length agree: at their start or at their end"""
     forward_copies: Annotated[
-        int, SIZE, About("remedies", data=True, label="{} copies of a fact")
+        int, SIZE, About("remedies", data=True, label="{} copies of a fact", remedy="data")
     ] = 1
     """how often a fact stands in the training set"""
     reversal: Annotated[
         Literal["none", "token", "entity", "permutation"],
-        About("remedies", data=True, names=_REVERSALS),
+        About("remedies", data=True, names=_REVERSALS, remedy="data"),
     ] = "none"
     """how sentences are turned that are trained on besides the facts"""
     reversal_share: Annotated[
-        float, Field(gt=0, le=1), About("remedies", _REVERSED, data=True, label="{} of the facts")
+        float,
+        Field(gt=0, le=1),
+        About("remedies", _REVERSED, data=True, label="{} of the facts", remedy="data"),
     ] = 1.0
     """part of the facts whose sentences are turned"""
-    reversal_marker: Annotated[bool, About("marker", _REVERSED, data=True, names=_MARKED)] = False
+    reversal_marker: Annotated[
+        bool, About("marker", _REVERSED, data=True, names=_MARKED, remedy="data")
+    ] = False
     """whether a token in front says that a sentence is turned"""
     pos_encoding: Annotated[
         _Encoding, About(_TRANSFORMER, label="{} positions", names=_ENCODINGS)
@@ -176,17 +185,21 @@ class Settings(Strict):
         ),
     ] = 1.0
     """part of each head's features that rotary positions rotate"""
-    masking: Annotated[Literal[tuple(MASKINGS)], About("masking", names=_MASKINGS)] = "any_order"
+    masking: Annotated[
+        Literal[tuple(MASKINGS)], About("masking", names=_MASKINGS, remedy="objective")
+    ] = "any_order"
     """tokens that masked diffusion ever masks"""
     copy_first: Annotated[
-        Literal["none", "masked", "random"], About("next_token", names=_COPIES)
+        Literal["none", "masked", "random"], About("next_token", names=_COPIES, remedy="objective")
     ] = "none"
     """what a causal model reads before a sentence: a copy with tokens masked or random"""
-    mask_rate: Annotated[Literal["uniform", "fixed"], About("mask_rate", _MASKED, names=_RATES)] = (
-        "uniform"
-    )
+    mask_rate: Annotated[
+        Literal["uniform", "fixed"], About("mask_rate", _MASKED, names=_RATES, remedy="objective")
+    ] = "uniform"
     """how many tokens of a sentence are masked: 0 to 1 of them, or 15 %"""
-    mask_entities: Annotated[bool, About("mask_rate", _MASKED, names=_MASKED_WORDS)] = False
+    mask_entities: Annotated[
+        bool, About("mask_rate", _MASKED, names=_MASKED_WORDS, remedy="objective")
+    ] = False
     """whether entities of several tokens are masked whole"""
     seeds: Annotated[int, COUNT, About(data=True, label="{} seeds")] = 10
     """replicas, trained as one batch: 0 to `seeds` - 1"""
@@ -200,13 +213,13 @@ class Settings(Strict):
     """constant step size"""
     learning_rate_z: Annotated[float, POSITIVE, About("attention_z")] = 0.01
     """step size of the attention Z; `learning_rate` is that of Y"""
-    optimizer: Annotated[Literal["adamw", "sgd", "muon"], About(_BATCHES, names=_OPTIMIZERS)] = (
-        "adamw"
-    )
+    optimizer: Annotated[
+        Literal["adamw", "sgd", "muon"], About(_BATCHES, names=_OPTIMIZERS, remedy="optimisation")
+    ] = "adamw"
     """what takes the steps; Muon leaves embeddings, head and vectors to AdamW"""
     momentum: Annotated[float, FRACTION, About(_BATCHES, {"optimizer": ("sgd", "muon")})] = 0.95
     """SGD and Muon, decay of the mean gradient"""
-    weight_decay: Annotated[float, NOT_NEGATIVE, About(_BATCHES)] = 0.01
+    weight_decay: Annotated[float, NOT_NEGATIVE, About(_BATCHES, remedy="optimisation")] = 0.01
     """decoupled decay (times the rate)"""
     beta1: Annotated[float, FRACTION, About(_BATCHES, _NO_SGD)] = 0.9
     """AdamW, decay of the first moment"""
@@ -214,21 +227,22 @@ class Settings(Strict):
     """AdamW, decay of the second moment"""
     dropout: Annotated[float, FRACTION, About(_TRANSFORMER)] = 0.1
     """rate on embeddings, attention and residuals"""
-    mlp: Annotated[bool, About(_TRANSFORMER, names=_MLP)] = True
+    mlp: Annotated[bool, About(_TRANSFORMER, names=_MLP, remedy="architecture")] = True
     """whether blocks have an MLP after attention"""
-    factorised: Annotated[bool, About("attention_z", names=_FACTORS)] = False
+    factorised: Annotated[bool, About("attention_z", names=_FACTORS, remedy="architecture")] = False
     """whether Y is a product of two matrices, value and output, that are trained"""
-    tie_head: Annotated[bool, About(_TRANSFORMER, names=_TIED)] = False
+    tie_head: Annotated[bool, About(_TRANSFORMER, names=_TIED, remedy="architecture")] = False
     """whether the output head is the token embedding"""
     freeze_embeddings: Annotated[bool, About(_TRANSFORMER, names=_FROZEN)] = False
     """whether token and position embeddings stay as drawn"""
     loss_on: Annotated[
-        Literal["answer", "sequence"], About("next_token", {"copy_first": ("none",)})
+        Literal["answer", "sequence"],
+        About("next_token", {"copy_first": ("none",)}, remedy="objective"),
     ] = "answer"
     """tokens that are trained on: the last entity's, or all"""
-    loss: Annotated[Literal["cross_entropy", "brier", "hinge"], About("loss", names=_LOSSES)] = (
-        "cross_entropy"
-    )
+    loss: Annotated[
+        Literal["cross_entropy", "brier", "hinge"], About("loss", names=_LOSSES, remedy="objective")
+    ] = "cross_entropy"
     """what is minimised: -ln p, squared error of the probabilities, or hinge loss with margin 1"""
     init_std: Annotated[float, NOT_NEGATIVE, About("random_start")] = 0.01
     """standard deviation of Theta(0)"""
