@@ -384,21 +384,21 @@ class _Loader(Composer, yaml.CSafeLoader):
         self.check(node)
         if len(key) > DEEPEST:
             self.refuse(node, _TOO_DEEP)
-        inner: list[tuple[str | int, yaml.Node, yaml.Node]] = []
         if isinstance(node, yaml.SequenceNode):
-            inner = [(index, value, value) for index, value in enumerate(node.value)]
+            for index, value in enumerate(node.value):
+                self.enter((*key, index), value, value)
         elif isinstance(node, yaml.MappingNode):
-            inner = [(name.value, name, value) for name, value in node.value]
-            for name, _ in node.value:
+            for name, value in node.value:
                 self.check(name)
                 if not isinstance(name, yaml.ScalarNode):
                     self.refuse(name, "a key must be text")
-        for name, at, value in inner:
-            place = (*key, name)
-            if place in self.places:
-                self.refuse(at, f"the key {_shown(name)} is given twice")
-            self.places[place] = f"{self.path}, line {at.start_mark.line + 1}"
-            self.visit(value, place)
+                if (*key, name.value) in self.places:
+                    self.refuse(name, f"the key {_shown(name.value)} is given twice")
+                self.enter((*key, name.value), name, value)
+
+    def enter(self, key: Key, at: yaml.Node, value: yaml.Node) -> None:
+        self.places[key] = f"{self.path}, line {at.start_mark.line + 1}"
+        self.visit(value, key)
 
     def check(self, node: yaml.Node) -> None:
         """Check the size of a key or a value, and that its tag fits."""
@@ -515,31 +515,27 @@ def _mistakes(
 ) -> Iterator[Mistake]:
     """Translate the errors of pydantic: which key, and what is allowed there."""
     for detail in error.errors(include_url=False):
-        yield _mistake(detail, raw, model)
-
-
-def _mistake(detail: Any, raw: Any, model: type[BaseModel]) -> Mistake:
-    parts = [part for part in detail["loc"] if part != "[key]"]
-    key, value = _locate(parts, raw)
-    kind, context = detail["type"], detail.get("ctx", {})
-    known = re.findall(r"'([^']*)'", context.get("expected", ""))
-    if kind == "extra_forbidden":
-        sections = [part for part in parts[:-1] if part in _MODELS]
-        known = (_MODELS[sections[-1]] if sections else model).model_fields
-    if kind == "missing":
-        return key, "is missing"
-    of_key = "[key]" in detail["loc"]
-    if kind == "extra_forbidden" or (of_key and known):
-        return key, f"unknown key{_instead(parts[-1], known)}"
-    needed = detail["msg"]
-    for theirs, ours in _WORDS.items():
-        needed = re.sub(theirs, ours, needed)
-    if kind == "string_pattern_mismatch":
-        needed = next(text for part, text in _PATTERNS.items() if part in context["pattern"])
-    if of_key:
-        return key[:-1], f"a key {needed}, got {_shown(parts[-1])}"
-    close = suggestion(value, known) if kind == "literal_error" else ""
-    return key, f"{needed}, got {_shown(value)}{close}"
+        parts = [part for part in detail["loc"] if part != "[key]"]
+        of_key = len(parts) < len(detail["loc"])
+        key, value = _locate(parts, raw)
+        kind, context, needed = detail["type"], detail.get("ctx", {}), detail["msg"]
+        known = re.findall(r"'([^']*)'", context.get("expected", ""))
+        if kind == "extra_forbidden":
+            sections = [part for part in parts[:-1] if part in _MODELS]
+            known = (_MODELS[sections[-1]] if sections else model).model_fields
+        if kind == "string_pattern_mismatch":
+            needed = next(text for part, text in _PATTERNS.items() if part in context["pattern"])
+        for theirs, ours in _WORDS.items():
+            needed = re.sub(theirs, ours, needed)
+        if kind == "missing":
+            yield key, "is missing"
+        elif kind == "extra_forbidden" or (of_key and known):
+            yield key, f"unknown key{_instead(parts[-1], known)}"
+        elif of_key:
+            yield key[:-1], f"a key {needed}, got {_shown(parts[-1])}"
+        else:
+            close = suggestion(value, known) if kind == "literal_error" else ""
+            yield key, f"{needed}, got {_shown(value)}{close}"
 
 
 def _locate(parts: list, raw: Any) -> tuple[Key, Any]:
