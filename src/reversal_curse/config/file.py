@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 
@@ -61,6 +61,11 @@ _RANGES: dict[Any, Any] = {  # how they are written
 }
 
 
+def _in_short(kind: Any, written: Any, spell_out: Callable) -> Any:
+    """Annotate a kind of value that may be written in other ways."""
+    return Annotated[kind, BeforeValidator(spell_out, json_schema_input_type=written)]
+
+
 def _several(name: str, kind: Any) -> Any:
     """Annotate one value of a setting, a list of them, or a range."""
     annotation = Settings.model_fields[name].annotation
@@ -75,7 +80,7 @@ def _several(name: str, kind: Any) -> Any:
             return found
         return value if isinstance(value, list) else [value]
 
-    return Annotated[values, BeforeValidator(spread, json_schema_input_type=written)]
+    return _in_short(values, written, spread)
 
 
 def _in_range(given: dict, annotation: Any, most: int) -> list:
@@ -154,9 +159,7 @@ def _inches(value: Any) -> float:
 
 
 COLUMNS = {"one_column": 3.25, "two_columns": 6.75}  # of most journals, at least
-_Width = Annotated[
-    float, BeforeValidator(_inches, json_schema_input_type=Literal[tuple(COLUMNS)] | float)
-]
+_Width = _in_short(float, Literal[tuple(COLUMNS)] | float, _inches)
 
 
 class Style(Strict):
@@ -178,19 +181,12 @@ class Style(Strict):
     """colours of lines and dots; all can be told apart by the colour-blind"""
 
 
-_FigureBlock = Annotated[
+_FigureBlock = _in_short(
     FigureBlock,
-    BeforeValidator(
-        lambda value: {"sweep": value} if isinstance(value, str) else value,
-        json_schema_input_type=Name | FigureBlock,
-    ),
-]
-_SweepBlock = Annotated[
-    SweepBlock,
-    BeforeValidator(
-        lambda value: {} if value is None else value, json_schema_input_type=SweepBlock | None
-    ),
-]
+    Name | FigureBlock,
+    lambda value: {"sweep": value} if isinstance(value, str) else value,
+)
+_SweepBlock = _in_short(SweepBlock, SweepBlock | None, lambda value: {} if value is None else value)
 
 
 class Config(Strict):
@@ -302,7 +298,6 @@ class Config(Strict):
         return found | (PRETRAINED_FIGURES if self.pretrained else {})
 
     def style_of(self, figure: Figure) -> Style:
-        """Return how a figure looks."""
         return self.style.model_copy(update={"width": figure.width or self.style.width})
 
     def executed(self, submitted: bool) -> Config:

@@ -47,7 +47,6 @@ def counts(seen: Snapshot) -> str:
 
 
 def where(state: Mapping[str, Any]) -> str:
-    """Say where a point in training is."""
     return f"epoch {state['epoch']} of {state['epochs']}, loss {state['loss']:.3g}"
 
 
@@ -165,7 +164,6 @@ class Screen:
 
     @property
     def jobs(self) -> dict[str, Job]:
-        """The jobs of this call."""
         return {name: self.every[name] for name in self.called}
 
     def take(self, record: Any) -> bool:
