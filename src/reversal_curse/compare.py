@@ -13,6 +13,7 @@ from reversal_curse.config.errors import UserError, first_line
 from reversal_curse.config.file import Config
 from reversal_curse.config.grid import describe, own_folder, read_sweeps
 from reversal_curse.config.settings import NAMES
+from reversal_curse.page import TEMPLATE
 from reversal_curse.tables.atomic_write import replacing
 from reversal_curse.tables.files import read_table
 from reversal_curse.tables.run_files import some
@@ -27,24 +28,15 @@ MEASURES = {
     "unseen_rank_choice": "known: rank",
 }
 MADE_BY = ("commit", "code", "torch", "device_name", "trained_in")
-PAGE = """<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<title>{{ title }}</title>
-<style>
-body { font: 1rem/1.5 system-ui, sans-serif; max-width: 75rem; margin: 1rem auto; padding: 0 1rem }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums }
-div { overflow-x: auto }
-th, td { text-align: left; vertical-align: top; padding: .2rem 1rem .2rem 0 }
-tr { border-bottom: 1px solid #ccc }
-</style>
+PAGE = """{% extends page %}
+{% block title %}{{ title }}{% endblock %}
+{% block body %}
 <h1>{{ title }}</h1>
 {% for section in sections %}
 <h2>{{ section.title }}</h2>
 <p>{{ section.note }}</p>
 {% if not section.rows %}<p>none{% else %}
-<div><table>
+<div class="wide"><table>
 <tr>{% for cell in section.header %}<th>{{ cell }}</th>{% endfor %}</tr>
 {% for row in section.rows %}
 <tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>
@@ -52,7 +44,7 @@ tr { border-bottom: 1px solid #ccc }
 </table></div>
 {% endif %}
 {% endfor %}
-</html>
+{% endblock %}
 """
 
 
@@ -225,6 +217,9 @@ def as_text(sections: list[Section]) -> str:
 
 def write_page(sections: list[Section], title: str, output: Path) -> None:
     """Write the tables as a page for a browser."""
-    page = jinja2.Template(PAGE, autoescape=True).render(title=title, sections=sections)
+    templates = jinja2.Environment(autoescape=True)
+    given = {"title": title, "sections": sections, "colours": {}}
+    page = templates.from_string(TEMPLATE.read_text(encoding="utf-8"))
     with replacing(output) as partial:
-        partial.write_text(page, encoding="utf-8")
+        text = templates.from_string(PAGE).render(page=page, **given)
+        partial.write_text(text, encoding="utf-8")

@@ -117,11 +117,9 @@ def _what_was_run(config: Config, runs: Runs, sweeps: Mapping[str, Sweep]) -> di
     def listed(values: Iterable) -> str:
         return ", ".join(sorted({str(value) for value in values}))
 
-    software = {name for record in records for name in record["versions"]}
-    versions = (
-        f"{name} {listed(record['versions'].get(name, 'unknown') for record in records)}"
-        for name in sorted(software)
-    )
+    software = [record["versions"] for record in records]
+    names = sorted(set().union(*software))
+    versions = (f"{n} {listed(one.get(n, 'unknown') for one in software)}" for n in names)
     models = sum(record["settings"]["seeds"] for record in records)
     return {
         "config": config.digest,
