@@ -142,16 +142,17 @@ def _pair(a: pl.DataFrame, b: pl.DataFrame) -> tuple[list[tuple[str, ...]], list
     changed: list[tuple[str, ...]] = [("all", name, a[name][0], b[name][0]) for name in of_all]
     pairs: list[dict[str, Any]] = []
     for group in (g for g in a["kind"].unique(maintain_order=True) if g in b["kind"]):
-        sides, same = [side.filter(kind=group) for side in (a, b)], []
+        mine, theirs = (side.filter(kind=group) for side in (a, b))
+        same = []
         for name in (name for name in NAMES if name not in of_all):
-            values = [set(side[name]) for side in sides]
+            values = [set(side[name]) for side in (mine, theirs)]
             if values[0] != values[1]:
                 shown = (some(sorted(map(str, side - {None}))) for side in values)
                 changed.append((group, name, *shown))
             if values[0] == values[1] or [*map(len, values)] != [1, 1]:
                 same.append(name)
-        how: dict[str, Any] = {"nulls_equal": True, "maintain_order": "left"}
-        pairs += sides[0].join(sides[1], on=same, suffix="_b", **how).to_dicts()
+        both = mine.join(theirs, on=same, suffix="_b", nulls_equal=True, maintain_order="left")
+        pairs += both.to_dicts()
     return changed, pairs
 
 

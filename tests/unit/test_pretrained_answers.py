@@ -175,7 +175,6 @@ def test_only_masking_in_any_order_aligns_gradients_and_recovers_the_reverse(tin
 
 
 def test_adapters_start_as_zero_and_leave_the_weights_alone(tiny):
-    pytest.importorskip("peft")
     loaded, questions = tiny("causal", steps=60, method="lora", lora_rank=8)
     before = means(loaded, questions)
     add_adapters(loaded)
@@ -188,7 +187,6 @@ def test_adapters_start_as_zero_and_leave_the_weights_alone(tiny):
 
 
 def test_adapters_that_were_stopped_go_on_to_the_same_weights(tiny, tmp_path):
-    pytest.importorskip("peft")
     kept = Checkpoints(tmp_path / "kept", 1000.0)
 
     def run(*options) -> list[torch.Tensor]:

@@ -70,7 +70,8 @@ def _several(name: str, kind: Any) -> Any:
     """Annotate one value of a setting, a list of them, or a range."""
     annotation = Settings.model_fields[name].annotation
     values = Annotated[list[kind], Field(min_length=1)]
-    written = kind | values | _RANGES.get(annotation, [values])[0]
+    ranges, _ = _RANGES.get(annotation, (values, ""))
+    written = kind | values | ranges
 
     def spread(value: Any, info: ValidationInfo) -> Any:
         if isinstance(value, dict):
