@@ -150,7 +150,6 @@ def test_half_precision_cannot_hold_the_step(tiny):
 
 
 def test_gradients_with_adapters_are_taken_at_the_models_own_weights(tiny):
-    pytest.importorskip("peft")
     loaded, questions = tiny(method="lora")
     alone = measure_gradients(loaded, questions)
     add_adapters(loaded)
@@ -202,8 +201,6 @@ def probe(tmp_path, *more: str, **keys) -> list[str]:
 
 @pytest.mark.parametrize("method", ["full", "lora"])
 def test_the_command_writes_tables_and_a_record(tmp_path, method, capsys):
-    if method == "lora":
-        pytest.importorskip("peft")
     assert main(probe(tmp_path, steps=5, seeds=2, method=method)) == 0
     output = tmp_path / "pretrained/model=tiny"
     assert "tiny: after fine-tuning, seed 1: forward" in capsys.readouterr().out
