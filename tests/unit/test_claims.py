@@ -134,6 +134,53 @@ def cursed(points: list[dict]) -> tuple[dict, dict]:
     return generalised(points)[::-1]
 
 
+def benched(points: list[dict], where: pl.Expr, split: str = "unseen") -> dict:
+    """Return `metrics` in which a split is right and an echo where asked, and nowhere else."""
+    final, *_ = losses(points, CURSED).values()
+    unseen = final.filter(split="unseen", epoch=10)
+    rows = [final, *(unseen.with_columns(split=pl.lit(name)) for name in ("forward", "wrong"))]
+    right = pl.when(where).then(1.0).otherwise(0.0)
+    here = (pl.col("split") == split) & (pl.col("epoch") > 0)
+    names = ("accuracy", "accuracy_choice", "rank_choice", "echo")
+    found = {name: pl.when(here).then(right).otherwise(pl.col(name)) for name in names}
+    return changed({"metrics": pl.concat(rows)}, **found)
+
+
+def by_remedy(points: list[dict], where: pl.Expr, split: str = "unseen") -> tuple[dict, dict]:
+    """Return tables in which a split is right where asked only, and where not asked only."""
+    return benched(points, where, split), benched(points, ~where, split)
+
+
+def arms(two_way: float = 0.5, **values: list) -> list[dict]:
+    """Return every combination of remedies, with and without positions."""
+    values |= {"pos_encoding": ["none", "absolute"]}
+    every = (dict(zip(values, row, strict=True)) for row in itertools.product(*values.values()))
+    return [point(task="inverse", two_way=two_way, **one) for one in every]
+
+
+NONE = {name: pl.col(name) == "none" for name in ("bridge", "reversal")}
+FULL, ENTITY = pl.col("bridge") == "full", pl.col("reversal") == "entity"
+BRIDGES = [arms(two_way, bridge=choices("bridge")) for two_way in (0.0, 0.5)]
+TURNED = arms(reversal=choices("reversal"))
+COPIES = [
+    point(task="inverse", **given)
+    for given in (
+        {},
+        {"copy_first": "masked"},
+        {"copy_first": "masked", "mask_rate": "fixed"},
+        {"copy_first": "random"},
+    )
+]
+COPIED = (pl.col("copy_first") == "masked") & (pl.col("mask_rate") == "uniform")
+LONG = [point(task="inverse", entity_length=2, reversal=name) for name in choices("reversal")]
+WHOLE = [
+    point(task="inverse", family="masked_diffusion", entity_length=2, mask_entities=whole)
+    for whole in (False, True)
+]
+FAMILIES = [point(task="inverse", family=name) for name in ("gpt", "masked_diffusion")]
+HOPS = [point(task="two_hop", bridge="objects"), point(task="two_hop")]
+FACTORS = [point(family="one_layer", factorised=factorised) for factorised in (False, True)]
+GRAPHS = [point(task="relational", weight_decay=decay) for decay in (0.0, 3.0)]
 TWO = [point(layers=1), point(layers=2)]
 DECAYS = [point(), point(weight_decay=0.9)]
 LOSSES = [
@@ -226,6 +273,28 @@ CASES = {
     "forward_step_hurts_gpt": (changed(GRADIENTS, actual_change=0.01), GRADIENTS),
     "first_order_predicts": (GRADIENTS, changed(GRADIENTS, actual_change=-0.005)),
     "values_shared_more": (GRADIENTS, one_of("gradients", COMPARED, attention_cosine=0.9)),
+    "bridge_answers bridge_answers_unless_absolute bridge_helps bridge_known": by_remedy(
+        BRIDGES[0], FULL
+    ),
+    "bridge_echoes_absolute": by_remedy(BRIDGES[0], FULL),
+    "naive_identity_fails bridge_needs_all_parts": by_remedy(BRIDGES[0], NONE["bridge"]),
+    "naive_identity_fails_two_way": by_remedy(BRIDGES[1], NONE["bridge"]),
+    "bridge_keeps_forward": (
+        benched(BRIDGES[1], pl.lit(True), "forward"),
+        benched(BRIDGES[1], ~FULL, "forward"),
+    ),
+    "bridge_inverts_nothing_else": by_remedy(BRIDGES[1], NONE["bridge"], "wrong"),
+    "two_hop_bridge": generalised(HOPS),
+    "two_hop_without": cursed(HOPS),
+    "reversed_answers": by_remedy(TURNED, ENTITY),
+    "permuted_answers": by_remedy(TURNED, pl.col("reversal") == "permutation"),
+    "reversed_inverts_nothing_else": by_remedy(TURNED, NONE["reversal"], "wrong"),
+    "reversed_entities_whole": by_remedy(LONG, ENTITY),
+    "any_rate_better masked_copy_answers masked_copy_against_random": by_remedy(COPIES, COPIED),
+    "whole_entities_better": by_remedy(WHOLE, pl.col("mask_entities")),
+    "diffusion_inverts_nothing_else": by_remedy(FAMILIES, pl.col("family") == "gpt", "wrong"),
+    "factorised_known": generalised(FACTORS),
+    "relational_decay": generalised(GRAPHS),
     "pretrained_diffusion_reverses pretrained_causal_does_not pretrained_diffusion_ahead": REVERSED,
     "pretrained_diffusion_known pretrained_causal_unknown": REVERSED,
     "pretrained_reverse_below": (PRETRAINED, pretrained(reverse_nll=0.05)),

@@ -27,6 +27,8 @@ LEAPS = ("validation_a_to_b", "validation_a_to_c")
 EXCHANGED = (("nll_forward", "nll_reverse"), ("score_forward", "score_reverse"), ("steps", "leap"))
 CONTROLS = (("cosine", "cosine_control"), ("nll", "nll_shuffled"))
 """Columns that change places."""
+SPLITS = (("unseen", "train"), ("train", "unseen"), ("forward", "wrong"), ("wrong", "forward"))
+"""Splits, and the split whose numbers they get."""
 OF_FACT = {
     "candidate": ["seed", "group", "readout", "query"],
     "target": ["run", "seed", "source_role", "source", "target_role"],
@@ -54,7 +56,7 @@ def permutations(claim: Claim, tables: Tables) -> Iterator[tuple[str, Tables]]:
         yield setting, changed(partial(_next_value, setting))
     yield "direction", changed(_other_direction)
     yield "partners", changed(_other_partners)
-    for split, other in (("unseen", "train"), ("train", "unseen")):
+    for split, other in SPLITS:
         yield f"{split} as {other}", changed(partial(_as_other, split, other))
         yield f"{split} against chance", changed(partial(_by_chance, split))
 

@@ -15,6 +15,7 @@ from reversal_curse.claims import (
     mechanism,
     one_layer,
     pretrained,
+    remedies,
     reversal,
     theory,
 )
@@ -47,6 +48,7 @@ GROUPS = {
     "Theory: the one-layer transformer": one_layer.CLAIMS,
     "Masked diffusion": diffusion.CLAIMS,
     "Masked diffusion: the mechanism": mechanism.CLAIMS,
+    "Remedies": remedies.CLAIMS,
     "Pretrained models": pretrained.CLAIMS,
 }
 CLAIMS = {name: claim for group in GROUPS.values() for name, claim in group.items()}
@@ -55,6 +57,21 @@ PAPERS = {
     "Understanding of the 'Reversal Curse' via Training Dynamics",
     "P2": "Jeon, Shin, Kim, Lee, No (2026): A Theoretical Analysis of Why Masked Diffusion Models "
     "Mitigate the Reversal Curse",
+    "P3": "Ma, Huang, Zhu, Sojoudi (2026, arXiv 2602.02470): Breaking the Reversal Curse in "
+    "Autoregressive Language Models via Identity Bridge",
+    "P4": "Lin, Chen, Xu (2025, arXiv 2509.24653): Identity Bridge: Enabling Implicit Reasoning "
+    "via Shared Latent Memory",
+    "P5": "Golovneva, Allen-Zhu, Weston, Sukhbaatar (2024, arXiv 2403.13799): Reverse Training to "
+    "Nurse the Reversal Curse",
+    "P6": "Guo et al. (2024, arXiv 2403.00758): Mitigating Reversal Curse in Large Language Models "
+    "via Semantic-aware Permutation Training",
+    "P7": "Kitouni et al. (2024, arXiv 2406.05183): The Factorization Curse",
+    "P8": "arXiv 2510.09885 (2025): masked fine-tuning of autoregressive language models",
+    "P9": "arXiv 2601.07347 (2026): DiffER, masked diffusion with entities masked whole",
+    "P10": "Huang et al. (2025, arXiv 2506.10887): Generalization or Hallucination? Understanding "
+    "Out-of-Context Reasoning in Transformers",
+    "P11": "Kim et al. (2026, arXiv 2509.21993): Bilinear relational structure fixes reversal "
+    "curse and enables consistent model editing",
     "ours": "this project",
 }
 VERDICTS = SUPPORTED, CONTRADICTED, INCONCLUSIVE, NOT_TESTED

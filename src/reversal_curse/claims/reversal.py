@@ -36,7 +36,7 @@ AS_PRINTED = (pl.col("learning_rate") * pl.col("weight_decay") - 0.01 * 0.9).abs
 TIED = pl.col("tie_head")
 
 
-def _robust(
+def robust(
     name: str, place: str, what: str, data: Fields, where: dict = UNTIED, check: str = ONE_SENTENCE
 ) -> dict:
     return effects.both_readings(
@@ -80,17 +80,17 @@ CLAIMS = {
         **FIGURE_1,
         **effects.unknown(),
     ),
-    **_robust("reversal_vocab", "figure 5", "at every vocabulary size of the sweep", SIZES),
-    **_robust("reversal_layers", "appendix", "at every depth of the sweep", DEPTHS),
-    **_robust("reversal_heads", "appendix", "with every number of heads of the sweep", HEADS),
-    **_robust("reversal_depth_width", "figure 10", "in shallow and in narrow models", SHAPES),
-    **_robust(
+    **robust("reversal_vocab", "figure 5", "at every vocabulary size of the sweep", SIZES),
+    **robust("reversal_layers", "appendix", "at every depth of the sweep", DEPTHS),
+    **robust("reversal_heads", "appendix", "with every number of heads of the sweep", HEADS),
+    **robust("reversal_depth_width", "figure 10", "in shallow and in narrow models", SHAPES),
+    **robust(
         "reversal_positional",
         "appendix",
         "under every positional encoding of the sweep",
         ENCODINGS,
     ),
-    **_robust(
+    **robust(
         "reversal_entity_length",
         "figure 8",
         "with entities of several tokens",
@@ -98,7 +98,7 @@ CLAIMS = {
         UNTIED | LONG,
         check="",  # entities share tokens
     ),
-    **_robust("reversal_frozen", "appendix", "with frozen embeddings as with learned ones", FROZEN),
+    **robust("reversal_frozen", "appendix", "with frozen embeddings as with learned ones", FROZEN),
     "tied_head_unsaid": Claim(
         statement="With a tied head, too, the untrained direction is said no better than by a "
         "guess.",
@@ -133,7 +133,7 @@ CLAIMS = {
         effect=effects.contrast_left("seen", "unseen"),
         threshold=Threshold(0.0, "less than a tenth of the seen direction's contrast"),
     ),
-    **_robust(
+    **robust(
         "reversal_weight_decay",
         "table of settings",
         "at every weight decay of the sweep at which the training sentences are learned",

@@ -134,13 +134,14 @@ def _combinations(
         )
         for i, point in enumerate(block.points or [])
     ]
+    named = frozenset(name for _, preset, own, _ in entries for name in (*preset, *own))
     for combination in itertools.product(*lists.values()):
         values = dict(zip(lists, combination, strict=True))
         for key, preset, own, label in entries or [((), {}, {}, None)]:
             chosen = {**presets.get(block.preset, {}), **values, **preset, **own}
             family = families.get(chosen.get("family", base["family"]), {})
             given: dict[Key, dict[str, Any]] = {(): values} | ({key: own} if key else {})
-            covered = (label, frozenset({**preset, **own})) if label else None
+            covered = (label, named) if label else None
             yield settle({**base, **family, **chosen}), given, covered
 
 

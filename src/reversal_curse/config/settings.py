@@ -155,7 +155,7 @@ class Settings(Strict):
     ] = "left"
     """where positions of sentences of unlike length agree: at their start or at their end"""
     forward_copies: Annotated[
-        int, SIZE, About("remedies", data=True, label="{} copies of a fact", remedy="data")
+        int, SIZE, About("remedies", data=True, label="facts {}-fold", remedy="data")
     ] = 1
     """how often a fact stands in the training set"""
     reversal: Annotated[
@@ -279,14 +279,16 @@ def meaningful(values: Mapping[str, Any]) -> frozenset[str]:
 def _meaningful(*deciding: Any) -> frozenset[str]:
     values = dict(zip(_DECIDING, deciding, strict=True))
     family, task = FAMILIES[values["family"]], TASKS[values["task"]]
-    found: set[str] = set()
-    for name, about in ABOUT.items():
-        has = not about.of or (
-            about.of in family.parts and (not about.data or about.of in task.parts)
-        )
-        if has and all(values[o] in allowed for o, allowed in about.needs.items() if o in found):
-            found.add(name)
-    return frozenset(found)
+    has = {
+        name
+        for name, about in ABOUT.items()
+        if not about.of or (about.of in family.parts and (not about.data or about.of in task.parts))
+    }
+    return frozenset(
+        name
+        for name in has
+        if all(values[o] in allowed for o, allowed in ABOUT[name].needs.items() if o in has)
+    )
 
 
 def settle(values: Mapping[str, Any]) -> Settings:
