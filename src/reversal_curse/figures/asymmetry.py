@@ -1,6 +1,7 @@
 """How one-sided the weights between two entities become in training, and how fast."""
 
 import math
+from typing import Any
 
 import polars as pl
 from matplotlib.figure import Figure
@@ -26,8 +27,13 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
     for label, part in points:
         colour = colours[label]
         marks.draw_mean_and_band(index, part, "asymmetry", limits=(0, 1), color=colour)
-        for value, (_, line) in CONTRASTS.items():
-            marks.draw_mean_and_band(strength, part, value, opacity=0.1, color=colour, ls=line)
+        for value, (name, line) in CONTRASTS.items():
+            look: dict[str, Any] = {
+                "color": colour,
+                "ls": line,
+                "label": f"{label}, {name}".removeprefix(", "),
+            }
+            marks.draw_mean_and_band(strength, part, value, opacity=0.1, **look)
     index.axhline(UNRELATED, color=style.REFERENCE, lw=0.8, ls=(0, (1, 1.5)))
     index.set(ylim=(0, 1.03), ylabel="asymmetry, 0 to 1")
     strength.axhline(0, color=style.REFERENCE, lw=0.6)

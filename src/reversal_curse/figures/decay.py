@@ -60,6 +60,7 @@ def _draw(
     names = style.split_names(last)
     for axes, (label, table) in zip(grid, rows, strict=True):
         for ax, (value, name) in zip(axes, panels.items(), strict=True):
+            ax.set_xscale("symlog", linthresh=0.01)  # first: it decides the limits
             for split, colour in style.COLOURS.items():
                 part = table.filter(split=split)
                 line = part.group_by("total").agg(mean=pl.col(value).mean()).sort("total")
@@ -73,7 +74,6 @@ def _draw(
                 ax.axhline(level, color=style.REFERENCE, lw=0.8, ls=dotted)
             for place in (place for both in places.values() for place in both):
                 ax.axvline(place, color=style.REFERENCE, lw=0.8, ls=style.DASHES, zorder=0)
-            ax.set_xscale("symlog", linthresh=0.01)
             ax.set(xlabel="rate × decay × steps (linear up to 0.01)", ylabel=name, title=label)
     handles = [
         style.key(names[split], colour, marker=style.SPLIT_MARKERS[split])

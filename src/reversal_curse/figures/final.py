@@ -6,7 +6,7 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from reversal_curse.config.settings import NAMES, in_words
+from reversal_curse.config.settings import in_words
 from reversal_curse.figures import grouping, marks, style
 from reversal_curse.tables.summaries import LAST
 from reversal_curse.tasks.masking_arms import MASKINGS
@@ -84,11 +84,12 @@ def draw_bridge(tables: dict[str, pl.DataFrame]) -> Figure:
     epoch by positional encoding, a panel for each model and bridge: dots are seeds, bars their
     mean."""
     last = tables["metrics"].filter(LAST)
-    columns = ["pos_encoding", "alignment"]
-    told_apart = {*grouping.varying_settings(last), "family", "bridge"} - {*columns}
-    panels = grouping.split_points(last, [name for name in NAMES if name in told_apart])
+    columns, models = ["pos_encoding", "alignment"], ["family", "bridge"]
+    others = [n for n in grouping.varying_settings(last) if n not in (*columns, *models)]
+    panels = grouping.split_points(last, models + others)
     size = (1.35 * style.PANEL_WIDTH, 1.3 * style.PANEL_HEIGHT)
     figure, axes = style.panel_grid(len(panels), *size, (0.3, 0.8), sharey=True)
+    room = 18 * figure.get_figwidth() / style.columns_of(axes[0])
     for ax, (label, table) in zip(axes, panels, strict=True):
         encodings = grouping.split_points(table, columns)
         for offset, (value, (_, colour, marker)) in zip(
@@ -96,7 +97,11 @@ def draw_bridge(tables: dict[str, pl.DataFrame]) -> Figure:
         ):
             _draw_columns(ax, encodings, value, [(offset, {"split": "unseen"}, colour, marker)])
         _draw_guess(ax, table)
-        ax.set_xticks(range(len(encodings)), [style.in_lines(name) for name, _ in encodings])
+        names = [name for name, _ in encodings]
+        lines = [style.in_lines(name) for name in names]
+        turned = len(lines) * max(len(line) for label in lines for line in label.split("\n")) > room
+        words = [name.replace(", ", ",\n") for name in names] if turned else lines
+        ax.set_xticks(range(len(words)), words, rotation=90 if turned else 0)
         ax.set(title=style.in_two_lines(label, ", "), ylim=(-0.04, 1.04))
     for ax in axes[:: style.columns_of(axes[0])]:
         ax.set_ylabel("fraction of unseen questions")

@@ -6,9 +6,10 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from reversal_curse.config.settings import in_words
+from reversal_curse.config.settings import DEFAULTS, in_words
 from reversal_curse.figures import grouping, marks, style
 from reversal_curse.tables.remedies import CONDITIONS, bench
+from reversal_curse.tables.remedies import KINDS as REMEDIES
 
 MIXTURES = "mixtures"
 KINDS = ("none", "data", "objective", "architecture", "optimisation", MIXTURES)
@@ -91,9 +92,11 @@ def draw_two_hop(tables: dict[str, pl.DataFrame]) -> Figure:
     figure, axes = style.panel_grid(len(panels), *size, (0.6, 0.6), sharex=True, sharey=True)
     for ax, (label, table) in zip(axes, panels, strict=True):
         for bridge, colour in colours.items():
-            for value, (_, line) in MEASURES.items():
+            for value, (name, line) in MEASURES.items():
                 part = table.filter(bridge=bridge).drop_nulls(value)
-                marks.draw_mean_and_band(ax, part, value, limits=(0, 1), color=colour, ls=line)
+                look: dict[str, Any] = {"color": colour, "ls": line}
+                look["label"] = f"{in_words('bridge', bridge)}, {name}"
+                marks.draw_mean_and_band(ax, part, value, limits=(0, 1), **look)
         level = table.select(pl.col("chance_accuracy").mean()).item()
         ax.axhline(level, color=style.REFERENCE, lw=0.8, ls=style.CHANCE_CHOICE[1])
         ax.set(title=style.in_two_lines(label, ", "), ylim=(-0.03, 1.03))
@@ -108,10 +111,11 @@ def draw_two_hop(tables: dict[str, pl.DataFrame]) -> Figure:
 
 
 def _arm(point: dict[str, Any]) -> str:
-    """Leave out of the label of a grid point its conditions: what is left tells the arms apart."""
-    conditions = {in_words(name, value) for name, value in point.items() if name != "label"}
-    words = [word for word in point["label"].split(", ") if word not in conditions]
-    return ", ".join(words) or "none"
+    """Leave conditions, and remedies that are not applied, out of the label of a grid point."""
+    label = point.pop("label").split(", ")
+    told = {in_words(name, value) for name, value in point.items()}
+    told |= {in_words(name, DEFAULTS[name]) for name in REMEDIES}
+    return ", ".join(word for word in label if word not in told) or "none"
 
 
 def _rows(block: pl.DataFrame) -> list[tuple[str, str]]:
