@@ -171,7 +171,7 @@ FAMILIES = {
         tasks=tuple(TASKS),
         work=_transformer_work(_trained_answers),
         memory=_transformer_memory(_trained_answers),
-        probes=("logits", "embeddings", "gradients", "chain_of_thought"),
+        probes=("logits", "embeddings", "gradients", "chain_of_thought", "asymmetry"),
     ),
     "masked_diffusion": Family(
         name="masked diffusion",

@@ -18,7 +18,9 @@ from reversal_curse.config.grid import undrawable
 from reversal_curse.config.plots import PLOTS
 from reversal_curse.families import FAMILIES
 from reversal_curse.figures import grouping, style
+from reversal_curse.figures.final import BRIDGED
 from reversal_curse.figures.logits import LAYOUTS
+from reversal_curse.figures.numbers import drawn_numbers
 from reversal_curse.figures.render import draw, draw_figure, save
 from reversal_curse.products import Products
 from reversal_curse.tables import summaries
@@ -85,9 +87,17 @@ def chain_of_thought(points, seeds=2) -> pl.DataFrame:
     return gathered("chain_of_thought", rows)
 
 
-MAKERS = {
-    make.__name__: make for make in (metrics, logits, embeddings, separation, chain_of_thought)
-}
+def asymmetry(points, seeds=2) -> pl.DataFrame:
+    rows = [
+        {**one, "seed": seed, "epoch": epoch, "pair": pair}
+        | {"contrast_seen": 4.0 + seed if epoch else 1.0, "contrast_unseen": 0.0 if epoch else 1.0}
+        for one, seed, epoch, pair in product(points, range(seeds), (0, 1, 8), range(2))
+    ]
+    return gathered("asymmetry", rows)
+
+
+MAKERS = {make.__name__: make for make in (metrics, logits, embeddings, separation, asymmetry)}
+MAKERS |= {"chain_of_thought": chain_of_thought}
 MAKERS |= {n: getattr(synthetic, n) for n in ("sentence_nll", "weights", "attention", "gradients")}
 BILINEAR = {"family": "bilinear"}
 FACTS = {"family": "masked_diffusion", "task": "facts", "pos_encoding": "rotary"}
@@ -109,6 +119,30 @@ SWEEPS = {
     "facts": [point(**FACTS)],
     "arms": [point(**FACTS, masking=arm, heads=1) for arm in ("any_order", "either", "relation")],
     "distances": [point(**FACTS, distance=d, heads=h) for d in (1, 3) for h in (1, 4)],
+    "remedies": [
+        point(**{"task": "inverse", "pos_encoding": e, "vocab_size": v, **arm})
+        for e, v in product(("absolute", "none"), (40, 80))
+        for arm in (
+            {"weight_decay": 3.0},
+            {},
+            {"bridge": "full"},
+            {"bridge": "subjects"},
+            {"bridge": "full", "tie_head": True},
+            {"family": "masked_diffusion"},
+        )
+    ],
+    "alignments": [
+        *(point(task="inverse", bridge="full", alignment=side) for side in ("left", "right")),
+        point(task="inverse", bridge="full", pos_encoding="none"),
+        *(point(**FACTS | {"pos_encoding": e}) for e in ("none", "absolute")),
+    ],
+    "hops": [
+        point(task="two_hop", bridge=b, layers=n) for b in ("none", "objects") for n in (1, 2)
+    ],
+    "graphs": [
+        point(task="relational", weight_decay=w, mlp=m) for w in (0.0, 3.0) for m in (False, True)
+    ],
+    "optimizers": [point(optimizer=name) for name in ("adamw", "sgd", "muon")],
     "both": [
         point(**FACTS | {"family": f, "pos_encoding": e})
         for f, e in product(("gpt", "masked_diffusion"), ("none", "rotary"))
@@ -331,6 +365,60 @@ def test_the_overview_writes_what_is_said_and_what_is_known_into_its_cells():
     assert texts(drawn("overview", "much at once")).count("not learned") == 16
     alone = found.with_columns(rank_choice=pl.lit(None, pl.Float64))
     assert texts(draw("overview", {"metrics": alone})).count("one candidate") == 4
+
+
+def test_the_bench_has_a_row_for_each_remedy_by_kind_in_the_order_of_the_config():
+    table = tables_of("mitigation_bench", SWEEPS["remedies"])["metrics"]
+    said = pl.when(split="unseen", bridge="full").then(pl.col("seed") / 2).otherwise(0.25)
+    figure = draw("mitigation_bench", {"metrics": table.with_columns(accuracy=said)})
+    assert titles(figure) == ["said", "known", "echo", "sentences"] * 2, "V = 40, V = 80"
+    rows = "none|data|identity bridge|A is A|objective|masked diffusion|optimisation|weight decay 3"
+    shown = [text.get_text() for text in figure.axes[0].get_yticklabels()]
+    assert shown == [*rows.split("|"), "mixtures", "identity bridge, tied head"]
+    numbers = drawn_numbers(figure).filter(panel="said", y_label="identity bridge", mark="point")
+    seeds = numbers.filter(series="absolute positions")["x"].to_list()
+    assert seeds == [0, 0.5, 1.0] * 2, "V = 40, V = 80"
+    levels = [line for line in figure.axes[0].lines if line.get_label().startswith("without")]
+    assert [line.get_xdata()[0] for line in levels] == [0.25] * 2
+    cost = drawn_numbers(figure).filter(panel="sentences", y_label="A is A", mark="point")
+    assert cost["x"].to_list() == pytest.approx([1.4] * len(cost)), (
+        "50 sentences for 10 facts, and 20 more"
+    )
+
+
+def test_bridges_are_drawn_by_positions_beside_masked_diffusion():
+    figure = drawn("bridge_positions", "alignments")
+    assert [" ".join(title.split()) for title in titles(figure)] == [
+        "autoregressive, identity bridge, inverse",
+        "masked diffusion, facts",
+    ]
+    shown = [text.get_text().split() for text in figure.axes[0].get_xticklabels()]
+    assert shown[1:] == [["absolute", "positions", f"{side}-aligned"] for side in ("left", "right")]
+    found = drawn_numbers(figure).filter(mark="point").filter(pl.col("series") != "")
+    means = found.group_by("series").agg(pl.col("y").mean())
+    said, known, echo = (name for name, *_ in BRIDGED.values())
+    assert dict(means.rows()) == pytest.approx({said: 0.5, known: 0.2, echo: 0})
+
+
+@pytest.mark.parametrize(
+    ("plot", "sweep", "panels"),
+    [
+        ("two_hop_bridge", "hops", ["1 layer", "2 layers"]),
+        ("relational_decay", "graphs", ["attention only"] * 2 + ["with MLP"] * 2),
+    ],
+)
+def test_other_settings_than_the_remedy_have_panels_of_their_own(plot, sweep, panels):
+    assert titles(drawn(plot, sweep)) == panels
+
+
+def test_the_asymmetry_is_that_of_the_pairs_contrasts_by_optimizer():
+    figure = drawn("optimizer_asymmetry", "optimizers")
+    found = drawn_numbers(figure).filter(mark="point")
+    index = found.filter(panel="1", series="Muon")
+    assert index.select("x", "y").rows() == [(0, 0), (1, 1), (8, 1)]
+    strength = found.filter(panel="2", x=8)
+    assert strength.filter(series="Muon")["y"].to_list() == [4.5]
+    assert strength.filter(series="Muon, held out")["y"].to_list() == [0.0]
 
 
 def test_the_overview_has_no_row_of_maps_for_what_follows_from_the_other_settings():

@@ -10,7 +10,7 @@ import torch
 from reversal_curse.config.settings import choices
 from reversal_curse.models.learner import SHOWN, UNSEEN, Learner
 from reversal_curse.models.positions import apply_rotary, rotary_angles
-from reversal_curse.probes import attention, chain_of_thought, gradients
+from reversal_curse.probes import asymmetry, attention, chain_of_thought, gradients
 from reversal_curse.tables.summaries import rotary_correlation
 from reversal_curse.training import gpt, masked_diffusion
 from small_runs import CPU, dataset_of, small_settings, trained
@@ -220,6 +220,7 @@ def test_a_task_without_the_pairs_that_a_probe_compares_has_no_rows():
     assert attention.probe(learner_of(facts(task="chain", distance=1))).is_empty()
     assert gradients_of(learner_of(small_settings(task="in_context"))).is_empty()
     assert chain_of_thought.probe(learner_of(small_settings())).is_empty()
+    assert asymmetry.probe(learner_of(facts(family="gpt"))).is_empty()
 
 
 @torch.no_grad()
@@ -260,6 +261,26 @@ def test_masked_diffusion_and_one_layer_models_are_asked_for_chains_too():
     for family in ("masked_diffusion", "one_layer"):
         table = trained(small_settings(task="chain", family=family))["chain_of_thought"]
         assert table.group_by("seed", "epoch").len()["len"].to_list() == [5] * 3 * 7
+
+
+@torch.no_grad()
+def test_contrasts_are_logits_of_the_answer_minus_the_mean_of_others_in_both_directions():
+    settings = small_settings(vocab_size=40)
+    learner = learner_of(settings)
+    table = asymmetry.probe(learner).filter(seed=1)
+    facts = dataset_of(settings).table.filter(pl.col("seed") == 1, pair_split="validation")
+    for column, split in (("contrast_seen", "train"), ("contrast_unseen", "unseen")):
+        for fact, direction, (query, relation, right) in (
+            facts.filter(split=split).select("pair", "direction", "tokens").iter_rows()
+        ):
+            alike = facts.filter(split=split, direction=direction)["tokens"].list.last().to_list()
+            spelt = torch.tensor([[[query, relation]]]).expand(3, 1, -1)
+            logits = learner.model(spelt, 1)[1, 0, 0]
+            others = [logits[other].item() for other in alike if other != right]
+            found = table.filter(pair=fact)[column].item()
+            assert (found is None) == (not others)
+            if others:
+                assert found == pytest.approx(logits[right].item() - np.mean(others), rel=1e-3)
 
 
 def test_probes_follow_training():

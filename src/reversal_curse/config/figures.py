@@ -72,6 +72,14 @@ PAPER_FIGURES: dict[str, Figure] = {
         one_layer_chain=("chain_of_thought", "One-layer chain: A → B and A ⇝ C share a row of Y"),
         one_layer_weights=("weights", "Effective weights: asymmetric, intransitive"),
     ),
+    **_papers(
+        "remedies",
+        mitigation_bench=("mitigation_bench", "Remedies against the curse, and what they cost"),
+        bridge_positions=("bridge_positions", "Identity bridge and masked diffusion by positions"),
+        two_hop_bridge=("two_hop_bridge", "Two hops with and without a bridge"),
+        relational_decay=("relational_decay", "Relational graphs: weight decay"),
+        optimizer_asymmetry=("optimizer_asymmetry", "Asymmetry of effective weights by optimizer"),
+    ),
     **_papers("overview", sweep_overview=("overview", "Said and known over the grid")),
 }
 """For these, a config only names the sweep: `reversal_vocab: vocab`."""

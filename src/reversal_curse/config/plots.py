@@ -60,6 +60,15 @@ PLOTS = {
     "final": Plot("final"),
     "masking": Plot("final", draw="draw_masking", has=("masking",)),
     "decay": Plot("decay", has=("weight_decay",)),
+    "mitigation_bench": Plot("remedies", draw="draw_bench", max_points=400),
+    "bridge_positions": Plot("final", draw="draw_bridge", has=("pos_encoding",)),
+    "two_hop_bridge": Plot("remedies", draw="draw_two_hop", only={"task": ("two_hop",)}),
+    "relational_decay": Plot(
+        "decay", draw="draw_relational", has=("weight_decay",), only={"task": ("relational",)}
+    ),
+    "optimizer_asymmetry": Plot(
+        "asymmetry", ("asymmetry",), max_points=8, only={"task": ("reversal",)}
+    ),
     "overview": Plot("overview", max_points=1000),
     "logits": Plot("logits", ("logits",), max_points=6),
     "embeddings": Plot("embeddings", ("embeddings",), max_points=24),

@@ -17,6 +17,12 @@ MEASURED = {
     "accuracy": "accuracy, all tokens (said)",
     "accuracy_choice": "accuracy among candidates (known)",
 }
+# By column, the name, colour and marker of what a bridge changes.
+BRIDGED = {
+    "accuracy": ("said: accuracy, all tokens", style.COLOURS["unseen"], "o"),
+    "accuracy_choice": ("known: accuracy among candidates", style.KNOWN, "D"),
+    "echo": ("echo: an entity of the prompt is said", "#CC79A7", "s"),
+}
 CHANCE = "dashed: guess among all tokens; dotted: guess among the entities of the class"
 FACTS_NAMES = {"train": "as trained", "unseen": "reverse query, B is ?"}
 MASKING_NAMES = {"train": "A is ? (order as trained)", "unseen": "B is ? (reverse query)"}
@@ -70,6 +76,38 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
         _draw_guess(panels[2], last)
         note += "; c, dashed: guess among the candidates"
     return style.finish(figure, panels, note, handles, columns=3)
+
+
+def draw_bridge(tables: dict[str, pl.DataFrame]) -> Figure:
+    """Whether the answer to the unseen questions is said, whether it is known which of the
+    candidates it is, and whether an entity of the prompt is said instead (echo), after the last
+    epoch by positional encoding, a panel for each model and bridge: dots are seeds, bars their
+    mean."""
+    last = tables["metrics"].filter(LAST)
+    columns, models = ["pos_encoding", "alignment"], ["family", "bridge"]
+    others = [n for n in grouping.varying_settings(last) if n not in (*columns, *models)]
+    panels = grouping.split_points(last, models + others)
+    size = (1.35 * style.PANEL_WIDTH, 1.3 * style.PANEL_HEIGHT)
+    figure, axes = style.panel_grid(len(panels), *size, (0.3, 0.8), sharey=True)
+    room = 18 * figure.get_figwidth() / style.columns_of(axes[0])
+    for ax, (label, table) in zip(axes, panels, strict=True):
+        encodings = grouping.split_points(table, columns)
+        for offset, (value, (_, colour, marker)) in zip(
+            (-0.22, 0, 0.22), BRIDGED.items(), strict=True
+        ):
+            _draw_columns(ax, encodings, value, [(offset, {"split": "unseen"}, colour, marker)])
+        _draw_guess(ax, table)
+        names = [name for name, _ in encodings]
+        lines = [style.in_lines(name) for name in names]
+        turned = len(lines) * max(len(line) for label in lines for line in label.split("\n")) > room
+        words = [name.replace(", ", ",\n") for name in names] if turned else lines
+        ax.set_xticks(range(len(words)), words, rotation=90 if turned else 0)
+        ax.set(title=style.in_two_lines(label, ", "), ylim=(-0.04, 1.04))
+    for ax in axes[:: style.columns_of(axes[0])]:
+        ax.set_ylabel("fraction of unseen questions")
+    handles = [style.key(name, c, marker=m, ls="") for name, c, m in BRIDGED.values()]
+    note = f"dots: {grouping.seed_phrase(last)}; bars: mean; dashed: guess among the candidates"
+    return style.finish(figure, axes, note, handles)
 
 
 def draw_masking(tables: dict[str, pl.DataFrame]) -> Figure:

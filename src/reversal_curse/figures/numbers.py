@@ -71,10 +71,10 @@ def _marks(ax: Axes, names: dict[Any, str]) -> Iterator[dict[str, Any]]:
 
 
 def _categories(axis: Axis) -> tuple[np.ndarray, list[str]]:
-    """Return the places of an axis that have words, and these words."""
-    words = [" ".join(tick.get_text().split()) for tick in axis.get_ticklabels()]
-    fixed = isinstance(axis.get_major_locator(), FixedLocator)
-    return axis.get_ticklocs(), words if fixed else []
+    """Return the places of an axis that have words, and these words, shown in this panel or not."""
+    places, fixed = axis.get_ticklocs(), isinstance(axis.get_major_locator(), FixedLocator)
+    words = axis.get_major_formatter().format_ticks(list(places)) if fixed else []
+    return places, [" ".join(word.split()) for word in words]
 
 
 def _look(artist: Any) -> tuple:

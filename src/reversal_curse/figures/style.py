@@ -26,6 +26,7 @@ from reversal_curse.tasks import TASKS
 
 # Okabe and Ito's palette.
 COLOURS = {"train": "#0072B2", "unseen": "#D55E00"}
+CATEGORIES = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#000000")
 SPLIT_MARKERS = {"train": "^", "unseen": "o"}
 REFERENCE = "#555555"
 BEFORE, AFTER = "#999999", "#0072B2"
@@ -141,6 +142,13 @@ def shades(values: Iterable, colormap: str = "viridis", low: float = 0.0, high: 
     values = list(values)
     colours = matplotlib.colormaps[colormap](np.linspace(low, high, len(values)))
     return dict(zip(values, colours, strict=True))
+
+
+def colours_of(values: Iterable) -> dict[Any, Any]:
+    """Give every value a colour: one of Okabe and Ito's if there are enough."""
+    values = list(values)
+    enough = len(values) <= len(CATEGORIES)
+    return dict(zip(values, CATEGORIES, strict=False)) if enough else shades(values)
 
 
 def new_figure(

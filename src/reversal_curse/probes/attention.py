@@ -50,7 +50,7 @@ def probe(learner: Learner) -> pl.DataFrame:
                 read[f"weight_{layout}"] = of_mask.softmax(-1)[..., known]
                 logits = values[:, :, head, known] @ to_logits[:, head]  # (S, N, vocabulary)
                 written = logits.gather(-1, choices.answers[..., 0])
-                read[f"value_margin_{layout}"] = _margin(written, choices)
+                read[f"value_margin_{layout}"] = margin(written, choices)
                 rank = CHOICE_MEASURES.index("rank_choice")
                 read[f"value_rank_{layout}"] = choice_measures(written, choices)[rank]
             frames.append(
@@ -65,7 +65,7 @@ def probe(learner: Learner) -> pl.DataFrame:
     return pl.concat(frames).with_columns(pl.col("^value_.*$").fill_nan(None))
 
 
-def _margin(scores: torch.Tensor, choices: Choices) -> torch.Tensor:
+def margin(scores: torch.Tensor, choices: Choices) -> torch.Tensor:
     """Subtract from the right candidate's score (S, N, G) the mean of the others: (S, N)."""
     own = scores.gather(-1, choices.right[..., None])[..., 0]
     others = scores.masked_fill(~choices.valid, 0).sum(-1) - own

@@ -105,6 +105,12 @@ weights: the weight from one entity token to another, at the end of training
     target | Int32 | | place within its role
     weight | Float32 | nats | logit of the target after the source
 
+asymmetry: one held-out pair, asked in both directions: the answer's logit minus the mean of others
+    seed, epoch, pair
+    contrast_seen | Float32 | nats | after the question that is trained; others: the answers of \
+all held-out pairs to the same kind of question; null where there are none
+    contrast_unseen | Float32 | nats | after the question that is held out
+
 separation: one held-out pair at one step: each of the first 100, then every 5 % further
     seed, epoch, pair
     nll_forward | Float32 | nats | -ln p of the direction that is trained

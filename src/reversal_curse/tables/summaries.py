@@ -212,9 +212,32 @@ def asymmetry(weights: pl.DataFrame) -> pl.DataFrame:
     there = contrasts.filter(source_role="A", target_role="B")
     back = contrasts.filter(source_role="B", target_role="A")
     both = there.join(back, on=[*keys, "source"], suffix="_back")
-    ab, ba = pl.col("contrast"), pl.col("contrast_back")
-    index = (ab - ba).abs() / (ab.abs() + ba.abs())
+    index = _one_sided(pl.col("contrast"), pl.col("contrast_back"))
     return both.group_by(keys).agg(index.mean().alias("asymmetry")).sort(keys)
+
+
+def asymmetry_in_training(table: pl.DataFrame) -> pl.DataFrame:
+    """Average the table `asymmetry` over pairs: the same index, and the contrasts.
+
+    Returns the grid point, `seed`, `epoch`, `asymmetry`, `contrast_seen` and `contrast_unseen`.
+    """
+    keys, seen, unseen = (
+        ["run", "seed", "epoch"],
+        pl.col("contrast_seen"),
+        pl.col("contrast_unseen"),
+    )
+    index = _one_sided(seen, unseen).mean().alias("asymmetry")
+    means = (
+        table.drop_nulls([f"contrast_{g}" for g in ("seen", "unseen")])
+        .group_by(keys)
+        .agg(index, seen.mean(), unseen.mean())
+        .sort(keys)
+    )
+    return with_settings(means, table)
+
+
+def _one_sided(there: pl.Expr, back: pl.Expr) -> pl.Expr:
+    return (there - back).abs() / (there.abs() + back.abs())
 
 
 def score_correlations(attention: pl.DataFrame) -> pl.DataFrame:
