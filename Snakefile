@@ -15,17 +15,6 @@ include: "workflow/rules/common.smk"  # the checked config and its grid points
 report: "workflow/report/workflow.rst"
 
 
-localrules:
-    all,
-    data,
-    metrics,
-    pretrained,
-    figures,
-    claims,
-    page,
-    plan,
-
-
 rule all:
     "Everything: every figure of the config, the table of all metrics, the ledger of claims, the page."
     default_target: True
@@ -37,6 +26,7 @@ rule all:
         f"{OWN}/claims.md",
         f"{OWN}/claims.parquet",
         f"{OWN}/index.html",
+    localrule: True
 
 
 include: "workflow/rules/data.smk"  # sentences: one file per task and size

@@ -40,7 +40,7 @@ def config_schema() -> str:
 
 def _table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     lines = [header, tuple("---" for _ in header), *rows]
-    return "\n".join(f"| {' | '.join(row)} |" for row in lines)
+    return "\n".join(f"| {' | '.join(row)} |".replace("\n", " ") for row in lines)
 
 
 def _settings() -> str:

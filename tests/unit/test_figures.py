@@ -361,7 +361,7 @@ def test_the_overview_writes_what_is_said_and_what_is_known_into_its_cells():
     table = metrics([point(layers=n, pos_encoding=e) for n in (1, 2) for e in ("none", "rotary")])
     found = all_learned(table).with_columns(rank_choice=pl.lit(0.75))
     shown = texts(draw("overview", {"metrics": found}))
-    assert shown.count("0.50 ± 0.00") == shown.count("0.75 ± 0.00") == 4
+    assert shown.count("0.50\n± 0.00") == shown.count("0.75\n± 0.00") == 4
     assert texts(drawn("overview", "much at once")).count("not learned") == 16
     alone = found.with_columns(rank_choice=pl.lit(None, pl.Float64))
     assert texts(draw("overview", {"metrics": alone})).count("one candidate") == 4
@@ -468,7 +468,7 @@ def test_diverged_seeds_are_counted_and_the_others_drawn():
     assert "1 of 3 seeds diverged" in one.get_title()
     assert one.lines[0].get_ydata() == pytest.approx([4.05, 2.05, 0.05], abs=1e-5)
     shown = texts(draw("overview", {"metrics": all_learned(table).with_columns(nll_token=loss)}))
-    assert "0.50 ± 0.00*" in shown
+    assert "0.50\n± 0.00*" in shown
     assert "3 of 3\ndiverged" in shown
 
 
@@ -605,8 +605,23 @@ def test_on_a_page_panels_stand_in_rows_that_fit():
         assert tuple(columns(plot, sweep, look) for look in looks) == expected
     broken = draw("curves", tables_of("curves", SWEEPS["families"]), Style(width=3.25))
     assert titles(broken)[2].split() == ["masked", "diffusion,", "V", "=", "20"]
-    assert titles(broken)[2].count("\n") == 1
+    for ax in broken.axes:
+        assert ax.title.get_window_extent().width <= ax.get_window_extent().width
     assert titles(drawn("curves", "families"))[2] == "masked diffusion, V = 20"
+
+
+def test_names_below_an_axis_are_turned_if_they_run_into_each_other():
+    def turned(look: Style) -> set[float]:
+        figure = draw("final", tables_of("final", SWEEPS["both"]), look)
+        return {name.get_rotation() for ax in figure.axes for name in ax.get_xticklabels()}
+
+    assert (turned(Style()), turned(Style(width=5.6, font_size=14))) == ({0}, {90})
+
+
+def test_a_page_wider_than_its_panels_like_stretches_nothing():
+    for width in (6.75, 40):
+        figure = draw("attention", tables_of("attention", SWEEPS["facts"]), Style(width=width))
+        assert figure.get_figheight() < 8
 
 
 def test_a_palette_replaces_every_colour_that_plots_name():

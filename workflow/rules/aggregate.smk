@@ -6,6 +6,7 @@ rule metrics:
     input:
         f"{OWN}/metrics.parquet",
         f"{OWN}/points.parquet",
+    localrule: True
 
 
 rule aggregate:

@@ -6,6 +6,7 @@ rule claims:
     input:
         f"{OWN}/claims.md",
         f"{OWN}/claims.parquet",
+    localrule: True
 
 
 rule judge_claims:

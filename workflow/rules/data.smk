@@ -5,6 +5,7 @@ rule data:
     "All datasets of the config."
     input:
         dataset_files(),
+    localrule: True
 
 
 rule dataset:

@@ -5,6 +5,7 @@ rule figures:
     "Every figure of the config, and the numbers that it draws."
     input:
         figure_files(),
+    localrule: True
 
 
 # What the report shows of each figure.

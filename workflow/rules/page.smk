@@ -5,6 +5,7 @@ rule page:
     "The page of results: index.html, one file with ledger, figures, curves and grid points."
     input:
         f"{OWN}/index.html",
+    localrule: True
 
 
 rule write_page:

@@ -5,6 +5,7 @@ rule plan:
     "Print what is trained, what is waiting, and how long it will take."
     log:
         f"{OWN}/logs/plan.log",
+    localrule: True
     conda:
         "../envs/reversal_curse.yaml"
     message:

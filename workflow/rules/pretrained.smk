@@ -9,6 +9,7 @@ rule pretrained:
     "Every pretrained model of the config."
     input:
         gathered_pretrained(MEASURED),
+    localrule: True
 
 
 rule probe_pretrained:

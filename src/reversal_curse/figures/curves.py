@@ -35,6 +35,7 @@ def _panels(metrics: pl.DataFrame, losses: dict) -> Figure:
     """Draw the columns `losses`, each with its line style."""
     panels = _titled_points(metrics)
     single, with_words = len(panels) == 1, "nll_word" in losses
+    answer = losses.get("nll_word", "-")  # the line of whole answers
     wide = 1.55 * style.PANEL_WIDTH if single else style.PANEL_WIDTH
     high = (1.35 if single or with_words else 1.0) * style.PANEL_HEIGHT
     figure, axes = style.panel_grid(len(panels), wide, high, (0, 0.55), sharex=True, sharey=True)
@@ -45,14 +46,14 @@ def _panels(metrics: pl.DataFrame, losses: dict) -> Figure:
                 part = table.filter(split=split)
                 width = 2.2 if split == "train" else 1.2  # so that both show where they coincide
                 marks.draw_mean_and_band(ax, part, column, color=colour, ls=line, lw=width)
-        marks.draw_choice(ax, table, all_seeds)
+        marks.draw_choice(ax, table, all_seeds, answer)
         point = SimpleNamespace(**all_seeds.row(0, named=True))
         tokens = TASKS[point.task].answer_length(point) if with_words else 1
         marks.draw_chance(ax, all_seeds, tokens or 1)  # None: a family without longer entities
     _frame(axes, metrics, "negative log-likelihood (nats)")
     names = style.split_names(metrics)
     lines = [style.key(name, style.COLOURS[split]) for split, name in names.items()]
-    lines.append(style.key(f"{names['unseen']}, among candidates", style.KNOWN))
+    lines.append(style.key(f"{names['unseen']}, among candidates", style.KNOWN, ls=answer))
     levels = [style.key(n, style.REFERENCE, lw=0.8, ls=ls) for n, ls in style.CHANCES.values()]
     levels.append(style.key(style.CHANCE_CHOICE[0], lw=0.8, ls=style.CHANCE_CHOICE[1]))
     note = f"line: mean of {grouping.seed_phrase(metrics)}; band: one standard deviation"

@@ -46,7 +46,6 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
     shape = (8.4, 3, 1) if stacked else (3.705, 1, 3)
     figure, grid = style.new_figure(width, *shape, sharex=stacked)
     panels = list(grid.flat)
-    room = (14 if stacked else 17) * figure.get_figwidth() / style.columns_of(panels[0])
     names = FACTS_NAMES if set(last["task"]) == {"facts"} else style.split_names(last)
     step = 0.38 / len(families)
     dots, handles = [], []
@@ -59,8 +58,10 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
             handles.append(style.key(label, colour, marker=marker, ls=""))
     for ax, (value, name) in zip(panels, MEASURED.items(), strict=True):
         _draw_columns(ax, columns, value, dots)
-        ax.set_xticks(range(len(columns)), labels, rotation=90 if text > room else 0)
+        ax.set_xticks(range(len(columns)), labels)
         ax.set(ylabel=name, ylim=(-0.03 * ax.get_ylim()[1], None))  # so dots at 0 are not cut off
+    named = panels[-1:] if stacked else panels
+    style.turn_crowded(named, [style.in_two_lines(label, ", ") for label, _ in columns])
     known: dict[str, Any] = {"marker": "D", "ls": "", "mfc": "white", "mec": style.KNOWN, "ms": 4}
     for offset, shown, _, _ in dots[1::2]:  # of the unseen sentences
         for place, (_, column) in enumerate(columns):
@@ -139,9 +140,10 @@ def draw_masking(tables: dict[str, pl.DataFrame]) -> Figure:
         marks.draw_chance(loss, table)
         _draw_guess(known, table)
     for rows, name in ((losses, LOSS), (choices, MEASURED["accuracy_choice"])):
-        for ax in rows[:, 0]:
+        for ax in filter(style.is_leftmost, rows.flat):
             ax.set_ylim(bottom=-0.03 * ax.get_ylim()[1])  # dots at 0 are seen whole
             ax.set_ylabel(name)
+    style.turn_crowded(figure.axes)
     note = f"dots: {grouping.seed_phrase(last)}; bars: mean; losses: {CHANCE}\n"
     note += (
         "accuracy, dashed: guess among the candidates: answers of all questions of the same kind"

@@ -29,6 +29,7 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
     title = f"by group of parameters; {in_words('pos_encoding', encoding)}"
     groups.set(title=title, ylabel="cosine, mean over training")
     _draw_change(change, whole, colours)
+    style.turn_crowded([change])
     handles = [style.key(in_words("family", family), c) for family, c in colours.items()]
     for name in encodings:
         line = style.encoding_look(name)["ls"]
@@ -68,7 +69,7 @@ def _draw_change(ax: Axes, whole: pl.DataFrame, colours: dict[str, str]) -> None
     ax.set_yscale("symlog", linthresh=1e-3)
     for axis in (ax.xaxis, ax.yaxis):
         axis.set_major_locator(FixedLocator([-0.1, -0.01, 0, 0.01, 0.1]))
-        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}".replace("-", "−")))
         axis.set_minor_locator(NullLocator())
     end = 2 * max(whole.select(pl.col("predicted_change").abs().max()).item(), 1e-3)
     line = np.concatenate([-np.geomspace(end, 1e-6, 40), np.geomspace(1e-6, end, 40)])

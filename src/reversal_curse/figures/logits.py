@@ -40,7 +40,7 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
         for part, groups in _layout(table).items()
     ]
     columns = max(len(groups) for *_, groups in rows)
-    size = (columns * 0.82 * style.PANEL_WIDTH + 0.9, len(rows) * 2.45 + 0.3)
+    size = (columns * 0.7 * style.PANEL_WIDTH + 0.9, len(rows) * 2.15 + 0.3)
     figure, axes = style.new_figure(*size, len(rows), columns)
     above: list[str] = []  # titles of the row above
     for row, (name, table, groups) in zip(axes, rows, strict=True):

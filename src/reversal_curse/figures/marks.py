@@ -61,10 +61,10 @@ def draw_mean_and_band(
     ax.fill_between(at, *band, color=drawn.get_color(), alpha=opacity, lw=0)
 
 
-def draw_choice(ax: Axes, kept: pl.DataFrame, every: pl.DataFrame) -> None:
+def draw_choice(ax: Axes, kept: pl.DataFrame, every: pl.DataFrame, line: Any) -> None:
     """Draw the unseen loss among candidates of the seeds `kept`, and its chance level."""
     unseen = kept.filter(split="unseen").drop_nulls("nll_choice")
-    draw_mean_and_band(ax, unseen, "nll_choice", color=style.KNOWN, lw=1.2)
+    draw_mean_and_band(ax, unseen, "nll_choice", color=style.KNOWN, lw=1.2, ls=line)
     level = every.filter(split="unseen").select(pl.col("chance_choice").mean()).item()
     # Above the line, which it often coincides with.
     ax.axhline(level, color="black", lw=0.8, ls=style.CHANCE_CHOICE[1], zorder=3)

@@ -93,7 +93,7 @@ def _draw_cell(ax: Axes, row: int, column: int, seeds: pl.DataFrame, value: str)
     else:
         mean = learned.select(pl.col(value).mean()).item()
         star = "" if learned.height == seeds.height else "*"
-        text = grouping.mean_and_spread(learned[value], 2) + star
+        text = grouping.mean_and_spread(learned[value], 2).replace(" ±", "\n±") + star
     dark = mean < 0.55 if value == "unseen_accuracy" else abs(mean - 0.5) > 0.35
     font: dict[str, Any] = {"ha": "center", "va": "center", "fontsize": style.points(6.5)}
     ax.text(column, row, text, color="white" if dark else "black", **font)

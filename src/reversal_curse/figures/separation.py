@@ -35,7 +35,7 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
         "first step; dots: seeds\n"
         "fit: mean of the seeds' least-squares slopes, and its 95 % t interval"
     )
-    return style.finish(figure, [left, right], note)
+    return style.finish(figure, [left, right], note, left.get_legend_handles_labels()[0])
 
 
 def _draw_paths(ax: Axes, separation: pl.DataFrame) -> None:
@@ -50,7 +50,6 @@ def _draw_paths(ax: Axes, separation: pl.DataFrame) -> None:
     ax.set(xscale="log", xlabel="trained direction, L(t) / L(0)")
     ax.set(ylim=(0, None), ylabel="held-out direction, L$_{rev}$(t) / L$_{rev}$(0)")
     ax.invert_xaxis()
-    ax.legend(loc="upper right")
 
 
 def _draw_exponents(ax: Axes, table: pl.DataFrame, slopes: pl.Series) -> None:

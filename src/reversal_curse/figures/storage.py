@@ -38,9 +38,10 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
         for row, answered in zip(grid, ANSWERED, strict=True):
             for ax, read in zip(row, READ, strict=True):
                 ax.plot(point[read], point[answered], **look)
-    for ax, name in zip(grid[:, 0], ANSWERED.values(), strict=True):
-        ax.axvline(0.5, color=style.REFERENCE, lw=0.8, ls=style.DASHES, zorder=0)
-        ax.set_ylabel(name)
+    for row, name in zip(grid, ANSWERED.values(), strict=True):
+        row[0].axvline(0.5, color=style.REFERENCE, lw=0.8, ls=style.DASHES, zorder=0)
+        for ax in filter(style.is_leftmost, row):
+            ax.set_ylabel(name)
     for ax in grid[0]:
         ax.axhline(table[GUESS].mean(), color=style.REFERENCE, lw=0.8, ls=style.DASHES, zorder=0)
     named = grid if style.columns_of(grid[0, 0]) == 1 else grid[1:]

@@ -6,7 +6,7 @@ import textwrap
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from itertools import product
+from itertools import pairwise, product
 from string import ascii_lowercase
 from typing import Any
 
@@ -18,6 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.text import Text
 
 from reversal_curse.config.figures import PALETTES
 from reversal_curse.config.file import Style
@@ -50,7 +51,7 @@ _ENCODINGS = {
 PANEL_WIDTH, PANEL_HEIGHT = 2.6, 2.3  # inches
 MAX_COLUMNS = 4
 OUTSIDE = 0.9  # inches, about, of legend and note
-NARROWEST = 0.6  # of the width that a panel likes, on a page
+NARROWEST = 0.5  # of the width that a panel likes, on a page
 LOWEST = 0.75  # of the height
 LEAST_SIZE = 6.0  # points, of any text
 FONT_SIZE = 8.0  # points; other sizes are in proportion to it
@@ -158,13 +159,14 @@ def new_figure(
 
     If the page is narrower, panels shrink, and what does not fit in a row is in several.
     """
-    page = min(width, _PAGE.get())
+    page, liked = _PAGE.get(), width / columns
     divisors = (n for n in range(columns, 0, -1) if columns % n == 0)
-    fitting = (n for n in divisors if page / n >= NARROWEST * width / columns)
+    fitting = (n for n in divisors if page / n >= NARROWEST * liked)
     across = next(fitting, 1)
     times = columns // across
+    page = min(page, across * liked)
     if page < width:
-        panels = max(LOWEST, page / across / (width / columns)) * times
+        panels = max(LOWEST, page / across / liked) * times
         height = panels * (height - OUTSIDE) + OUTSIDE
     if times > 1:
         given.pop("width_ratios", None)
@@ -189,6 +191,24 @@ def panel_grid(
     for ax in grid.flat[count:]:
         ax.set_visible(False)
     return figure, list(grid.flat[:count])
+
+
+def turn_crowded(axes: Sequence[Axes], names: Sequence[str] = ()) -> None:
+    """Turn the names of places on the x axes if some run into each other; into `names` if given."""
+    whole: Any = axes[0].figure
+    whole.draw_without_rendering()
+    boxes = [[name.get_window_extent() for name in ax.get_xticklabels()] for ax in axes]
+    if any(right.x0 - left.x1 < 4 for row in boxes for left, right in pairwise(row)):
+        for ax in axes:
+            ax.tick_params(axis="x", rotation=90)
+            if names:
+                ax.set_xticks(ax.get_xticks(), names)
+
+
+def is_leftmost(ax: Axes) -> bool:
+    """Tell whether a panel is the first of its row."""
+    place: Any = ax.get_subplotspec()
+    return place.is_first_col()
 
 
 def columns_of(ax: Axes) -> int:
@@ -223,9 +243,6 @@ def finish(
     look |= {"xycoords": "axes fraction", "textcoords": "offset points"}
     for ax, letter in zip(axes if len(axes) > 1 else [], letters, strict=False):
         ax.annotate(letter, (0, 1), (-8, 5), **look)
-    if _on_a_page():
-        for ax in axes:
-            _break_lines(ax)
     for number in range((columns or len(keys)) if keys else 0, 0, -1):
         legend = figure.legend(handles=keys, loc="outside upper center", ncols=number)
         if number == 1 or legend.get_window_extent().width <= 0.97 * figure.bbox.width:
@@ -236,6 +253,7 @@ def finish(
         outside = [*figure.legends, *figure.texts]
         height = sum(one.get_window_extent().height for one in outside) / figure.dpi
         figure.set_figheight(figure.get_figheight() + max(0, height - OUTSIDE + 0.3))
+        _break_lines(figure, axes)
     return figure
 
 
@@ -248,15 +266,31 @@ def _on_a_page() -> bool:
     return _PAGE.get() < math.inf
 
 
-def _break_lines(ax: Axes) -> None:
-    """Break the title of a panel and the names of its axes into lines that fit."""
-    place: Any = ax.get_subplotspec()
-    rows, columns, *_ = place.get_geometry()
-    whole: Any = ax.figure
-    width, height = (whole.get_size_inches() - (0, OUTSIDE)) / (columns, rows)
-    rooms = {ax.title: width - 0.2, ax.xaxis.label: width - 0.2, ax.yaxis.label: height - 0.5}
-    for text, room in rooms.items():
-        size: Any = text.get_fontsize()
-        letters = int(72 * room / (0.6 * size))
-        lines = text.get_text().replace(" = ", "\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}").split("\n")
-        text.set_text("\n".join(textwrap.fill(line, max(letters, 8)) for line in lines))
+def _break_lines(figure: Figure, axes: Sequence[Axes]) -> None:
+    """Break the titles of panels and the names of their axes into lines that fit."""
+    figure.draw_without_rendering()  # places the panels
+    high = axes[0].get_window_extent().height if axes else 0
+    for ax in axes:
+        for text in (ax.title, ax.xaxis.label):
+            _fit(text, text.get_window_extent().width, ax.get_window_extent().width)
+    figure.draw_without_rendering()
+    if axes:  # the panels are lower now
+        place: Any = axes[0].get_subplotspec()
+        lost = high - axes[0].get_window_extent().height
+        lost *= place.get_gridspec().nrows / figure.dpi
+        figure.set_figheight(figure.get_figheight() + lost)
+        figure.draw_without_rendering()
+    for ax in axes:
+        label = ax.yaxis.label
+        _fit(label, label.get_window_extent().height, ax.get_window_extent().height + 20)
+
+
+def _fit(text: Text, length: float, room: float) -> None:
+    """Break a text that is too long into lines; 'a = 1' stays whole."""
+    if length <= room:
+        return
+    blank = "\N{NO-BREAK SPACE}"
+    lines = re.sub(" ([=±]) ", rf"{blank}\1{blank}", text.get_text()).split("\n")
+    letters = int(max(map(len, lines)) * room / length)
+    whole: Any = {"break_long_words": False, "break_on_hyphens": False}
+    text.set_text("\n".join(textwrap.fill(line, letters, **whole) for line in lines))
