@@ -16,6 +16,7 @@ from typing import Any
 
 import polars as pl
 
+from reversal_curse.claims import ledger
 from reversal_curse.claims.claim import select
 from reversal_curse.claims.judgement import (
     CONTRADICTED,
@@ -24,7 +25,7 @@ from reversal_curse.claims.judgement import (
     NOT_TESTED,
     SUPPORTED,
 )
-from reversal_curse.claims.ledger import CLAIMS, MARKS, PAPERS, VERDICTS, alone
+from reversal_curse.claims.ledger import CLAIMS, PAPERS
 from reversal_curse.config.errors import UserError
 from reversal_curse.config.file import Config
 from reversal_curse.config.grid import Sweep, all_points, own_folder, read_sweeps
@@ -59,7 +60,7 @@ class Run:
     folder: Path
     sweeps: dict[str, Sweep]
     claims: dict[str, dict[str, Any]]
-    """Rows of the table `claims` by id."""
+    """Rows of the ledger by id."""
     points: pl.DataFrame
     records: list[Mapping[str, Any]]
     """The `run.json` of every grid point."""
@@ -79,11 +80,11 @@ def read_runs(root: Path) -> list[Run]:
         folder, sweeps = own_folder(config, results), read_sweeps(config)
         if name != "default" and not (folder / "claims.parquet").exists():
             continue
-        rows = read_table(folder / "claims.parquet", "claims").to_dicts()
-        claims = {row["id"]: row for row in rows}
-        if odd := claims.keys() ^ CLAIMS.keys():
+        table = read_table(folder / "claims.parquet", "claims")
+        if odd := CLAIMS.keys() ^ set(table["id"]):
             problem = f"must hold the claims of the ledger, differs in {', '.join(sorted(odd))}"
             raise UserError(f"{folder}/claims.parquet: {problem}; judge them again")
+        claims = {row["id"]: row for row in ledger.described(table)}
         points = read_table(folder / "points.parquet", "points")
         trained = Runs(results, config.stale).trained
         records = [trained(*point) for point in all_points(sweeps).items()]
@@ -128,22 +129,20 @@ def counts(runs: list[Run]) -> str:
     """Count the verdicts of each run, those on checks apart."""
     lines = []
     for run in runs:
-        for kind in ("evidence", "check"):
-            rows = [row for row in run.claims.values() if row["kind"] == kind]
-            numbers = [sum(row["verdict"] == verdict for row in rows) for verdict in VERDICTS]
-            by_itself = str(sum(map(alone, rows))) if kind == "evidence" else ""
-            lines.append([run.name, kind, *map(str, numbers), by_itself])
-    return _table(("run", "kind", *VERDICTS, "alone"), lines)
+        rows = [*run.claims.values()]
+        header, evidence, checks = ledger.counts(rows)
+        alone = str(sum(map(ledger.alone, rows)))
+        lines += [[run.name, *map(str, evidence), alone], [run.name, *map(str, checks), ""]]
+    return _table(("run", "kind", *header[1:], "alone"), lines)
 
 
 def found(run: Run, name: str, shown: set[str]) -> str:
     """Return a run's verdict on a claim: its numbers, its figure, and what would settle it."""
     row = run.claims[name]
-    verdict = f"{MARKS.get(row['verdict'], '–')} **{row['verdict']}**{', alone' * alone(row)}"
+    verdict = f"{row['mark']} **{row['verdict']}**{', alone' * ledger.alone(row)}"
     if row["verdict"] == NOT_TESTED:
         return f"{verdict}: {row['reason']}"
-    parts = [f"{row['effect']:.3g} [{row['ci_low']:.3g}, {row['ci_high']:.3g}]"]
-    parts.append(f"n = {row['n_seeds']}")
+    parts = [f"{row['found']} {row['interval']}", f"n = {row['n_seeds']}"]
     if row["n_points"] > 1:
         parts.append(f"worst of {row['n_points']}")
     if row["n_left_out"]:

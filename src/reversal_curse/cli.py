@@ -7,8 +7,9 @@ its traceback. Commands import slow packages only when they run.
 import argparse
 import math
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, nullcontext, suppress
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +30,10 @@ workflow. For instance:
   reversal-curse plan config/paper.yaml
   reversal-curse compare my_study other/results
 """
-FIGURE_FILES: dict[str, Any] = {
-    "type": Path,
-    "nargs": "+",
-    "required": True,
-    "help": ".pdf, .png, .svg or .csv",
-}
-RESULTS: dict[str, Any] = {"type": Path, "default": Path("results"), "help": "the results folder"}
+DEFAULT = [Path("config/config.yaml")]
+CONFIGS: Any = {"nargs": "*", "type": Path, "default": DEFAULT, "help": "YAML files"}
+FILES: Any = {"nargs": "+", "type": Path, "help": ".pdf, .png, .svg or .csv"}
+RESULTS: Any = {"type": Path, "default": Path("results"), "help": "the results folder"}
 
 
 def _number(kind: type, least: int) -> Callable[[str], Any]:
@@ -52,11 +50,7 @@ def _number(kind: type, least: int) -> Callable[[str], Any]:
     return read
 
 
-THREADS: dict[str, Any] = {
-    "type": _number(int, 1),
-    "default": 1,
-    "help": "CPU threads (default: 1)",
-}
+CPUS: Any = {"type": _number(int, 1), "default": 1, "help": "CPU threads (default: 1)"}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -83,69 +77,70 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"reversal-curse {VERSION}")
     verbs = parser.add_subparsers(metavar="COMMAND", required=True)
 
-    verb = _verb(verbs, "train", _train)
+    verb = _verb(verbs, _train)
     verb.add_argument("settings", nargs="*", metavar="SETTING=VALUE", help="as in config/README.md")
     verb.add_argument("--output", type=Path, required=True, help="directory for the run's tables")
-    verb.add_argument("--threads", **THREADS)
+    verb.add_argument("--threads", **CPUS)
 
-    verb = _verb(verbs, "draw", _draw)
+    verb = _verb(verbs, _draw)
     verb.add_argument("plot", metavar="PLOT", help="as in config/README.md: curves, final, ...")
     verb.add_argument("runs", nargs="+", type=Path, metavar="DIRECTORY", help="of `train --output`")
-    verb.add_argument("--output", **FIGURE_FILES)
+    verb.add_argument("--output", required=True, **FILES)
 
-    verb = _verb(verbs, "plan", _plan)
-    default = [Path("config/config.yaml")]
-    verb.add_argument("config", nargs="*", type=Path, default=default, help="YAML files")
+    verb = _verb(verbs, _plan)
+    verb.add_argument("config", **CONFIGS)
     verb.add_argument("--results", **RESULTS)
     verb.add_argument("--hardware", choices=("cpu", "gpu"), help="overrides the config")
 
-    verb = _verb(verbs, "status", _status)
-    verb.add_argument("config", nargs="*", type=Path, default=default, help="YAML files")
+    verb = _verb(verbs, _status)
+    verb.add_argument("config", **CONFIGS)
     verb.add_argument("--results", **RESULTS)
     verb.add_argument("--watch", action="store_true", help="until Ctrl-C")
 
-    verb = _verb(verbs, "compare", _compare)
+    verb = _verb(verbs, _compare)
     kinds = "a results folder, a config's name, CONFIG.yaml or CONFIG.yaml:SWEEP"
     verb.add_argument("sides", nargs=2, metavar="SIDE", help=kinds)
     verb.add_argument("--results", **RESULTS)
     verb.add_argument("--page", type=Path, help="write an HTML file too")
 
-    _step(verbs, "dataset", _dataset, name="its directory below results/data")
-    step = _step(verbs, "train-job", _train_job, name="its name", threads=True)
+    _step(verbs, _dataset, name="its directory below results/data")
+    step = _step(verbs, _train_job, name="its name", threads=True)
     step.add_argument("--report", type=Path, required=True, help="written once all are trained")
-    _step(verbs, "probe-pretrained", _probe_pretrained, name="its name", threads=True)
-    _step(verbs, "gather-pretrained", _gather_pretrained, name=", ".join(MEASURED))
-    _step(verbs, "aggregate", _aggregate)
-    step = _step(verbs, "figure", _figure, name="its name in the config")
-    step.add_argument("--output", **FIGURE_FILES | {"required": False})
-    _step(verbs, "claims", _claims)
-    _step(verbs, "page", _page)
-    _step(verbs, "falsify", _falsify)
-    _step(verbs, "confirm", _confirm)
+    _step(verbs, _probe_pretrained, name="its name", threads=True)
+    _step(verbs, _gather_pretrained, name=", ".join(MEASURED))
+    _step(verbs, _aggregate)
+    step = _step(verbs, _figure, name="its name in the config")
+    step.add_argument("--output", **FILES)
+    _step(verbs, _claims)
+    _step(verbs, _page)
+    _step(verbs, _falsify)
+    _step(verbs, _confirm)
     return parser
 
 
-def _verb(verbs: Any, name: str, run: Callable) -> argparse.ArgumentParser:
+def _verb(verbs: Any, run: Any) -> argparse.ArgumentParser:
+    """Add the command that a function is named after."""
+    name = run.__name__.strip("_").replace("_", "-")
     verb = verbs.add_parser(name, help=run.__doc__, description=run.__doc__)
     verb.set_defaults(run=run)
     return verb
 
 
-def _step(verbs: Any, verb_name: str, run: Callable, name: str = "", threads: bool = False) -> Any:
+def _step(verbs: Any, run: Callable, name: str = "", threads: bool = False) -> Any:
     """Add a step of the workflow, with the products of a config as its first argument."""
 
+    @wraps(run)
     def load_and_run(options: argparse.Namespace) -> None:
         config = Config.load(options.config).executed(submitted=False)
         run(Products(config, options.results), options)
 
-    load_and_run.__doc__ = run.__doc__
-    step = _verb(verbs, verb_name, load_and_run)
+    step = _verb(verbs, load_and_run)
     if name:
         step.add_argument("name", metavar="NAME", help=name)
     step.add_argument("--config", type=Path, required=True, help="YAML or JSON file")
     step.add_argument("--results", **RESULTS)
     if threads:
-        step.add_argument("--threads", **THREADS)
+        step.add_argument("--threads", **CPUS)
         step.add_argument("--checkpoint-minutes", type=_number(float, 0), default=10.0)
     return step
 
@@ -178,32 +173,33 @@ def _draw(options: argparse.Namespace) -> None:
     print(*options.output, sep="\n")
 
 
-def _plan(options: argparse.Namespace) -> None:
-    """Print what is trained, what is waiting, and what the rest will cost."""
-    from reversal_curse.jobs.plan import outlook, plan
+def _progress(options: argparse.Namespace, **overrides: Any) -> tuple[Products, Any, Any]:
+    """Read configs: their products, how far these are trained, and the jobs that train them."""
     from reversal_curse.jobs.progress import Progress
     from reversal_curse.jobs.training_jobs import training_jobs
 
-    given = {"hardware": options.hardware} if options.hardware else {}
-    config = Config.load(*options.config, overrides=given).executed(submitted=False)
-    refuse_old_layout(options.results)
+    config = Config.load(*options.config, overrides=overrides).executed(submitted=False)
     products = Products(config, options.results)
     progress = Progress(config, products.sweeps, products.runs)
-    ahead = outlook(progress, training_jobs(config, products.sweeps))
-    table = plan(config, products.sweeps, products.runs)
-    print("\n".join([table, *ahead, *products.notes()]))
+    return products, progress, training_jobs(config, products.sweeps)
+
+
+def _plan(options: argparse.Namespace) -> None:
+    """Print what is trained, what is waiting, and what the rest will cost."""
+    from reversal_curse.jobs.plan import outlook, plan
+
+    given = {"hardware": options.hardware} if options.hardware else {}
+    products, progress, jobs = _progress(options, **given)
+    refuse_old_layout(options.results)
+    print(plan(progress), *outlook(progress, jobs), *products.notes(), sep="\n")
 
 
 def _status(options: argparse.Namespace) -> None:
     """Say how far training is: what is trained, in training, waiting and failed."""
-    from reversal_curse.jobs.progress import Progress
     from reversal_curse.jobs.screen import watch
-    from reversal_curse.jobs.training_jobs import training_jobs
 
-    config = Config.load(*options.config).executed(submitted=False)
-    products = Products(config, options.results)
-    progress = Progress(config, products.sweeps, products.runs)
-    watch(progress, training_jobs(config, products.sweeps), products.own, options.watch)
+    products, progress, jobs = _progress(options)
+    watch(progress, jobs, products.own, options.watch)
 
 
 def _compare(options: argparse.Namespace) -> None:
@@ -217,16 +213,22 @@ def _compare(options: argparse.Namespace) -> None:
         write_page(sections, f"A: {a}, B: {b}", options.page)
 
 
+@contextmanager
+def _making(products: Products, name: str) -> Generator[list[Path]]:
+    """Give the files of a product, and note what it was made from once they are written."""
+    source = products.source(name)
+    yield products.files(name)
+    products.record(name, source)
+
+
 def _dataset(products: Products, options: argparse.Namespace) -> None:
     """Write the dataset of one task and size."""
     from reversal_curse.tables.dataset import generate_dataset
 
     settings = _found("dataset", options.name, products.datasets)
-    name = f"data/{options.name}"
-    source, frame = products.source(name), generate_dataset(settings)
-    (output,) = products.files(name)
-    write_table(output, frame, TABLES["dataset"])
-    products.record(name, source)
+    with _making(products, f"data/{options.name}") as (output,):
+        frame = generate_dataset(settings)
+        write_table(output, frame, TABLES["dataset"])
     print(f"{output}: {frame.height} sentences")
 
 
@@ -264,10 +266,8 @@ def _gather_pretrained(products: Products, options: argparse.Namespace) -> None:
     from reversal_curse.tables.aggregate import gather_pretrained
 
     models = [products.path(f"models/{m.name}").parent for m in products.config.pretrained]
-    name = f"pretrained/{options.name}"
-    (output,), source = products.files(name), products.source(name)
-    rows = gather_pretrained(models, options.name, output)
-    products.record(name, source)
+    with _making(products, f"pretrained/{options.name}") as (output,):
+        rows = gather_pretrained(models, options.name, output)
     print(f"{output}: {rows} rows")
 
 
@@ -275,9 +275,8 @@ def _aggregate(products: Products, options: argparse.Namespace) -> None:
     """Gather the metrics, and one row per grid point."""
     from reversal_curse.tables.aggregate import aggregate
 
-    (metrics, points), source = products.files("metrics"), products.source("metrics")
-    count = aggregate(products.config, products.runs, metrics, points)
-    products.record("metrics", source)
+    with _making(products, "metrics") as (metrics, points):
+        count = aggregate(products.config, products.runs, metrics, points)
     print(f"{metrics}, {points}: {count} grid points")
 
 
@@ -285,23 +284,19 @@ def _figure(products: Products, options: argparse.Namespace) -> None:
     """Render one figure of a config, to its place among the results or to other files."""
     from reversal_curse.figures.render import draw_figure, save
 
-    name = f"figures/{options.name}"
-    kept = not options.output and options.name in products.config.drawings()
-    source = products.source(name) if kept else ""
-    figure = draw_figure(products.config, options.name, products.runs)
-    save(figure, options.output or products.files(name), products.config.style)
-    if kept:
-        products.record(name, source)
+    config, name, files = products.config, options.name, options.output
+    kept = not files and name in config.drawings()
+    with _making(products, f"figures/{name}") if kept else nullcontext(files) as outputs:
+        save(draw_figure(config, name, products.runs), outputs, config.style)
 
 
 def _claims(products: Products, options: argparse.Namespace) -> None:
     """Judge the papers' claims."""
     from reversal_curse.claims.ledger import claim_points, write_ledger
 
-    (page, table), source = products.files("claims"), products.source("claims")
     origin = products.origin(claim_points(products.sweeps))
-    judged = write_ledger(products.config, products.runs, origin, page, table)
-    products.record("claims", source)
+    with _making(products, "claims") as files:
+        judged = write_ledger(products.config, products.runs, origin, *files)
     evidence = judged.filter(kind="evidence")
     for verdict, count in evidence.group_by("verdict", maintain_order=True).len().iter_rows():
         print(f"{count:3} {verdict}")
@@ -311,13 +306,10 @@ def _page(products: Products, options: argparse.Namespace) -> None:
     """Write the page of results, and draw the overview of the claims."""
     from reversal_curse.page.build import draw_overview, write_page
 
-    overview = f"figures/{OVERVIEW}"
-    source = products.source(overview)
-    draw_overview(products.own, products.files(overview), products.config.style)
-    products.record(overview, source)
-    (page,), source = products.files("page"), products.source("page")
-    write_page(products.config, products.runs, products.origin(products.points), page)
-    products.record("page", source)
+    with _making(products, f"figures/{OVERVIEW}") as files:
+        draw_overview(products.own, files, products.config.style)
+    with _making(products, "page") as (page,):
+        write_page(products.config, products.runs, products.origin(products.points), page)
     print(f"{page}: {page.stat().st_size / 1e6:.1f} MB")
 
 

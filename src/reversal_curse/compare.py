@@ -13,6 +13,7 @@ from reversal_curse.config.errors import UserError, first_line
 from reversal_curse.config.file import Config
 from reversal_curse.config.grid import describe, own_folder, read_sweeps
 from reversal_curse.config.settings import NAMES
+from reversal_curse.page import TEMPLATE
 from reversal_curse.tables.atomic_write import replacing
 from reversal_curse.tables.files import read_table
 from reversal_curse.tables.run_files import some
@@ -27,26 +28,15 @@ MEASURES = {
     "unseen_rank_choice": "known: rank",
 }
 MADE_BY = ("commit", "code", "torch", "device_name", "trained_in")
-Point = dict[str, Any]
-"""A row of `points.parquet`."""
-PAGE = """<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width">
-<title>{{ title }}</title>
-<style>
-body { font: 1rem/1.5 system-ui, sans-serif; max-width: 75rem; margin: 1rem auto; padding: 0 1rem }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums }
-div { overflow-x: auto }
-th, td { text-align: left; vertical-align: top; padding: .2rem 1rem .2rem 0 }
-tr { border-bottom: 1px solid #ccc }
-</style>
+PAGE = """{% extends page %}
+{% block title %}{{ title }}{% endblock %}
+{% block body %}
 <h1>{{ title }}</h1>
 {% for section in sections %}
 <h2>{{ section.title }}</h2>
 <p>{{ section.note }}</p>
 {% if not section.rows %}<p>none{% else %}
-<div><table>
+<div class="wide"><table>
 <tr>{% for cell in section.header %}<th>{{ cell }}</th>{% endfor %}</tr>
 {% for row in section.rows %}
 <tr>{% for cell in row %}<td>{{ cell }}</td>{% endfor %}</tr>
@@ -54,7 +44,7 @@ tr { border-bottom: 1px solid #ccc }
 </table></div>
 {% endif %}
 {% endfor %}
-</html>
+{% endblock %}
 """
 
 
@@ -62,7 +52,7 @@ tr { border-bottom: 1px solid #ccc }
 class Side:
     """What is compared with another."""
 
-    points: list[Point]
+    points: pl.DataFrame
     last: pl.DataFrame
     """The last values of each seed."""
     claims: pl.DataFrame | None
@@ -75,7 +65,7 @@ class Section:
 
     title: str
     header: Sequence[str]
-    rows: list[Sequence[str]]
+    rows: Sequence[Sequence[str]]
     note: str = ""
 
 
@@ -108,7 +98,7 @@ def read_side(text: str, results: Path) -> Side:
     if lost := set(points["run"]) - set(last["run"]):
         raise UserError(f"{metrics}: lacks {min(lost)}, which points.parquet has; aggregate again")
     claims = read_table(ledger, "claims") if chosen is None and ledger.exists() else None
-    return Side(points.to_dicts(), last, claims)
+    return Side(points, last, claims)
 
 
 def compare(a: Side, b: Side) -> list[Section]:
@@ -130,75 +120,62 @@ def compare(a: Side, b: Side) -> list[Section]:
         ),
     ]
     if a.claims is not None and b.claims is not None:
-        verdicts = _verdicts(a.claims.join(b.claims, on="id", suffix="_b"))
+        both = a.claims.join(b.claims, on="id", suffix="_b")
+        verdicts = [
+            (f"{row['id']}: {row['statement']}", _verdict(row), _verdict(row, "_b"))
+            for row in both.filter(pl.col("verdict") != pl.col("verdict_b")).to_dicts()
+        ]
         sections.append(Section("verdicts that changed", ("claim", "A", "B"), verdicts))
     return sections
 
 
-def _pair(
-    mine: list[Point], theirs: list[Point]
-) -> tuple[list[Sequence[str]], list[tuple[Point, Point]]]:
+def _pair(a: pl.DataFrame, b: pl.DataFrame) -> tuple[list[tuple[str, ...]], list[dict[str, Any]]]:
     """Pair grid points that agree in all settings but those with one value on each side.
 
-    Returns the settings that differ, and the pairs.
+    Returns the settings that differ, and the pairs: rows of `a`, with those of `b` as `NAME_b`.
     """
-    of_all = {n: c for n in ("task", "family") if (c := _change(n, mine, theirs))}
+    constant = [n for n in ("task", "family") if a[n].n_unique() == b[n].n_unique() == 1]
+    of_all = [name for name in constant if a[name][0] != b[name][0]]
     kinds = [name for name in ("task", "family") if name not in of_all]
-    groups = [_grouped(points, kinds) for points in (mine, theirs)]
-    changed: list[Sequence[str]] = [("all", n, *map(str, c)) for n, c in of_all.items()]
-    pairs = []
-    for kind, points in groups[0].items():
-        others = groups[1].get(kind, [])
-        constant = {n: c for n in NAMES if n not in of_all and (c := _change(n, points, others))}
-        kept = [name for name in NAMES if name not in constant and name not in of_all]
-        known = {tuple(point[name] for name in kept): point for point in others}
-        keys = [tuple(point[name] for name in kept) for point in points]
-        pairs += [(x, known[key]) for x, key in zip(points, keys, strict=True) if key in known]
-        for name in NAMES if others else ():
-            values = [list(dict.fromkeys(p[name] for p in side)) for side in (points, others)]
-            if name not in of_all and {*values[0]} != {*values[1]}:
-                shown = (some(sorted(str(v) for v in side if v is not None)) for side in values)
-                changed.append((", ".join(kind) or "all", name, *shown))
+    kind = pl.concat_str(kinds, separator=", ") if kinds else pl.lit("all")
+    a, b = (side.with_columns(kind=kind) for side in (a, b))
+    changed: list[tuple[str, ...]] = [("all", name, a[name][0], b[name][0]) for name in of_all]
+    pairs: list[dict[str, Any]] = []
+    for group in (g for g in a["kind"].unique(maintain_order=True) if g in b["kind"]):
+        sides, same = [side.filter(kind=group) for side in (a, b)], []
+        for name in (name for name in NAMES if name not in of_all):
+            values = [set(side[name]) for side in sides]
+            if values[0] != values[1]:
+                shown = (some(sorted(map(str, side - {None}))) for side in values)
+                changed.append((group, name, *shown))
+            if values[0] == values[1] or [*map(len, values)] != [1, 1]:
+                same.append(name)
+        how: dict[str, Any] = {"nulls_equal": True, "maintain_order": "left"}
+        pairs += sides[0].join(sides[1], on=same, suffix="_b", **how).to_dicts()
     return changed, pairs
 
 
-def _grouped(points: list[Point], names: list[str]) -> dict[tuple, list[Point]]:
-    groups: dict[tuple, list[Point]] = {}
-    for point in points:
-        groups.setdefault(tuple(point[name] for name in names), []).append(point)
-    return groups
-
-
-def _change(name: str, mine: list[Point], theirs: list[Point]) -> tuple[Any, Any] | None:
-    """Return the two values of a setting that has one on each side, if they differ."""
-    values = [{point[name] for point in points} for points in (mine, theirs)]
-    if [*map(len, values)] != [1, 1] or values[0] == values[1]:
-        return None
-    return values[0].pop(), values[1].pop()
-
-
-def _made_by(pairs: list[tuple[Point, Point]]) -> list[Sequence[str]]:
+def _made_by(pairs: list[dict[str, Any]]) -> list[tuple[str, ...]]:
     """Say in what the runs of shared grid points differ that is no setting."""
     found = []
-    sides = list(zip(*pairs, strict=True))
-    for name in MADE_BY if sides else ():
-        values = [sorted({str(point[name])[:10] for point in side}) for side in sides]
-        if values[0] != values[1]:
-            found.append((name, *map(some, values)))
+    for name in MADE_BY:
+        a, b = (sorted({str(pair[name + end])[:10] for pair in pairs}) for end in ("", "_b"))
+        if a != b:
+            found.append((name, some(a), some(b)))
     return found
 
 
-def _differences(a: Side, b: Side, pairs: list[tuple[Point, Point]]) -> list[Sequence[str]]:
+def _differences(a: Side, b: Side, pairs: list[dict[str, Any]]) -> list[tuple[str, ...]]:
     """Write the paired differences of each measure, for the pairs that differ at all."""
-    labels = describe({x["run"]: x for x, _ in pairs})
+    labels = describe({pair["run"]: pair for pair in pairs})
     sides = [side.last.partition_by("run", as_dict=True) for side in (a, b)]
     rows = []
-    for x, y in pairs:
-        mine, theirs = (side[(point["run"],)] for side, point in zip(sides, (x, y), strict=True))
+    for pair in pairs:
+        mine, theirs = (side[(pair[n],)] for side, n in zip(sides, ("run", "run_b"), strict=True))
         both = mine.join(theirs, on="seed", suffix="_b", maintain_order="left")
         every = [both[f"{name}_b"] - both[name] for name in MEASURES]
         if any((column != 0).any() for column in every):
-            label = labels[x["run"]] or x["family"]
+            label = labels[pair["run"]] or pair["family"]
             rows.append((label, str(both.height), *map(_interval, every)))
     return rows
 
@@ -215,12 +192,6 @@ def _interval(differences: pl.Series) -> str:
         text += f" [{low:.3g}, {high:.3g}]{'*' if low > 0 or high < 0 else ''}"
     left_out = len(kept) - len(finite)
     return f"{text} ({left_out} diverged)" if left_out else text
-
-
-def _verdicts(both: pl.DataFrame) -> list[Sequence[str]]:
-    changed = both.filter(pl.col("verdict") != pl.col("verdict_b")).to_dicts()
-    claims = [f"{row['id']}: {row['statement']}" for row in changed]
-    return [(n, _verdict(r), _verdict(r, "_b")) for n, r in zip(claims, changed, strict=True)]
 
 
 def _verdict(row: Mapping[str, Any], end: str = "") -> str:
@@ -246,6 +217,9 @@ def as_text(sections: list[Section]) -> str:
 
 def write_page(sections: list[Section], title: str, output: Path) -> None:
     """Write the tables as a page for a browser."""
-    page = jinja2.Template(PAGE, autoescape=True).render(title=title, sections=sections)
+    templates = jinja2.Environment(autoescape=True)
+    given = {"title": title, "sections": sections, "colours": {}}
+    page = templates.from_string(TEMPLATE.read_text(encoding="utf-8"))
     with replacing(output) as partial:
-        partial.write_text(page, encoding="utf-8")
+        text = templates.from_string(PAGE).render(page=page, **given)
+        partial.write_text(text, encoding="utf-8")

@@ -59,8 +59,7 @@ def choose(**given: Any) -> Settings:
         needs = "".join(f"; needs {n} {' or '.join(v)}" for n, v in ABOUT[name].needs.items())
         kind = f"family {settings.family} and task {settings.task}"
         raise UserError(f"{name}: changes nothing with {kind}{needs}")
-    problem = untrainable(settings)
-    if problem:
+    if problem := untrainable(settings):
         raise UserError(problem)
     return settings
 
@@ -103,12 +102,10 @@ def load(directory: Path | str) -> Run:
 
 
 def _run(settings: Settings, tables: dict[str, pl.DataFrame]) -> Run:
-    known, first = settings_frame({run_directory(settings): settings}, {}), (*NAMES, "run")
-    whole = {}
-    for name, frame in tables.items():
-        joined = add_settings(frame.with_columns(run=pl.lit(known["run"][0])), known.drop("label"))
-        whole[name] = joined.select(*first, pl.exclude(first))
-    return Run(settings, whole)
+    run, first = run_directory(settings), (*NAMES, "run")
+    known = settings_frame({run: settings}, {}).drop("label")
+    joined = {n: add_settings(f.with_columns(run=pl.lit(run)), known) for n, f in tables.items()}
+    return Run(settings, {n: f.select(*first, pl.exclude(first)) for n, f in joined.items()})
 
 
 def draw(plot: str, runs: Run | Sequence[Run] | pl.DataFrame) -> Figure:
@@ -127,14 +124,10 @@ def draw(plot: str, runs: Run | Sequence[Run] | pl.DataFrame) -> Figure:
     points = {run_directory(run.settings): run.settings for run in runs}
     if not points:
         raise UserError(f"plot {plot}: needs at least one run")
-    problem = undrawable(plot, list(points.values()))
-    if problem:
+    if problem := undrawable(plot, list(points.values())):
         raise UserError(f"plot {plot}: the data {problem}")
-    tables = {}
-    for name in PLOTS[plot].tables:
-        frames = [run.tables[name] for run in runs if name in run.tables]
-        tables[name] = _labelled(pl.concat(frames))
-    return draw_tables(plot, tables)
+    parts = {n: [run.tables[n] for run in runs if n in run.tables] for n in PLOTS[plot].tables}
+    return draw_tables(plot, {name: _labelled(pl.concat(part)) for name, part in parts.items()})
 
 
 def _labelled(table: pl.DataFrame) -> pl.DataFrame:
@@ -149,8 +142,7 @@ def _completed(plot: str, table: pl.DataFrame) -> pl.DataFrame:
     if PLOTS[plot].pretrained:
         return table
     needed = {"run", *TABLES[PLOTS[plot].tables[0]].schema}
-    missing = sorted(needed - set(table.columns))
-    if missing:
+    if missing := sorted(needed - set(table.columns)):
         raise UserError(f"plot {plot}: the table has no column {', '.join(missing)}")
     absent = map(setting_column, [name for name in NAMES if name not in table.columns])
     return _labelled(table.with_columns(pl.lit(None, c.dtype).alias(c.name) for c in absent))

@@ -41,8 +41,6 @@ OVERVIEW = "claims_overview"
 """The figure of the ledger, which the page draws."""
 LIBRARIES_OF = {"figures": ("matplotlib", "polars"), "page": ("jinja2", "vl-convert-python")}
 """Libraries that decide what a product looks like."""
-HOW = ("job_minutes", "hardware")
-"""Keys of a config that say how it is run."""
 
 
 class Products:
@@ -129,8 +127,7 @@ class Products:
                 shown = ["claims", "metrics", *(f"figures/{name}" for name in parts)]
                 code = [code_of("page/build"), digest_of_file(TEMPLATE)]
                 records = [_identity(self.path(product)) for product in shown]
-                config = self.config.model_dump(exclude_unset=True, exclude={*HOW})
-                return digest_of([config, code, records, self.origin(self.points)])
+                return digest_of([self.config.given(), code, records, self.origin(self.points)])
         given = [code_of("tables/aggregate"), self.config.settings_given()]
         return digest_of([*given, self._runs(self.points, "digest")])
 

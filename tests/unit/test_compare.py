@@ -115,7 +115,7 @@ def test_the_command_prints_the_tables_and_writes_a_page_that_needs_nothing_else
     for shown in ("learning_rate", "V = 20, untied head", "-2 [-2, -2]*", "c: It holds."):
         assert shown in printed
         assert shown in text
-    assert "http" not in text
+    assert "://" not in text
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ def test_measures_of_pretrained_models_are_the_known_numbers(tmp_path, kind):
     folder = (save_causal if kind == "causal" else save_masked)(tmp_path / "model")
     given = {"facts": write_facts(tmp_path), "steps": 20, "seeds": 1, "learning_rate": 0.003}
     entry = PretrainedModel(name="tiny", kind=kind, path=str(folder), **given)
-    probe_pretrained(entry, tmp_path / "out", threads=1)
+    probe_pretrained(entry, tmp_path / "out", 1, tmp_path / "checkpoints", 600)
     answers, scores, gradients = (
         pl.read_parquet(tmp_path / f"out/{name}.parquet").filter(stage="after")
         for name in ("answers", "scores", "gradients")

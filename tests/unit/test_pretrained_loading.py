@@ -13,8 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from reversal_curse.config.errors import ConfigError, UserError
-from reversal_curse.config.file import Config
+from reversal_curse.config.errors import UserError
 from reversal_curse.config.pretrained import PretrainedModel
 from reversal_curse.pretrained import loading, model_folder
 from reversal_curse.pretrained.model_folder import code_digest, find_model, memory_to_ask_for
@@ -57,45 +56,6 @@ def loaded(path, **keys) -> loading.Loaded:
 
 def refused(message: str):
     return pytest.raises(UserError, match=message)
-
-
-ENTRIES = {
-    "unknown key": ({"step": 3}, "pretrained[0].step: unknown key"),
-    "kind": ({"kind": "gpt"}, "pretrained[0].kind: must be masked_diffusion"),
-    "no kind": ({"kind": None}, "pretrained[0].kind: must be masked_diffusion"),
-    "hostile name": ({"name": "../x"}, "pretrained[0].name: must be a name"),
-    "no place": ({"path": ...}, "pretrained[0]: needs a place to load from; allowed: either"),
-    "two places": ({"hub": "a/b", "revision": COMMIT}, "needs a place to load from"),
-    "hub without size": (
-        {"path": ..., "hub": "a/b", "revision": COMMIT},
-        "pretrained[0].billion_parameters: is missing; allowed: the size of the model on the hub",
-    ),
-    "hub without revision": ({"path": ..., "hub": "a/b"}, "[0].revision: is missing; allowed: the"),
-    "a branch": ({"revision": "main"}, "pretrained[0].revision: must be a full commit or digest"),
-    "hub id": ({"path": ..., "hub": "a"}, "pretrained[0].hub: must be an id on the hub"),
-    "trust without revision": ({"trust_remote_code": True}, "[0].revision: is missing; allowed: "),
-    "mask of a causal model": ({"masking": "object"}, "[0].masking: means nothing for a causal"),
-    "rate": ({"learning_rate": 0}, "pretrained[0].learning_rate: must be greater than 0"),
-    "half precision": ({"dtype": "float16"}, "[0].dtype: AdamW divides by 0 in float16; allowed: "),
-    "gpus": ({"gpus": 0}, "pretrained[0].gpus: must be "),
-    "dtype": ({"dtype": "int8"}, "pretrained[0].dtype: must be float32, bfloat16"),
-}
-
-
-@pytest.mark.parametrize("case", ENTRIES)
-def test_a_mistake_in_an_entry_names_the_key(case):
-    changed, message = ENTRIES[case]
-    given = {"name": "a", "kind": "causal", "path": "x", **changed}
-    given = {key: value for key, value in given.items() if value is not ...}
-    with pytest.raises(ConfigError) as error:
-        Config.parse({"sweeps": {"base": {}}, "pretrained": [given]})
-    assert message in str(error.value)
-
-
-def test_two_entries_cannot_share_a_name():
-    one = {"name": "a", "kind": "causal", "path": "x"}
-    with pytest.raises(ConfigError, match=r'pretrained\[1\].name: "a" is used twice'):
-        Config.parse({"sweeps": {"base": {}}, "pretrained": [one, one]})
 
 
 def change(path, how) -> None:
@@ -250,11 +210,6 @@ def test_a_checkpoint_that_cannot_be_loaded_is_refused_with_the_reason(tmp_path,
         checkpoint = find_model(given)
         loading.load(checkpoint, loading.from_folder(checkpoint))
     assert "\n" not in str(error.value)
-
-
-def test_a_missing_folder_is_refused(tmp_path):
-    with refused(r"^tiny: path .*none: no such folder$"):
-        loaded(tmp_path / "none")
 
 
 @pytest.mark.parametrize(("save", "keys"), [(save_own_code, TRUST), (save_masked, {})])

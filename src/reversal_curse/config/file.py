@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 
@@ -37,16 +37,11 @@ from reversal_curse.config.settings import NAMES, PRINTABLE, Name, Settings, Str
 from reversal_curse.families import FAMILIES
 
 _FOLDERS = (
-    "checkpoints",
-    "configs",
-    "data",
-    "figures",
-    "jobs",
-    "logs",
-    "made",
-    "pretrained",
-    "runs",
+    *("checkpoints", "configs", "data", "figures", "jobs"),
+    *("logs", "made", "pretrained", "runs"),
 )
+_HOW = ("job_minutes", "hardware")
+"""Keys that say how jobs run, not what they make."""
 _OF_SWEEPS = [name for name, plot in PLOTS.items() if not plot.pretrained]
 MOST_BYTES = 250_000  # of a file, and of a config with aliases and ranges written out
 MOST_POINTS = 25_000  # of a config; as many values in its ranges
@@ -57,22 +52,25 @@ _Words = Annotated[str, Field(pattern=r"^[^{}\n]{1,80}$"), PRINTABLE]  # Snakema
 Key = tuple[str | int, ...]
 Mistake = tuple[Key, str]
 """Where in a config something is wrong, and what would be right."""
-_TWICE = "is set in the sweep too; allowed: in the sweep or in its points, not in both"
-
-
-_RANGES: dict[Any, Any] = {
-    int: "must be a value, a list, or {range: [first, last]}",
-    float: "must be a value, a list, {log: [from, to, n]} or {linear: [from, to, n]}",
+_RANGES: dict[Any, Any] = {  # how they are written
+    int: (dict[Literal["range"], list[int]], ", a list, or {range: [first, last]}"),
+    float: (
+        dict[Literal["log", "linear"], list[float]],
+        ", a list, {log: [from, to, n]} or {linear: [from, to, n]}",
+    ),
 }
+
+
+def _in_short(kind: Any, written: Any, spell_out: Callable) -> Any:
+    """Annotate a kind of value that may be written in other ways."""
+    return Annotated[kind, BeforeValidator(spell_out, json_schema_input_type=written)]
 
 
 def _several(name: str, kind: Any) -> Any:
     """Annotate one value of a setting, a list of them, or a range."""
     annotation = Settings.model_fields[name].annotation
     values = Annotated[list[kind], Field(min_length=1)]
-    range_of = {int: dict[Literal["range"], list[int]]}
-    range_of[float] = dict[Literal["log", "linear"], list[float]]
-    written = kind | values | range_of.get(annotation, values)
+    written = kind | values | _RANGES.get(annotation, [values])[0]
 
     def spread(value: Any, info: ValidationInfo) -> Any:
         if isinstance(value, dict):
@@ -82,7 +80,7 @@ def _several(name: str, kind: Any) -> Any:
             return found
         return value if isinstance(value, list) else [value]
 
-    return Annotated[values, BeforeValidator(spread, json_schema_input_type=written)]
+    return _in_short(values, written, spread)
 
 
 def _in_range(given: dict, annotation: Any, most: int) -> list:
@@ -101,20 +99,20 @@ def _in_range(given: dict, annotation: Any, most: int) -> list:
             values = [float(f"{low * (high / low) ** (i / (n - 1)):.4g}") for i in range(n)]
             if len(set(values)) == n:
                 return values
-    allowed = _RANGES.get(annotation, "must be a value or a list")
+    _, allowed = _RANGES.get(annotation, ("", " or a list"))
     limit = f", with at most {MOST_POINTS:,} values in all ranges" if numbers else ""
-    raise PydanticCustomError("range", allowed + limit)
+    needed: Any = f"must be a value{allowed}{limit}"
+    raise PydanticCustomError("range", needed)
 
 
 _KINDS = get_type_hints(Settings, include_extras=True)
-_MEANINGS = {name: Settings.model_fields[name].description or "" for name in NAMES}
-_ONE: Any = {name: (_KINDS[name], left_out(_MEANINGS[name])) for name in NAMES}
-_MANY: Any = {name: (_several(name, _KINDS[name]), left_out(_MEANINGS[name])) for name in NAMES}
+_ONE: Any = {n: (_KINDS[n], left_out(str(f.description))) for n, f in Settings.model_fields.items()}
+_MANY: Any = {name: (_several(name, kind), meaning) for name, (kind, meaning) in _ONE.items()}
 
 Block: Any = create_model("Block", __base__=Strict, __doc__="Settings, one value each.", **_ONE)
-_WITHOUT_FAMILY: Any = {name: one for name, one in _ONE.items() if name != "family"}
+del _ONE["family"]
 FamilyBlock = create_model(
-    "FamilyBlock", __base__=Strict, __doc__="Settings of one family.", **_WITHOUT_FAMILY
+    "FamilyBlock", __base__=Strict, __doc__="Settings of one family.", **_ONE
 )
 
 
@@ -161,9 +159,7 @@ def _inches(value: Any) -> float:
 
 
 COLUMNS = {"one_column": 3.25, "two_columns": 6.75}  # of most journals, at least
-_Width = Annotated[
-    float, BeforeValidator(_inches, json_schema_input_type=Literal[tuple(COLUMNS)] | float)
-]
+_Width = _in_short(float, Literal[tuple(COLUMNS)] | float, _inches)
 
 
 class Style(Strict):
@@ -185,19 +181,12 @@ class Style(Strict):
     """colours of lines and dots; all can be told apart by the colour-blind"""
 
 
-_FigureBlock = Annotated[
+_FigureBlock = _in_short(
     FigureBlock,
-    BeforeValidator(
-        lambda value: {"sweep": value} if isinstance(value, str) else value,
-        json_schema_input_type=Name | FigureBlock,
-    ),
-]
-_SweepBlock = Annotated[
-    SweepBlock,
-    BeforeValidator(
-        lambda value: {} if value is None else value, json_schema_input_type=SweepBlock | None
-    ),
-]
+    Name | FigureBlock,
+    lambda value: {"sweep": value} if isinstance(value, str) else value,
+)
+_SweepBlock = _in_short(SweepBlock, SweepBlock | None, lambda value: {} if value is None else value)
 
 
 class Config(Strict):
@@ -248,7 +237,7 @@ class Config(Strict):
         raw: dict = {}
         places: dict[Key, str] = {}
         for path in paths:
-            content, found = read_yaml(path)
+            content, found = _parse(read_bytes(Path(path), MOST_BYTES, ConfigError), str(path))
             if not isinstance(content, dict):
                 raise ConfigError(f"{path}: must be a mapping of keys to values")
             raw = _merged(raw, content)
@@ -265,8 +254,7 @@ class Config(Strict):
         try:
             config = cls.model_validate(raw, context={"left": MOST_POINTS})
         except ValidationError as error:
-            mistakes = (_mistake(detail, raw) for detail in error.errors(include_url=False))
-            raise ConfigError(*_lines(mistakes, places or {})) from None
+            raise ConfigError(*_lines(_mistakes(error, raw), places or {})) from None
         config._places = places or {}
         config.refuse(config._wrong_names())
         return config
@@ -287,7 +275,8 @@ class Config(Strict):
                     yield (*where, "preset"), _unknown(entry.preset, self.presets, "preset")
             for where, point in points:
                 for key in sorted((point.model_fields_set & block.model_fields_set) - {"preset"}):
-                    yield (*where, key), _TWICE
+                    allowed = "in the sweep or in its points, not in both"
+                    yield (*where, key), f"is set in the sweep too; allowed: {allowed}"
         for name, figure in self.figures.items():
             where = ("figures", name)
             if figure.sweep not in self.sweeps:
@@ -303,22 +292,20 @@ class Config(Strict):
         """Return the figures of the config, with their plots and titles."""
         found = {}
         for name, block in self.figures.items():
-            own = Figure("", name.replace("_", " "), OWN_GROUP)
-            known = PAPER_FIGURES.get(name, own)
+            known = PAPER_FIGURES.get(name, Figure("", name.replace("_", " "), OWN_GROUP))
             plot, title = block.plot or known.plot, block.title or known.title
             found[name] = Figure(plot, title, known.group, block.sweep, block.width)
         return found | (PRETRAINED_FIGURES if self.pretrained else {})
 
     def style_of(self, figure: Figure) -> Style:
-        """Return how a figure looks."""
         return self.style.model_copy(update={"width": figure.width or self.style.width})
 
     def executed(self, submitted: bool) -> Config:
         """Fill in `job_minutes` and `hardware`, which depend on whether jobs are submitted."""
-        minutes, hardware = (30.0, "gpu") if submitted else (1.0, "cpu")
-        minutes = minutes if self.job_minutes is None else self.job_minutes
-        hardware = self.hardware or hardware
-        return self.model_copy(update={"job_minutes": minutes, "hardware": hardware})
+        usual = (30.0, "gpu") if submitted else (1.0, "cpu")
+        usual = dict(zip(_HOW, usual, strict=True))
+        missing = {name: value for name, value in usual.items() if getattr(self, name) is None}
+        return self.model_copy(update=missing)
 
     def settings_given(self) -> list[str]:
         """List the settings that have a value anywhere in the config, in the order of NAMES."""
@@ -333,11 +320,14 @@ class Config(Strict):
         # YAML readers take the escapes of JSON for halves of a character.
         return json.dumps(self.model_dump(exclude_unset=True), ensure_ascii=False) + "\n"
 
+    def given(self, *but: str) -> dict[str, Any]:
+        """Return the keys that were given, without those that say how jobs run, and others."""
+        return self.model_dump(exclude_unset=True, exclude={*_HOW, *but})
+
     @property
     def digest(self) -> str:
         """Identify everything that results depend on (not how jobs run or figures look)."""
-        left_aside = {"job_minutes", "hardware", "stale", "style"}
-        return digest_of(self.model_dump(exclude_unset=True, exclude=left_aside))
+        return digest_of(self.given("stale", "style"))
 
 
 def read_settings(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -345,8 +335,7 @@ def read_settings(given: Mapping[str, Any]) -> dict[str, Any]:
     try:
         return Block.model_validate(dict(given)).model_dump(exclude_unset=True)
     except ValidationError as error:
-        found = (_mistake(detail, given, Block) for detail in error.errors(include_url=False))
-        raise UserError("; ".join(_lines(found, {}))) from None
+        raise UserError("; ".join(_lines(_mistakes(error, given, Block), {}))) from None
 
 
 def read_value(text: str) -> Any:
@@ -390,21 +379,21 @@ class _Loader(Composer, yaml.CSafeLoader):
         self.check(node)
         if len(key) > DEEPEST:
             self.refuse(node, _TOO_DEEP)
-        inner: list[tuple[str | int, yaml.Node, yaml.Node]] = []
         if isinstance(node, yaml.SequenceNode):
-            inner = [(index, value, value) for index, value in enumerate(node.value)]
+            for index, value in enumerate(node.value):
+                self.enter((*key, index), value, value)
         elif isinstance(node, yaml.MappingNode):
-            inner = [(name.value, name, value) for name, value in node.value]
-            for name, _ in node.value:
+            for name, value in node.value:
                 self.check(name)
                 if not isinstance(name, yaml.ScalarNode):
                     self.refuse(name, "a key must be text")
-        for name, at, value in inner:
-            place = (*key, name)
-            if place in self.places:
-                self.refuse(at, f"the key {_shown(name)} is given twice")
-            self.places[place] = f"{self.path}, line {at.start_mark.line + 1}"
-            self.visit(value, place)
+                if (*key, name.value) in self.places:
+                    self.refuse(name, f"the key {_shown(name.value)} is given twice")
+                self.enter((*key, name.value), name, value)
+
+    def enter(self, key: Key, at: yaml.Node, value: yaml.Node) -> None:
+        self.places[key] = f"{self.path}, line {at.start_mark.line + 1}"
+        self.visit(value, key)
 
     def check(self, node: yaml.Node) -> None:
         """Check the size of a key or a value, and that its tag fits."""
@@ -439,30 +428,22 @@ _Loader.add_implicit_resolver(
 )
 
 
-def read_yaml(path: Path | str) -> tuple[Any, dict[Key, str]]:
-    """Read YAML and the place of each key (`FILE, line N`); raises ConfigError if it is broken."""
-    try:
-        content = read_bytes(Path(path), MOST_BYTES)
-    except UserError as error:
-        raise ConfigError(str(error)) from None
-    return _parse(content, str(path))
-
-
-def read_bytes(path: Path, most: int) -> bytes:
-    """Read a file of at most so many bytes; raises UserError if it is anything else."""
+def read_bytes(path: Path, most: int, mistake: type[UserError] = UserError) -> bytes:
+    """Read a file of at most so many bytes; raises a `mistake` if it is anything else."""
     try:
         if path.exists() and not path.is_file():
-            raise UserError(f"{path}: must be a file")  # a pipe would keep us waiting
+            raise mistake(f"{path}: must be a file")  # a pipe would keep us waiting
         with path.open("rb") as file:
             content = file.read(most + 1)
     except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+        raise mistake(f"{path}: cannot be read: {error.strerror}") from None
     if len(content) > most:
-        raise UserError(f"{path}: must be at most {most:,} bytes")
+        raise mistake(f"{path}: must be at most {most:,} bytes")
     return content
 
 
 def _parse(content: bytes | str | dict, path: str) -> tuple[Any, dict[Key, str]]:
+    """Read YAML and the place of each key (`FILE, line N`); raises ConfigError if it is broken."""
     try:
         if isinstance(content, dict):
             content = yaml.dump(content, Dumper=_Plain, sort_keys=False)
@@ -524,25 +505,32 @@ _MODELS = {
 }
 
 
-def _mistake(detail: Any, raw: Any, model: type[BaseModel] = Config) -> Mistake:
-    """Translate an error of pydantic into the key and what is allowed there."""
-    parts = [part for part in detail["loc"] if part != "[key]"]
-    key, value = _locate(parts, raw)
-    kind, context = detail["type"], detail.get("ctx", {})
-    known = re.findall(r"'([^']*)'", context.get("expected", ""))
-    if kind == "extra_forbidden":
-        sections = [part for part in parts[:-1] if part in _MODELS]
-        known = (_MODELS[sections[-1]] if sections else model).model_fields
-    if kind == "missing":
-        return key, "is missing"
-    of_key = "[key]" in detail["loc"]
-    if kind == "extra_forbidden" or (of_key and known):
-        return key, f"unknown key{_instead(parts[-1], known)}"
-    needed = _needed(kind, detail["msg"], context)
-    if of_key:
-        return key[:-1], f"a key {needed}, got {_shown(parts[-1])}"
-    close = suggestion(value, known) if kind == "literal_error" else ""
-    return key, f"{needed}, got {_shown(value)}{close}"
+def _mistakes(
+    error: ValidationError, raw: Any, model: type[BaseModel] = Config
+) -> Iterator[Mistake]:
+    """Translate the errors of pydantic: which key, and what is allowed there."""
+    for detail in error.errors(include_url=False):
+        parts = [part for part in detail["loc"] if part != "[key]"]
+        of_key = len(parts) < len(detail["loc"])
+        key, value = _locate(parts, raw)
+        kind, context, needed = detail["type"], detail.get("ctx", {}), detail["msg"]
+        known = re.findall(r"'([^']*)'", context.get("expected", ""))
+        if kind == "extra_forbidden":
+            sections = [part for part in parts[:-1] if part in _MODELS]
+            known = (_MODELS[sections[-1]] if sections else model).model_fields
+        if kind == "string_pattern_mismatch":
+            needed = next(text for part, text in _PATTERNS.items() if part in context["pattern"])
+        for theirs, ours in _WORDS.items():
+            needed = re.sub(theirs, ours, needed)
+        if kind == "missing":
+            yield key, "is missing"
+        elif kind == "extra_forbidden" or (of_key and known):
+            yield key, f"unknown key{_instead(parts[-1], known)}"
+        elif of_key:
+            yield key[:-1], f"a key {needed}, got {_shown(parts[-1])}"
+        else:
+            close = suggestion(value, known) if kind == "literal_error" else ""
+            yield key, f"{needed}, got {_shown(value)}{close}"
 
 
 def _locate(parts: list, raw: Any) -> tuple[Key, Any]:
@@ -577,12 +565,3 @@ _PATTERNS = {
     "{}": "must be one line of at most 80 characters, without braces",
     "": "must be a name: at most 32 lower-case letters, digits and _, starting with a letter",
 }
-
-
-def _needed(kind: str, message: str, context: dict) -> str:
-    """Say what a value must be: in pydantic's words, except for patterns."""
-    if kind == "string_pattern_mismatch":
-        return next(text for part, text in _PATTERNS.items() if part in context["pattern"])
-    for theirs, ours in _WORDS.items():
-        message = re.sub(theirs, ours, message)
-    return message

@@ -7,25 +7,23 @@ from contextlib import suppress
 import psutil
 
 from reversal_curse.config.cost import HARDWARE
-from reversal_curse.config.file import Config
-from reversal_curse.config.grid import Sweep, all_points
+from reversal_curse.config.grid import all_points
 from reversal_curse.families import FAMILIES
 from reversal_curse.jobs.progress import START, Progress
 from reversal_curse.jobs.training_jobs import Job
-from reversal_curse.tables.run_files import Runs
 
 
-def plan(config: Config, sweeps: Mapping[str, Sweep], runs: Runs) -> str:
+def plan(progress: Progress) -> str:
     """Tabulate trained and waiting grid points, and the time left, by family and by sweep.
 
     The estimates of `config/cost.py` are corrected by the runs that were trained
     on the same kind of hardware. Pretrained models are counted in the last line.
     """
-    points, progress = all_points(sweeps), Progress(config, sweeps, runs)
+    config, points = progress.config, all_points(progress.sweeps)
     groups: dict[str, list[str]] = {}
     for run, settings in points.items():
         groups.setdefault(f"family {settings.family}", []).append(run)
-    for name, sweep in sweeps.items():
+    for name, sweep in progress.sweeps.items():
         drawn = [figure for figure, block in config.figures.items() if block.sweep == name]
         groups[", ".join(drawn) or f"sweep {name}"] = list(sweep.points)
     groups["all, each point once"] = list(points)
@@ -39,16 +37,12 @@ def plan(config: Config, sweeps: Mapping[str, Sweep], runs: Runs) -> str:
     unit = {"cpu": "core-hours", "gpu": "GPU-hours"}[config.hardware]
     footnote = f"time left: estimated for {HARDWARE[config.hardware].description} ({unit})"
     if count := len(progress.ratios):
-        measured = "run" if count == 1 else "runs"
-        footnote += f", corrected by {count} measured {measured} (x {progress.correction:.2g})"
+        footnote += f", corrected by {of(count, 'measured run')} (x {progress.correction:.2g})"
     lines.append(footnote)
     if config.pretrained:
-        probed = sum(
-            (runs.results / f"pretrained/model={m.name}/run.json").exists()
-            for m in config.pretrained
-        )
-        count = f"{probed} of {len(config.pretrained)} probed"
-        lines.append(f"pretrained models: {count}; their time is not estimated")
+        records = [f"pretrained/model={model.name}/run.json" for model in config.pretrained]
+        count = f"{sum((progress.results / path).exists() for path in records)} of {len(records)}"
+        lines.append(f"pretrained models: {count} probed; their time is not estimated")
     return "\n".join(lines)
 
 
@@ -59,11 +53,11 @@ def of(count: int, what: str) -> str:
 
 def outlook(progress: Progress, jobs: Mapping[str, Job]) -> list[str]:
     """Say what is about to be trained: wall time on this machine, memory, and what will not fit."""
-    waiting = [
+    untrained = (
         {run: s for run, s in job.points.items() if run not in progress.trained}
         for job in jobs.values()
-    ]
-    waiting = [points for points in waiting if points]
+    )
+    waiting = [points for points in untrained if points]
     if not waiting:
         return []
     hardware, slots = progress.config.hardware, progress.slots
@@ -74,8 +68,8 @@ def outlook(progress: Progress, jobs: Mapping[str, Job]) -> list[str]:
     peak = max(needs[run] * s.seeds for points in waiting for run, s in points.items())
     lines = [
         f"{of(len(needs), 'grid point')} to train in {of(len(waiting), 'job')}, "
-        f"{len(progress.there)} "
-        f"are there: about {duration(left)} on {of(slots, unit)}, up to {_gigabytes(peak)} a job"
+        f"{len(progress.there)} are there: about {duration(left)} on {of(slots, unit)}, "
+        f"up to {_gigabytes(peak)} a job"
     ]
     if free is None:
         return lines

@@ -86,12 +86,12 @@ class Progress:
         self.config, self.sweeps, self.results = config, sweeps, runs.results
         self.slots = slots or slots_here(config.hardware)
         self.estimates = {run: seconds(s, config.hardware) for run, s in points.items()}
-        self.trained = {r: record for r, s in points.items() if (record := runs.record(r, s))}
-        self.there = set(self.trained)
+        records = {r: record for r, s in points.items() if (record := runs.record(r, s))}
+        self.there, self.trained = set(records), set(records)
         self.ratios = [
             record["wall_seconds"] / self.estimates[run]
-            for run, record in self.trained.items()
-            if record.get("device") == DEVICES[config.hardware] and _measured(record)
+            for run, record in records.items()
+            if record["device"] == DEVICES[config.hardware]
         ]
         self.correction = statistics.median(self.ratios) if self.ratios else 1.0
         self._first: tuple[float, float] | None = None  # when we first looked, what was left then
@@ -122,57 +122,60 @@ class Progress:
 
     def look(self, jobs: Mapping[str, Job], others: Iterable[float] = ()) -> Snapshot:
         """See how far the points of `jobs` are; `others`: seconds of steps that train nothing."""
-        running, failed, lengths, queued = [], {}, [], 0
-        partly: dict[str, float] = {}  # the part of a point that is trained
+        running, failed, queued = [], {}, 0
         for name, job in jobs.items():
-            missing = [run for run in job.points if run not in self.trained]
+            missing = job.points.keys() - self.trained
             if not missing:
                 continue
             state: dict[str, Any] = self._state(name)
             report = self._report_time(name)
             if report != self._reports.setdefault(name, report):
                 state = {"outcomes": dict.fromkeys(missing, TRAINED)}
+            elif not state:
+                queued += self._handed_over(name)
             for run, outcome in state.get("outcomes", {}).items():
                 if outcome == TRAINED:
-                    self.trained.setdefault(run, self._record(run))
+                    self.trained.add(run)
                 else:
                     failed[self.words(run)] = outcome
-            now, ended = state.get("run"), state.get("ended")
-            if now and now not in self.trained and not ended:
-                state |= {"words": self.words(now), "age": time.time() - state["time"]}
+            now = state.get("run")
+            if now is None or now in self.trained:
+                continue
+            words = self.words(now)
+            if state["ended"] == "stopped":
+                at = f"{state['epoch']} of {state['epochs']}"
+                failed[words] = f"stopped after epoch {at} or later; goes on from there"
+            elif not state["ended"]:
+                state |= {"words": words, "age": time.time() - state["time"]}
                 if state["host"] == platform.node() and not psutil.pid_exists(state["pid"]):
-                    heard = f"{state['age']:.0f} s ago"
-                    failed[state["words"]] = f"{GONE}; last heard of {heard}"
+                    failed[words] = f"{GONE}; last heard of {state['age']:.0f} s ago"
                 else:
                     running.append(state)
-                    partly[now] = state["epoch"] / state["epochs"]
-            elif now and now not in self.trained and ended == "stopped":
-                at = f"{state['epoch']} of {state['epochs']}"
-                failed[self.words(now)] = f"stopped after epoch {at} or later; goes on from there"
-            elif not state and self._handed_over(name):
-                queued += 1
-        busy = {state["run"] for state in running}
-        for job in jobs.values():
-            missing = [run for run in job.points if run not in self.trained]
-            if missing:
-                saved = sum(partly.get(run, 0) * self.estimates[run] for run in missing)
-                start = 0 if busy & job.points.keys() else START
-                lengths.append(start + self.time(missing) - self.correction * saved)
-        left = self.wall([*lengths, *others], max(self.slots, len(running) + queued))
-        self._first = self._first or (time.time(), left)
-        passed, expected = time.time() - self._first[0], max(0, self._first[1] - left)
+        partly = {state["run"]: state["epoch"] / state["epochs"] for state in running}
+        left = {  # of each point
+            run: 0.0 if run in self.trained else cost * (1 - partly.get(run, 0.0))
+            for run, cost in self.estimates.items()
+        }
+        lengths = [
+            self.correction * sum(left[run] for run in job.points)
+            + (0 if partly.keys() & job.points.keys() else START)
+            for job in jobs.values()
+            if job.points.keys() - self.trained
+        ]
+        wall = self.wall([*lengths, *others], max(self.slots, len(running) + queued))
+        self._first = self._first or (time.time(), wall)
+        passed, expected = time.time() - self._first[0], max(0, self._first[1] - wall)
         asked = {run for job in jobs.values() for run in job.points} | self.there
-        done = sum(self.estimates[run] for run in asked & self.trained.keys())
-        done += sum(part * self.estimates[run] for run, part in partly.items())
+        work = sum(self.estimates[run] for run in asked)
         return Snapshot(
             points=len(asked),
-            trained=len(asked & self.trained.keys()),
+            trained=len(asked & self.trained),
             there=len(self.there),
-            share=done / sum(self.estimates[run] for run in asked) if asked else 1.0,
+            share=1 - sum(left[run] for run in asked) / work if asked else 1.0,
             running=running,
             queued=queued,
             failed=failed,
-            left=left * (passed + TRUST) / (expected + TRUST),
+            left=wall * (passed + TRUST) / (expected + TRUST),
         )
 
     def _state(self, name: str) -> dict[str, Any]:
@@ -180,11 +183,6 @@ class Progress:
         with suppress(OSError, ValueError):
             state = json.loads((self.results / f"progress/{name}.json").read_text("utf-8"))
             return state if state["started"] >= self._began else {}
-        return {}
-
-    def _record(self, run: str) -> dict[str, Any]:
-        with suppress(OSError, ValueError):
-            return json.loads((self.results / "runs" / run / "run.json").read_text("utf-8"))
         return {}
 
     def _report_time(self, name: str) -> int:
@@ -204,8 +202,3 @@ def slots_here(hardware: str) -> int:
         return max(1, count_gpus())
     has_affinity = hasattr(os, "sched_getaffinity")  # not on macOS
     return len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
-
-
-def _measured(record: Mapping[str, Any]) -> bool:
-    taken = record.get("wall_seconds")
-    return isinstance(taken, int | float) and taken > 0

@@ -7,7 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -47,13 +47,12 @@ def counts(seen: Snapshot) -> str:
 
 
 def where(state: Mapping[str, Any]) -> str:
-    """Say where a point in training is."""
     return f"epoch {state['epoch']} of {state['epochs']}, loss {state['loss']:.3g}"
 
 
 def one_line(seen: Snapshot, elapsed: float, busy: Iterable[str] = ()) -> str:
     """Say all in a line, for a file or a log."""
-    now = [f"{state['words']} ({where(state)})" for state in seen.running] + [*busy]
+    now = [*(f"{state['words']} ({where(state)})" for state in seen.running), *busy]
     more = f" and {len(now) - 2} more" if len(now) > 2 else ""
     running = f"; running: {', '.join(now[:2])}{more}" if now else ""
     failed = f"; {len(seen.failed)} failed" if seen.failed else ""
@@ -106,14 +105,15 @@ def results_of(own: Path) -> list[str]:
     lines = []
     with suppress(UserError):  # not made yet, or damaged: the next call makes it
         ledger = read_table(own / "claims.parquet", "claims").filter(kind="evidence")
-        found = Counter(ledger["verdict"])
-        verdicts = ", ".join(f"{n} {verdict}" for verdict, n in sorted(found.items()))
-        lines.append(f"claims   {verdicts or 'none'}: {own}/claims.md")
-    drawn = len([*(own / "figures").glob("*.svg")])
-    lines += [f"figures  {drawn} in {own}/figures"] if drawn else []
+        found = sorted(Counter(ledger["verdict"]).items())
+        lines.append(f"claims   {', '.join(f'{n} {v}' for v, n in found)}: {own}/claims.md")
+    if drawn := len([*own.glob("figures/*.svg")]):
+        lines.append(f"figures  {drawn} in {own}/figures")
     tables = [own / f"{name}.parquet" for name in ("metrics", "points")]
-    lines += [f"tables   {tables[0]}, {tables[1]}"] if all(map(Path.exists, tables)) else []
-    lines += [f"page     {page}" for page in [own / "index.html"] if page.exists()]
+    if all(map(Path.exists, tables)):
+        lines.append(f"tables   {tables[0]}, {tables[1]}")
+    if (page := own / "index.html").exists():
+        lines.append(f"page     {page}")
     return lines
 
 
@@ -156,13 +156,15 @@ class Screen:
         self.began = time.time()
         self.stats: dict[str, int] | None = None
         self.active = self.stopped = self.broken = False
-        self.running: dict[int, tuple[str, str]] = {}  # rule, what it does
+        self.running: dict[int, str] = {}  # rules of jobs
         self.finished: list[str] = []
         self.failed: dict[int, dict[str, str]] = {}
-        self._jobs: dict[str, Job] = {}
-        self._live: Live | None = None
         self._ended = threading.Event()
         self._thread: threading.Thread | None = None
+
+    @property
+    def jobs(self) -> dict[str, Job]:
+        return {name: self.every[name] for name in self.called}
 
     def take(self, record: Any) -> bool:
         """Note what a record says; tells whether nobody else needs to print it."""
@@ -177,8 +179,7 @@ class Screen:
             case "job_info" if not self.dry_run:
                 self._job(record)
             case "job_finished" if record.job_id in self.running:
-                rule, _ = self.running.pop(record.job_id)
-                self.finished.append(rule)
+                self.finished.append(self.running.pop(record.job_id))
                 self.failed.pop(record.job_id, None)
             case "job_error":
                 self.running.pop(record.jobid, None)
@@ -200,63 +201,57 @@ class Screen:
         first = self.stats is None and not self.dry_run
         self.stats = {rule: count for rule, count in record.stats.items() if rule != "total"}
         if first:
-            self._jobs = {name: self.every[name] for name in self.called}
-            self.progress.begin(self._jobs)
-            self.progress.look(self._jobs, self._others())  # what is left, before it is begun
-            lines = outlook(self.progress, self._jobs)
+            self.progress.begin(self.called)
+            self.progress.look(self.jobs, self._others())  # what is left, before it is begun
+            lines = outlook(self.progress, self.jobs)
             self.console.print(*lines, *(f"log: {path}" for path in self.log()), sep="\n")
 
     def _job(self, record: Any) -> None:
-        title = f"figure {rule[7:]}" if (rule := record.rule_name).startswith("figure_") else rule
-        self.running[record.jobid] = (rule, title)
+        self.running[record.jobid] = record.rule_name
         # The rule `plan` prints by itself.
-        if not self._thread and rule not in ("plan", "all"):
+        if not self._thread and record.rule_name not in ("plan", "all"):
             self._thread = threading.Thread(target=self._show, daemon=True)
             self._thread.start()
 
     def _failure(self, record: Any) -> None:
         """Print why a step failed: what its job wrote, or else the last line of its log."""
         name = Path(record.output[0]).stem if record.output else ""
-        told = self.progress.look({name: self._jobs[name]}).failed if name in self._jobs else {}
-        told = {words: why for words, why in told.items() if not why.startswith(GONE)}
+        jobs = {name: self.every[name]} if name in self.called else {}
+        failed = self.progress.look(jobs).failed
+        told = {words: why for words, why in failed.items() if not why.startswith(GONE)}
         if not told:  # the disk may be full
             log = Path(record.log[0]) if record.log else None
             lines = log.read_text("utf-8", "replace").split("\n") if log and log.exists() else []
             said = [line for line in lines if line.strip()] or ["no word in its log"]
             last = ([line for line in said if ": failed: " in line] or said)[-1]
-            sweeps = f" ({', '.join(self._jobs[name].sweeps)})" if name in self._jobs else ""
-            told = {f"{record.rule_name}{sweeps}": f"failed: {last}"}
+            sweeps = [f" ({', '.join(job.sweeps)})" for job in jobs.values()]
+            told = {"".join([record.rule_name, *sweeps]): f"failed: {last}"}
         self.failed[record.jobid] = told
         self.console.print(*failures(told), sep="\n")
 
     def _show(self) -> None:
         terminal = self.console.is_terminal
-        if terminal:
-            self._live = Live(console=self.console, auto_refresh=False, transient=True)
-            self._live.start()
-        while not self._ended.wait(REFRESH[terminal]):
-            seen = self.progress.look(self._jobs, self._others())
-            going = [*self.running.values()]
-            busy = [*dict.fromkeys(title for rule, title in going if _makes(rule))]
-            busy += [f"jobs starting or queued: {seen.queued}"] if seen.queued else []
-            elapsed = time.time() - self.began
-            if self._live:
-                drawn = [rule[7:] for rule in self.finished if rule.startswith("figure_")]
+        live = Live(console=self.console, auto_refresh=False, transient=True)
+        with live if terminal else nullcontext():
+            while not self._ended.wait(REFRESH[terminal]):
+                seen = self.progress.look(self.jobs, self._others())
+                going = dict.fromkeys(filter(_makes, [*self.running.values()]))
+                busy = [rule.replace("figure_", "figure ", 1) for rule in going]
+                busy += [f"jobs starting or queued: {seen.queued}"] if seen.queued else []
+                elapsed = time.time() - self.began
+                if not terminal:
+                    self.console.print(one_line(seen, elapsed, busy))
+                    continue
                 last = [f"now: {', '.join(busy[:3])}"] if busy else []
-                last += (
-                    [f"{of(len(drawn), 'figure')}, last {', '.join(drawn[-3:])}"] if drawn else []
-                )
-                self._live.update(picture(seen, times(seen, elapsed), last), refresh=True)
-            else:
-                self.console.print(one_line(seen, elapsed, busy))
-        if self._live:
-            self._live.stop()
+                if drawn := _drawn(self.finished):
+                    last.append(f"{of(len(drawn), 'figure')}, last {', '.join(drawn[-3:])}")
+                live.update(picture(seen, times(seen, elapsed), last), refresh=True)
 
     def _others(self) -> list[float]:
-        """Estimate the steps left that train nothing; those of targets take no time."""
-        left = Counter({rule: n for rule, n in (self.stats or {}).items() if _makes(rule)})
-        left.subtract(rule for rule in self.finished if _makes(rule))
-        return [_usual(rule) for rule in left.elements()]
+        """Estimate the seconds of each step left that trains nothing, on an idle machine."""
+        left = Counter(self.stats or {})
+        left.subtract(self.finished)
+        return [1.0 if rule == "dataset" else 3.0 for rule in left.elements() if _makes(rule)]
 
     def close(self) -> None:
         """Say how the call ended, if it began."""
@@ -270,47 +265,35 @@ class Screen:
     def _would(self) -> list[str]:
         if not self.stats:
             return ["nothing to be done: everything is there"]
-        jobs = {name: self.every[name] for name in self.called}
-        figures = [rule[7:] for rule in self.stats if rule.startswith("figure_")]
-        others = [rule for rule in self.stats if _makes(rule) and rule[:7] != "figure_"]
-        lines = outlook(self.progress, jobs)
+        lines, figures = outlook(self.progress, self.jobs), _drawn(self.stats)
         if figures:
-            lines.append(
-                _short(f"{of(len(figures), 'figure')} would be made: {', '.join(figures)}")
-            )
-        if others:
+            made = f"{of(len(figures), 'figure')} would be made: {', '.join(figures)}"
+            lines.append(_short(made))
+        if others := [rule for rule in self.stats if _makes(rule) and not _drawn([rule])]:
             lines.append(f"and {', '.join(others)}")
         return [*lines, "nothing was done (dry run); --printshellcmds lists every step"]
 
     def _summary(self) -> list[str]:
-        seen = self.progress.look(self._jobs)
-        new, took = seen.trained - seen.there, clock(time.time() - self.began)
-        failed = seen.failed | {w: why for told in self.failed.values() for w, why in told.items()}
-        made = sum(rule.startswith("figure_") for rule in self.finished)
-        counted = (
-            f"{of(new, 'grid point')} trained, {seen.there} were there already; "
-            f"{of(made, 'figure')} made"
-        )
-        if not self.stats:
-            counted = f"everything was there already: {of(seen.there, 'grid point')}"
-        left = sum((self.stats or {}).values()) - len(self.finished)
+        seen, stats = self.progress.look(self.jobs), self.stats or {}
+        new, made = of(seen.trained - seen.there, "grid point"), len(_drawn(self.finished))
+        counted = f"everything was there already: {of(seen.there, 'grid point')}"
+        if stats:
+            counted = f"{new} trained, {seen.there} were there already; {of(made, 'figure')} made"
+        left = sum(stats.values()) - len(self.finished)
         state = "done" if not left else "stopped" if self.stopped else "failed"
-        lines = [f"{state} after {took}: {counted}"]
+        lines = [f"{state} after {clock(time.time() - self.began)}: {counted}"]
         if left:
-            lines += failures(failed)
+            failed = [seen.failed, *self.failed.values()]
+            lines += failures({words: why for told in failed for words, why in told.items()})
             if seen.points > seen.trained:
                 lines.append(f"left to train: {of(seen.points - seen.trained, 'grid point')}")
             folder = self.progress.results
             lines.append(f"kept: every finished grid point, and checkpoints ({folder}/checkpoints)")
-            lines.append(f"go on: {_command()}")
+            program = "snakemake" if sys.argv[0].endswith("__main__.py") else sys.argv[0]
+            lines.append(f"go on: {shlex.join([program, *sys.argv[1:]])}")
         else:
             lines += results_of(self.own)
         return [*lines, *(f"log      {path}" for path in self.log())]
-
-
-def _usual(rule: str) -> float:
-    """Return the seconds of a step that trains nothing, on a machine with nothing else to do."""
-    return 1.0 if rule == "dataset" else 3.0
 
 
 def _makes(rule: str) -> bool:
@@ -318,7 +301,6 @@ def _makes(rule: str) -> bool:
     return not rule.startswith("train_") and rule not in TARGETS
 
 
-def _command() -> str:
-    """Return the command that was called."""
-    program = "snakemake" if sys.argv[0].endswith("__main__.py") else sys.argv[0]
-    return shlex.join([program, *sys.argv[1:]])
+def _drawn(rules: Iterable[str]) -> list[str]:
+    """List the figures that some rules draw."""
+    return [rule[7:] for rule in rules if rule.startswith("figure_")]

@@ -61,7 +61,7 @@ def write_page(config: Config, runs: Runs, origin: Iterable[str], output: Path) 
         name=config.name or "default",
         run=_what_was_run(config, runs, sweeps),
         origin=list(origin),
-        config=_as_yaml(_given(config)),
+        config=_as_yaml(config.given()),
         counts=counts(claims),
         unsettled=unsettled(claims),
         claims=claims,
@@ -88,14 +88,9 @@ def _packed(text: str) -> str:
     return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()
 
 
-def _given(config: Config) -> dict[str, Any]:
-    """Return the keys of a config that decide what is made."""
-    return config.model_dump(exclude_unset=True, exclude={"job_minutes", "hardware"})
-
-
 def minimal_config(config: Config, sweeps: Mapping[str, Sweep], name: str) -> str:
     """Write the YAML that makes one figure: what it needs of the config."""
-    drawn, content = config.drawings()[name], _given(config)
+    drawn, content = config.drawings()[name], config.given()
     sweep = drawn.sweep or next(iter(sweeps))  # pretrained models need none, but a config does
     block = content["sweeps"][sweep]
     needed = {
@@ -122,11 +117,9 @@ def _what_was_run(config: Config, runs: Runs, sweeps: Mapping[str, Sweep]) -> di
     def listed(values: Iterable) -> str:
         return ", ".join(sorted({str(value) for value in values}))
 
-    software = {name for record in records for name in record["versions"]}
-    versions = (
-        f"{name} {listed(record['versions'].get(name, 'unknown') for record in records)}"
-        for name in sorted(software)
-    )
+    software = [record["versions"] for record in records]
+    names = sorted(set().union(*software))
+    versions = (f"{n} {listed(one.get(n, 'unknown') for one in software)}" for n in names)
     models = sum(record["settings"]["seeds"] for record in records)
     return {
         "config": config.digest,

@@ -29,8 +29,8 @@ def probe_pretrained(
     entry: PretrainedModel,
     output: Path,
     threads: int,
-    checkpoint_folder: Path | None = None,
-    checkpoint_seconds: float = 600.0,
+    checkpoint_folder: Path,
+    checkpoint_seconds: float,
 ) -> dict[str, Any]:
     """Measure a model, then fine-tune and measure it seed by seed; write tables.
 
@@ -49,7 +49,7 @@ def probe_pretrained(
         checkpoint = model_folder.find_model(entry)
     weights = model_folder.folder_digests(entry)
     key = digest_of([entry.model_dump(), facts.facts_version(entry.facts), weights, code])
-    kept = Checkpoints(checkpoint_folder / key, checkpoint_seconds) if checkpoint_folder else None
+    kept = Checkpoints(checkpoint_folder / key, checkpoint_seconds)
     seconds: dict[str, float] = {}
     tables: dict[str, list[pl.DataFrame]] = {name: [] for name in MEASURES}
 
@@ -77,7 +77,7 @@ def probe_pretrained(
             if entry.trained == "lora":
                 finetune.add_adapters(loaded, seed)
             begun = time.time()
-            states = kept and kept.below(f"seed_{seed}")
+            states = kept.below(f"seed_{seed}")
             finetune.finetune(loaded, questions.right["forward"], seed, states, interruption)
             seconds[f"fine-tune {seed}"] = round(time.time() - begun, 3)
             measure(loaded, "after", seed)
@@ -85,8 +85,7 @@ def probe_pretrained(
         write_table(output / f"{name}.parquet", pl.concat(frames), PRETRAINED_TABLES[name])
     model = loaded.model.get_base_model() if entry.trained == "lora" else loaded.model
     gpus = range(torch.cuda.device_count()) if loaded.device.type == "cuda" else []
-    if kept:
-        kept.clear()
+    kept.clear()
     return {
         "entry": entry.model_dump(),
         "facts": facts.facts_version(entry.facts),
