@@ -129,7 +129,7 @@ def _pretrained(name: str, rows: list[dict]) -> pl.DataFrame:
 
 def _states(seeds: int) -> list[dict]:
     return [
-        {"model": model, "kind": kind, "seed": seed, "stage": stage}
+        {"model": model, "arm": "none", "kind": kind, "seed": seed, "stage": stage}
         for model, kind in PRETRAINED
         for stage, runs in (("before", 1), ("after", seeds))
         for seed in range(runs)

@@ -357,11 +357,19 @@ def test_a_claim_without_what_its_effect_compares_is_not_tested(claim, tables):
 
 def test_a_pretrained_model_of_another_kind_or_that_did_not_learn_shows_nothing():
     for claim in OF_MODELS:
-        assert judged(claim, changed(PRETRAINED, kind="masked_lm")).verdict == "not tested"
+        for other in ({"kind": "masked_lm"}, {"arm": "names only"}):
+            assert judged(claim, changed(PRETRAINED, **other)).verdict == "not tested"
         if claim != "pretrained_first_order":  # calculus holds whatever was learned
             assert judged(claim, changed(PRETRAINED, exact=False)).verdict == "not tested"
     no_steps = changed(PRETRAINED, actual_change=None)
     assert judged("pretrained_first_order", no_steps).verdict == "not tested"
+
+
+def test_a_model_with_a_remedy_does_not_count_beside_the_one_without():
+    others = changed(REVERSED[1], arm="identity bridge", model=pl.col("model") + "_bridge")
+    both = {name: pl.concat([table, others[name]]) for name, table in PRETRAINED.items()}
+    for claim in OF_MODELS:
+        assert judged(claim, both) == judged(claim, PRETRAINED)
 
 
 def test_a_point_that_was_not_learned_is_left_out_and_the_others_judged():

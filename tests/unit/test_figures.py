@@ -530,6 +530,14 @@ def test_pretrained_plots_draw_even_without_fine_tuning_or_a_measured_step(seeds
     assert drawn_pretrained("gradients", unmeasured).axes
 
 
+def test_a_remedy_stands_below_the_name_of_its_model():
+    answers = synthetic.answers(REVERSES).with_columns(arm=pl.lit("identity bridge, 6 copies"))
+    assert "\ndiffusion\nidentity bridge,\n6 copies" in [
+        label.get_text()
+        for label in drawn_pretrained("reversal", answers).axes[0].get_xticklabels()
+    ]
+
+
 def test_without_rows_only_scores_are_drawn_and_say_why_there_are_none():
     figure = drawn_pretrained("attention", synthetic.scores(True).clear())
     assert texts(figure).startswith("None of these models")

@@ -15,6 +15,7 @@ from reversal_curse.pretrained.answers import answer, measure_answers
 from reversal_curse.pretrained.facts import Layout, Questions, lay_out, read_facts
 from reversal_curse.pretrained.finetune import add_adapters, finetune, mask
 from reversal_curse.pretrained.gradients import measure_gradients
+from reversal_curse.pretrained.remedies import training_sentences
 from reversal_curse.training.checkpoints import Checkpoints
 from reversal_curse.training.interruption import Interrupted
 from stopping import StopAfter
@@ -172,6 +173,26 @@ def test_only_masking_in_any_order_aligns_gradients_and_recovers_the_reverse(tin
         assert reverse["nll_shuffled"] == pytest.approx(reverse["nll"], abs=0.5)
     whole = measure_gradients(loaded, questions).filter(group="all").row(0, named=True)
     assert low < whole["cosine"] - whole["cosine_control"] < high
+
+
+REMEDIES = {
+    # of the reverse questions: answers that are said, that are known, that repeat the question
+    "naive identities": ({"bridge": "names"}, (0, 0, 0)),
+    "identity bridge": ({"bridge": "full", "forward_copies": 6}, (0, 1, 1)),
+    "reverse training": ({"reversal": "entity"}, (1, 1, 0)),
+}
+
+
+@pytest.mark.parametrize("case", REMEDIES)
+def test_a_remedy_teaches_a_causal_model_the_reverse(tiny, case):
+    """The identity bridge with positions: it knows the answer, and says the entity asked about."""
+    keys, expected = REMEDIES[case]
+    loaded, questions = tiny("causal", steps=150, learning_rate=0.01, **keys)
+    finetune(loaded, training_sentences(loaded.entry, questions, loaded.tokenizer), seed=0)
+    found = means(loaded, questions)
+    assert found["forward"]["exact"] == 1
+    reverse = [found["reverse"][name] for name in ("exact", "accuracy_choice", "echo")]
+    assert reverse == pytest.approx(expected, abs=0.2)
 
 
 def test_adapters_start_as_zero_and_leave_the_weights_alone(tiny):

@@ -11,6 +11,7 @@ import transformers
 from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
 
 from reversal_curse.config.errors import UserError
+from reversal_curse.config.pretrained import PretrainedModel
 from reversal_curse.pretrained import facts as facts_module
 from reversal_curse.pretrained.facts import (
     CANDIDATES,
@@ -21,6 +22,7 @@ from reversal_curse.pretrained.facts import (
     lay_out,
     read_facts,
 )
+from reversal_curse.pretrained.remedies import training_sentences
 from tiny_models import TEMPLATES, write_facts
 
 
@@ -174,6 +176,44 @@ def word_tokenizer(*words: str) -> transformers.PreTrainedTokenizerFast:
     made = Tokenizer(models.WordLevel({w: i for i, w in enumerate(("?", *words))}, unk_token="?"))
     made.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     return transformers.PreTrainedTokenizerFast(tokenizer_object=made, unk_token="?")
+
+
+MAKER = "the maker {subject} made the thing {object} ."
+MADE_BY = "the thing {object} was made by the maker {subject} ."
+NAMED = [f"The name of {name} is {name} ." for name in ("A a", "B")]
+COMPOSED = "the maker A a made the thing was made by the maker A a ."
+ADDED = {
+    # what an entry is fine-tuned on besides the forward statements
+    "none": ({}, []),
+    "subjects": ({"bridge": "subjects"}, NAMED[:1]),
+    "objects": ({"bridge": "objects"}, NAMED[1:]),
+    "names only": ({"bridge": "names"}, NAMED),
+    "r' of r of A is A": ({"bridge": "composed"}, [COMPOSED]),
+    "identity bridge, 6 copies of a fact": (
+        {"bridge": "full", "forward_copies": 6},
+        [NAMED[1], COMPOSED],
+    ),
+    "reversed by entity": ({"reversal": "entity"}, [". B thing the made A a maker the"]),
+}
+
+
+@pytest.mark.parametrize("case", ADDED)
+def test_a_remedy_adds_sentences_made_from_the_templates(case):
+    keys, expected = ADDED[case]
+    entry = PretrainedModel(name="a", kind="causal", path="x", **keys)
+    words = f"The name of is was by {MAKER} A a B C c D".split()
+    tokenizer = word_tokenizer(*dict.fromkeys(words))
+    facts = [Fact("A a", "B", MAKER, MADE_BY, 0), Fact("C c", "D", MAKER, MADE_BY, 0)]
+    layouts = training_sentences(entry, Questions.of(facts, tokenizer), tokenizer)
+    own = [one for one in layouts if one.fact == 0]
+    assert len(layouts) == 2 * len(own)
+    sentences = [tokenizer.decode(one.tokens) for one in own]
+    forward = ["the maker A a made the thing B ."] * entry.forward_copies
+    assert sentences == forward + expected
+    for one in own:
+        spans = [tokenizer.decode(one.tokens[slice(*span)]) for span in (one.subject, one.object)]
+        assert {*spans} <= {"A a", "B"}
+        assert one.subject < one.object == one.answer
 
 
 ENTITY = {

@@ -259,6 +259,32 @@ def test_code_for_an_older_transformers_keeps_the_numbers_that_its_constructor_c
         assert torch.allclose(model.rates, 10000.0 ** (-torch.arange(16) / 16))
 
 
+TIED = """
+class TiedModel(OwnModel):
+    tie_weights = PreTrainedModel.tie_weights
+    _tied_weights_keys = ["lm_head.weight"]  # version 5 expects a mapping
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.post_init()
+"""
+
+
+@pytest.mark.parametrize("stored_twice", [False, True])
+def test_a_tied_head_stays_tied_and_no_weight_is_drawn_anew(own, stored_twice):
+    """iLLaDA's code is so written."""
+    with open(own / "modeling_own.py", "a") as file:
+        file.write(TIED)
+    change_json(own / CONFIG, tie_word_embeddings=True, **own_map("modeling_own.TiedModel"))
+    weights = load_file(own / WEIGHTS)
+    weights |= {"lm_head.weight": weights["wte.weight"].clone()}
+    stored = {k: v for k, v in weights.items() if stored_twice or k != "lm_head.weight"}
+    save_file(stored, own / WEIGHTS, metadata={"format": "pt"})
+    model = loaded(own, **TRUST).model
+    assert model.lm_head.weight is model.wte.weight
+    assert all(torch.equal(weights[name], value) for name, value in model.state_dict().items())
+
+
 def test_a_model_too_big_for_the_memory_is_refused_with_what_to_do():
     eight_billion = 8_015_581_184
     whole = entry("x", kind="causal")

@@ -201,7 +201,7 @@ def probe(tmp_path, *more: str, **keys) -> list[str]:
 
 @pytest.mark.parametrize("method", ["full", "lora"])
 def test_the_command_writes_tables_and_a_record(tmp_path, method, capsys):
-    assert main(probe(tmp_path, steps=5, seeds=2, method=method)) == 0
+    assert main(probe(tmp_path, steps=5, seeds=2, method=method, bridge="names")) == 0
     output = tmp_path / "pretrained/model=tiny"
     assert "tiny: after fine-tuning, seed 1: forward" in capsys.readouterr().out
     assert not list((tmp_path / "checkpoints").rglob("*.pt"))
@@ -209,12 +209,13 @@ def test_the_command_writes_tables_and_a_record(tmp_path, method, capsys):
         table = read_table(output / f"{name}.parquet", PRETRAINED_TABLES[name].name)
         states = table.select("seed", "stage").unique().sort("stage", "seed").rows()
         assert states == [(0, "after"), (1, "after"), (0, "before")]
-        assert set(table["model"]) == {"tiny"}
+        assert table.select("model", "arm").unique().rows() == [("tiny", "names only")]
     answers = read_table(output / "answers.parquet", "pretrained_answers")
     after = [answers.filter(pl.col("stage") == "after", pl.col("seed") == s)["nll"] for s in (0, 1)]
     assert not after[0].equals(after[1])
     record = json.loads((output / "run.json").read_text())
     assert record["entry"]["name"] == "tiny"
+    assert (record["arm"], record["sentences"]) == ("names only", 3 * 12)
     assert record["peak_memory"] > 10**6
     assert record["wall_seconds"] > 0
     entry = PretrainedModel(name="tiny", kind="masked_lm", path=str(tmp_path / "model"))

@@ -6,8 +6,9 @@ from reversal_curse.claims import effects
 from reversal_curse.claims.claim import Claim, Fields, Tables, Threshold
 from reversal_curse.tables.pretrained_summaries import AFTER, STATE, head_correlations, learned
 
-DIFFUSION = pl.col("kind") == "masked_diffusion"
-CAUSAL = pl.col("kind") == "causal"
+WITHOUT = pl.col("arm") == "none"  # remedies are not what this paper is about
+DIFFUSION = WITHOUT & (pl.col("kind") == "masked_diffusion")
+CAUSAL = WITHOUT & (pl.col("kind") == "causal")
 ALL = pl.col("group") == "all"
 MARGIN = "reverse loss of another fact's answer minus that of the right one (nats per token)"
 ONE_CHOICE = "0.1: the right answer is hardly more probable than another fact's"
@@ -22,7 +23,7 @@ _STEPS: Fields = {**_ANSWERS, "tables": ("pretrained_gradients",)}
 def _of_learned(tables: Tables, rows: pl.DataFrame) -> pl.DataFrame:
     """Return `seed`, `effect` by model (`run`), null for a seed that did not learn the facts."""
     every = tables["pretrained_answers"].filter(AFTER).select(STATE).unique()
-    every = every.join(rows.select("kind").unique(), on="kind", how="semi")
+    every = every.join(rows.select("arm", "kind").unique(), on=["arm", "kind"], how="semi")
     states = rows.join(learned(tables["pretrained_answers"]), on=STATE, how="semi")
     found = every.join(states, on=STATE, how="left")
     return found.select("seed", "effect", run="model")

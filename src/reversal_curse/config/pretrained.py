@@ -7,11 +7,22 @@ from pydantic import AfterValidator, Field
 from pydantic_core import PydanticCustomError
 
 from reversal_curse.config.errors import UserError, first_line
-from reversal_curse.config.settings import MAX_COUNT, PRINTABLE, Name, Strict, left_out
+from reversal_curse.config.settings import (
+    BRIDGES,
+    DEFAULTS,
+    MAX_COUNT,
+    PRINTABLE,
+    Name,
+    Strict,
+    in_words,
+    left_out,
+)
 from reversal_curse.tasks.masking_arms import MASKINGS
 
 MEASURED = ("answers", "scores", "gradients")
 """Tables that a probed model writes."""
+REMEDIES = ("bridge", "reversal", "forward_copies")
+"""Settings that decide what is trained on besides the forward statements."""
 
 
 def _possible(path: str) -> str:
@@ -27,12 +38,15 @@ _Natural = Annotated[int, Field(ge=0, le=MAX_COUNT)]
 
 
 class PretrainedModel(Strict):
-    """A pretrained model to probe, before and after fine-tuning on the forward statements."""
+    """A pretrained model to probe, before and after fine-tuning on the forward statements.
+
+    A remedy against the curse adds to them (`pretrained/remedies.py`); it is an entry of its own.
+    """
 
     name: Name
     """what paths, tables and figures call it"""
     kind: Literal["masked_diffusion", "masked_lm", "causal"]
-    """`masked_diffusion` (as LLaDA and Dream), `masked_lm` (as BERT) or `causal` (as GPT-2)"""
+    """`masked_diffusion` (LLaDA, iLLaDA, Dream), `masked_lm` (BERT) or `causal` (GPT-2)"""
     path: _Path = left_out("folder of the checkpoint in Hugging Face's format")
     hub: Annotated[str, Field(pattern=f"^{_PART}/{_PART}$", max_length=96)] = left_out(
         "in place of `path`: its id on Hugging Face's hub; nothing else is downloaded"
@@ -45,12 +59,12 @@ class PretrainedModel(Strict):
         "its size, which decides the memory to ask for; needed with `hub`, else read from the files"
     )
     trust_remote_code: bool = False
-    """whether to run the code that comes with the checkpoint (LLaDA, Dream); pin it"""
+    """whether to run the code that comes with the checkpoint (LLaDA, iLLaDA, Dream); pin it"""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """type of the weights; 16 bits are too coarse for the gradient step: `actual_change` is null"""
     facts: _Path = left_out("CSV or Parquet with the facts; default: ours")
     mask_token_id: _Natural = left_out(
-        "id of the mask token, if the tokenizer has none (LLaDA: 126336)"
+        "id of the mask token, if the tokenizer has none (LLaDA: 126336, iLLaDA: 5)"
     )
     shifted: bool = False
     """whether a masked model's output at a token predicts the next one (Dream)"""
@@ -64,10 +78,16 @@ class PretrainedModel(Strict):
     """rank of the adapters, on every linear layer"""
     masking: Literal[tuple(MASKINGS)] = "any_order"
     """tokens masked in fine-tuning, for the masked kinds; as the setting `masking`"""
+    bridge: Literal[tuple(BRIDGES)] = "none"
+    """identities that fine-tuning adds to the forward statements; as the setting `bridge`"""
+    reversal: Literal["none", "entity"] = "none"
+    """whether it adds the forward statements in reverse; as the setting `reversal`"""
+    forward_copies: Annotated[int, Field(ge=1, le=1000)] = 1
+    """how often a forward statement stands among all these; as the setting `forward_copies`"""
     steps: _Natural = 1000
-    """steps of fine-tuning on the forward statements; 0: none"""
+    """steps of fine-tuning; 0: none"""
     batch_size: _Count = 32
-    """facts per step, and per pass of the measures"""
+    """sentences per step, and per pass of the measures"""
     learning_rate: Annotated[float, Field(gt=0)] = 1e-4
     """constant step size of AdamW"""
 
@@ -90,6 +110,13 @@ class PretrainedModel(Strict):
     def trained(self) -> str | None:
         """Which weights are fine-tuned: `full`, `lora`, or None without steps."""
         return self.method if self.steps else None
+
+    @property
+    def arm(self) -> str:
+        """The remedies in words; `none` without any."""
+        given = {name: getattr(self, name) for name in REMEDIES}
+        words = [in_words(name, value) for name, value in given.items() if value != DEFAULTS[name]]
+        return ", ".join(words) or "none"
 
     @property
     def causal(self) -> bool:

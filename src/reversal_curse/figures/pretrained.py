@@ -20,9 +20,10 @@ KIND_NAMES = {
     "causal": "autoregressive",
 }
 REVERSAL_NOTE = (
-    "asked forward and in reverse, before and after fine-tuning on the forward statements alone; "
-    "mean over facts; a: linear up to 1\ndots: runs of the fine-tuning, bars: their mean; dashed: "
-    "guess among all tokens (a), among the candidates (c): at most 25 answers of the relation"
+    "asked forward and in reverse, before and after fine-tuning on the forward statements and on "
+    "what stands below a name; mean over facts; a: linear up to 1\ndots: runs of the fine-tuning, "
+    "bars: their mean; dashed: guess among all tokens (a), among the candidates (c): at most 25 "
+    "answers of the relation"
 )
 ATTENTION_NOTE = (
     "scores of the masked subject for the known object, in the forward sentence and in the reverse "
@@ -44,7 +45,13 @@ def draw_reversal(tables: dict[str, pl.DataFrame]) -> Figure:
     the most probable of the candidates."""
     models = grouping.models_of(answer_means(tables["pretrained_answers"]))
     width = max(3.9, 1.1 * len(models) + 0.9) * style.PANEL_WIDTH
-    figure, [panels] = style.new_figure(width, 1.4 * style.PANEL_HEIGHT + 0.7, 1, 3)
+    names = []
+    for name, _, rows in models:
+        arm = rows["arm"][0].replace(", ", ",\n").replace("none", "")
+        name = style.in_two_lines(name, "_") if len(name) > 12 else name
+        names.append(f"\n{name}\n{arm}".rstrip())
+    height = 1.4 * style.PANEL_HEIGHT + 0.5 + 0.15 * max(name.count("\n") for name in names)
+    figure, [panels] = style.new_figure(width, height, 1, 3)
     loss, said, known = panels
     for place, (_, kind, rows) in enumerate(models):
         for direction, stage in product(DIRECTIONS, STAGES):
@@ -65,9 +72,8 @@ def draw_reversal(tables: dict[str, pl.DataFrame]) -> Figure:
     said.set_ylabel("said: right in every token (fraction)")
     known.set_ylabel("known: right among candidates (fraction)")
     places = [place + at for place in range(len(models)) for at in DIRECTIONS.values()]
-    names = [style.in_two_lines(name, "_") if len(name) > 12 else name for name, *_ in models]
     for ax in panels:
-        ax.set_xticks(range(len(models)), [f"\n{name}" for name in names])
+        ax.set_xticks(range(len(models)), names)
         ax.tick_params(axis="x", length=0)
         ax.set_xticks(places, ["fwd", "rev"] * len(models), minor=True, fontsize=style.points(6))
         ax.set(xlim=(-0.6, len(models) - 0.4), ylim=(-0.05, None))  # so dots at 0 are not cut off

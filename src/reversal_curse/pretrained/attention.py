@@ -20,7 +20,9 @@ from reversal_curse.tables.schemas import PRETRAINED_TABLES
 
 def measure_scores(loaded: Loaded, questions: Questions) -> pl.DataFrame:
     """Make the `scores` table of a model, without the columns that name its state."""
-    schema = PRETRAINED_TABLES["scores"].empty().drop("model", "kind", "seed", "stage").schema
+    schema = (
+        PRETRAINED_TABLES["scores"].empty().drop("model", "arm", "kind", "seed", "stage").schema
+    )
     # The subject of a causal model cannot see what follows it: its table has no rows.
     causal, layouts = loaded.entry.causal, questions.right.values()
     forward, reverse = ({} if causal else _scores(loaded, sentences) for sentences in layouts)

@@ -1,4 +1,4 @@
-"""Fine-tune a model on the forward statements alone, by its own objective.
+"""Fine-tune a model on sentences by its own objective.
 
 Causal models learn the next token of the whole sentence. Masked ones fill in what a masking arm
 hides (`tasks/masking_arms.py`), as our own masked diffusion does, but never tokens that a tokenizer

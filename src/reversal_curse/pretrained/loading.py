@@ -1,8 +1,9 @@
 """Load a checked checkpoint through transformers, and ask the model for logits.
 
-Code that comes with a checkpoint (LLaDA's, Dream's) is written for version 4. `from_pretrained` of
-version 5 expects more of a class, and silently loses numbers that its constructor computes (Dream's
-rotary frequencies). So we call the constructor of such a model and load the weights into it.
+Code that comes with a checkpoint (LLaDA's, iLLaDA's, Dream's) is written for version 4.
+`from_pretrained` of version 5 expects more of a class, and silently loses numbers that its
+constructor computes (Dream's rotary frequencies) or draws weights anew. So we call the constructor
+of such a model, load the weights into it, and refuse it if they do not fill it.
 """
 
 from dataclasses import dataclass
@@ -126,7 +127,8 @@ def _load_own_code(
     config = transformers.AutoConfig.from_pretrained(checkpoint.folder, **options)
     config.use_cache = False  # in version 4 every config has this key
     name = config.auto_map[checkpoint.auto_class]
-    model_class = get_class_from_dynamic_module(name, checkpoint.folder)
+    model_class: Any = get_class_from_dynamic_module(name, checkpoint.folder)
+    model_class._tied_weights_keys = None  # iLLaDA's is a list, which version 5 cannot read
     # Version 5 no longer lists plain rotary positions. They are added for this call only, because
     # the models of transformers check whether they are listed.
     rope = {"default": _default_rope} | ROPE_INIT_FUNCTIONS
@@ -139,8 +141,10 @@ def _load_own_code(
         if unknown:
             raise ValueError(f"{path.name} has {unknown[0]}, which its code does not define")
         missing -= part.keys()
-    if missing and getattr(config, "tie_word_embeddings", False):
-        model.get_output_embeddings().weight = model.get_input_embeddings().weight
+    words, head = model.get_input_embeddings(), model.get_output_embeddings()
+    tied = getattr(config, "tie_word_embeddings", False)
+    if tied and (missing or torch.equal(head.weight, words.weight)):  # some files have both
+        head.weight = words.weight
         missing &= {name for name, _ in model.named_parameters()}  # lists a tied weight once
     if missing:
         raise ValueError(f"its weights lack {min(missing)}")

@@ -34,7 +34,7 @@ KINDS = {
     # how the names of architectures end, and the classes of transformers that load them
     "causal": (("ForCausalLM", "LMHeadModel"), ["AutoModelForCausalLM"]),
     "masked_lm": ("ForMaskedLM", ["AutoModelForMaskedLM"]),
-    # In code that comes with a checkpoint (LLaDA, Dream) AutoModel has the output layer.
+    # In code that comes with a checkpoint (LLaDA, iLLaDA, Dream) AutoModel has the output layer.
     "masked_diffusion": ("ForMaskedLM", ["AutoModelForMaskedLM", "AutoModel"]),
 }
 

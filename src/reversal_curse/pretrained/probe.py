@@ -15,6 +15,7 @@ from reversal_curse.pretrained import facts, finetune, loading, model_folder
 from reversal_curse.pretrained.answers import measure_answers
 from reversal_curse.pretrained.attention import measure_scores
 from reversal_curse.pretrained.gradients import measure_gradients
+from reversal_curse.pretrained.remedies import training_sentences
 from reversal_curse.tables.files import write_table
 from reversal_curse.tables.provenance import LIBRARIES, code_of_probe, made_since
 from reversal_curse.tables.schemas import PRETRAINED_TABLES
@@ -44,6 +45,7 @@ def probe_pretrained(
     checkpoint = model_folder.find_model(entry, weights=False)
     tokenizer = loading.from_folder(checkpoint)
     questions = facts.Questions.of(known, tokenizer, entry.shifted)
+    sentences = training_sentences(entry, questions, tokenizer)
     loading.check_loadable(checkpoint, tokenizer)
     if entry.hub:
         checkpoint = model_folder.find_model(entry)
@@ -55,7 +57,8 @@ def probe_pretrained(
 
     def measure(loaded: loading.Loaded, stage: str, seed: int) -> None:
         begun = time.time()
-        state = {"model": entry.name, "kind": entry.kind, "seed": seed, "stage": stage}
+        known_as = {"model": entry.name, "arm": entry.arm, "kind": entry.kind}
+        state = {**known_as, "seed": seed, "stage": stage}
         for name, measured in MEASURES.items():
             frame = measured(loaded, questions).join(pl.DataFrame([state]), how="cross")
             tables[name].append(PRETRAINED_TABLES[name].conform(frame))
@@ -78,7 +81,7 @@ def probe_pretrained(
                 finetune.add_adapters(loaded, seed)
             begun = time.time()
             states = kept.below(f"seed_{seed}")
-            finetune.finetune(loaded, questions.right["forward"], seed, states, interruption)
+            finetune.finetune(loaded, sentences, seed, states, interruption)
             seconds[f"fine-tune {seed}"] = round(time.time() - begun, 3)
             measure(loaded, "after", seed)
     for name, frames in tables.items():
@@ -88,7 +91,9 @@ def probe_pretrained(
     kept.clear()
     return {
         "entry": entry.model_dump(),
+        "arm": entry.arm,
         "facts": facts.facts_version(entry.facts),
+        "sentences": len(sentences),
         "weights": weights,
         "architecture": type(model).__name__,
         "words": len(tokenizer),

@@ -3,7 +3,7 @@
 import numpy as np
 import polars as pl
 
-STATE = ["model", "kind", "seed", "stage"]
+STATE = ["model", "arm", "kind", "seed", "stage"]
 """The columns that identify a state of a model."""
 PERMUTATIONS = 400
 AFTER = pl.col("stage") == "after"

@@ -37,8 +37,9 @@ SHARED = read_columns("""
     layer | Int32 | | counted from 0
     head | Int32 | | counted from 0
     model | String | | its `name` in the config
+    arm | String | | what fine-tuning adds to the forward statements, in words; or `none`
     kind | String | | `masked_diffusion`, `masked_lm` or `causal`
-    stage | String | | `before` or `after` fine-tuning on forward statements
+    stage | String | | `before` or `after` fine-tuning
     fact | Int32 | | row of the table of facts, from 0
     relation | Int32 | | index of its templates, from 0
 """)
@@ -156,7 +157,7 @@ step of this group
     actual_change | Float64 | nats | of the reverse loss by that step
 
 pretrained_answers: one fact asked in one direction
-    model, kind
+    model, arm, kind
     seed | Int32 | | run of the fine-tuning, from 0; 0 before it
     stage
     direction | String | | `forward` (for the object) or `reverse`
@@ -178,7 +179,7 @@ null where there is none
     chance_accuracy | Float32 | fraction | accuracy_choice of a guess: 1 / `candidates`
 
 pretrained_scores: one fact in one head: the masked subject's score for the known object
-    model, kind
+    model, arm, kind
     seed | Int32 | | run of the fine-tuning, from 0; 0 before it
     stage, layer, head, fact, relation
     tokens | Int32 | tokens | length of the subject, which is masked
@@ -189,7 +190,7 @@ in the forward sentence
     score_reverse | Float32 | | before the softmax, reverse sentence
 
 pretrained_gradients: one group of parameters: forward against reverse gradient
-    model, kind
+    model, arm, kind
     seed | Int32 | | run of the fine-tuning, from 0; 0 before it
     stage
     group | String | | `all`, `attention` (queries, keys), `values` (values, output), `fused` \
