@@ -90,7 +90,7 @@ def draw_bridge(tables: dict[str, pl.DataFrame]) -> Figure:
     panels = grouping.split_points(last, models + others)
     size = (1.35 * style.PANEL_WIDTH, 1.3 * style.PANEL_HEIGHT)
     figure, axes = style.panel_grid(len(panels), *size, (0.3, 0.8), sharey=True)
-    room = 18 * figure.get_figwidth() / style.columns_of(axes[0])
+    room = 20 * figure.get_figwidth() / style.columns_of(axes[0]) - 15  # letters
     for ax, (label, table) in zip(axes, panels, strict=True):
         encodings = grouping.split_points(table, columns)
         for offset, (value, (_, colour, marker)) in zip(
@@ -100,7 +100,7 @@ def draw_bridge(tables: dict[str, pl.DataFrame]) -> Figure:
         _draw_guess(ax, table)
         names = [name for name, _ in encodings]
         lines = [style.in_lines(name) for name in names]
-        turned = len(lines) * max(len(line) for label in lines for line in label.split("\n")) > room
+        turned = sum(max(map(len, label.split("\n"))) for label in lines) > room
         words = [name.replace(", ", ",\n") for name in names] if turned else lines
         ax.set_xticks(range(len(words)), words, rotation=90 if turned else 0)
         ax.set(title=style.in_two_lines(label, ", "), ylim=(-0.04, 1.04))

@@ -1,15 +1,16 @@
 """Remedies against the curse: what each repairs and costs, and bridges for two hops."""
 
+import textwrap
+from functools import partial
 from typing import Any
 
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from reversal_curse.config.settings import DEFAULTS, in_words
+from reversal_curse.config.settings import DEFAULTS, NAMES, in_words
 from reversal_curse.figures import grouping, marks, style
 from reversal_curse.tables.remedies import CONDITIONS, bench
-from reversal_curse.tables.remedies import KINDS as REMEDIES
 
 MIXTURES = "mixtures"
 KINDS = ("none", "data", "objective", "architecture", "optimisation", MIXTURES)
@@ -27,7 +28,8 @@ MEANINGS = (
     "the prompt\nforward: accuracy of the facts trained in one order; wrong inverses: given by a "
     "relation that has none; sentences: trained on, by those without a remedy"
 )
-ROW, LEAST = 0.1, 0.19  # inches, of a colour and of an arm
+ROW, LEAST = 0.085, 0.2  # inches, of a colour and of an arm
+LABEL = 28  # letters
 MEASURES = {"accuracy": ("said", "-"), "accuracy_choice": ("known", style.DASHES)}
 
 
@@ -42,23 +44,27 @@ def draw_bench(tables: dict[str, pl.DataFrame]) -> Figure:
     varied = [name for name in grouping.varying_settings(table) if name in CONDITIONS]
     by_colour = ["pos_encoding"] if "pos_encoding" in varied else varied[:1]
     names = [name for name in varied if name not in by_colour]
+    plain = [
+        DEFAULTS | {n: v for n, v in row.items() if v is not None}
+        for row in table.filter(kind="none").head(1).to_dicts()
+    ]
+    none = {in_words(name, row[name]) for row in plain for name in NAMES}
     kind, row = pl.col("kind"), pl.struct("label", *varied)
     table = table.with_columns(
         kind=pl.when(kind.str.contains(" + ", literal=True)).then(pl.lit(MIXTURES)).otherwise(kind),
-        arm=row.map_elements(_arm, return_dtype=pl.String),
+        arm=row.map_elements(partial(_arm, none=none), return_dtype=pl.String),
     )
     colours = style.colours_of(label for label, _ in grouping.split_points(table, by_colour))
+    offsets = dict(zip(colours, marks.spread(len(colours), 0.3), strict=True))
     blocks = [(label, part, _rows(part)) for label, part in grouping.split_points(table, names)]
     panels = [name for name in PANELS if table[name].is_not_null().any()]
     heights = [len(rows) * max(LEAST, ROW * (len(colours) + 0.7)) for *_, rows in blocks]
     size = (2.15 * len(panels), sum(heights) + 0.45 * len(blocks) + style.OUTSIDE)
-    ratios = {"height_ratios": heights}
-    figure, grid = style.new_figure(*size, len(blocks), len(panels), **ratios)
+    figure, grid = style.new_figure(*size, len(blocks), len(panels), height_ratios=heights)
     for axes, (label, block, rows) in zip(grid, blocks, strict=True):
         for ax, value in zip(axes, panels, strict=True):
             for name, part in grouping.split_points(block, by_colour):
-                offset = dict(zip(colours, marks.spread(len(colours), 0.3), strict=True))[name]
-                _draw_arms(ax, part, value, rows, offset, colours[name])
+                _draw_arms(ax, part, value, rows, offsets[name], colours[name])
                 level = part.filter(kind="none").select(pl.col(value).mean()).item()
                 if level is not None:
                     words = ", ".join(filter(None, ["without a remedy", name]))
@@ -110,11 +116,10 @@ def draw_two_hop(tables: dict[str, pl.DataFrame]) -> Figure:
     return style.finish(figure, axes, note, handles)
 
 
-def _arm(point: dict[str, Any]) -> str:
-    """Leave conditions, and remedies that are not applied, out of the label of a grid point."""
+def _arm(point: dict[str, Any], none: set[str]) -> str:
+    """Leave conditions, and what is as without a remedy, out of the label of a grid point."""
     label = point.pop("label").split(", ")
-    told = {in_words(name, value) for name, value in point.items()}
-    told |= {in_words(name, DEFAULTS[name]) for name in REMEDIES}
+    told = none | {in_words(name, value) for name, value in point.items()}
     return ", ".join(word for word in label if word not in told) or "none"
 
 
@@ -138,7 +143,7 @@ def _draw_arms(
 
 def _frame(ax: Axes, rows: list[tuple[str, str]], title: str) -> None:
     """Name the rows of a panel; heads of kinds are bold."""
-    ax.set_yticks(range(len(rows)), [arm or kind for kind, arm in rows])
+    ax.set_yticks(range(len(rows)), [textwrap.fill(arm or kind, LABEL) for kind, arm in rows])
     for text, (_, arm) in zip(ax.get_yticklabels(), rows, strict=True):
         text.set_fontweight("normal" if arm else "bold")
     ax.set(ylim=(len(rows) - 0.4, -0.6), title=title)
