@@ -11,7 +11,7 @@ import polars as pl
 
 from reversal_curse.config.file import Config
 from reversal_curse.config.grid import describe, read_sweeps, run_directory
-from reversal_curse.config.settings import DEFAULTS, NAMES, Settings, settle
+from reversal_curse.config.settings import DEFAULTS, NAMES, settings_of, settle
 from reversal_curse.tables.files import settings_frame, write_table
 from reversal_curse.tables.run_files import table_files
 from reversal_curse.tables.schemas import TABLES
@@ -30,10 +30,6 @@ CHOICE |= {"nll_set": 1.0, "candidates": 6.0, "chance_choice": 1.79, "chance_acc
 def point(**given) -> dict:
     """Return the settings of a grid point by name, None for those that do not apply."""
     return settle({**DEFAULTS, **given}).described()
-
-
-def settings_of(row: dict) -> Settings:
-    return settle(DEFAULTS | {n: row[n] for n in NAMES if row[n] is not None})
 
 
 def gathered(name: str, rows: list[dict]) -> pl.DataFrame:

@@ -16,6 +16,7 @@ from reversal_curse.config.figures import PALETTES
 from reversal_curse.config.file import Config, Style
 from reversal_curse.config.grid import undrawable
 from reversal_curse.config.plots import PLOTS
+from reversal_curse.config.settings import settings_of
 from reversal_curse.families import FAMILIES
 from reversal_curse.figures import grouping, style
 from reversal_curse.figures.final import BRIDGED
@@ -28,7 +29,7 @@ from reversal_curse.tables.pretrained_summaries import answer_means, head_correl
 from reversal_curse.tables.run_files import Runs
 
 from . import synthetic
-from .synthetic import CHOICE, gathered, point, settings_of, write_runs
+from .synthetic import CHOICE, gathered, point, write_runs
 
 
 def metrics(points, seeds=3) -> pl.DataFrame:

@@ -299,6 +299,11 @@ def settle(values: Mapping[str, Any]) -> Settings:
     )
 
 
+def settings_of(row: Mapping[str, Any]) -> Settings:
+    """Return the settings that a row describes; None stands for what means nothing there."""
+    return settle({n: DEFAULTS[n] if row[n] is None else row[n] for n in NAMES})
+
+
 def choices(name: str) -> tuple:
     """List the values of a setting with a fixed choice, in the order that plots use."""
     annotation = Settings.model_fields[name].annotation

@@ -1,13 +1,12 @@
 """What weight decay does to training and to the unseen direction: Zhu et al. 2024, settings."""
 
 import math
-from types import SimpleNamespace
 from typing import Any
 
 import polars as pl
 from matplotlib.figure import Figure
 
-from reversal_curse.config.settings import NAMES
+from reversal_curse.config.settings import NAMES, settings_of
 from reversal_curse.families import batch_steps
 from reversal_curse.figures import grouping, style
 from reversal_curse.tables.summaries import LAST
@@ -87,5 +86,5 @@ def _draw(
 
 def _total(point: dict[str, Any]) -> float:
     """Return rate times decay times steps."""
-    steps = batch_steps(SimpleNamespace(**point))
+    steps = batch_steps(settings_of(point))
     return point["learning_rate"] * point["weight_decay"] * steps

@@ -1,11 +1,10 @@
 """Remedies against the curse: what each changes, against the same grid point without one."""
 
-from types import SimpleNamespace
 from typing import Any
 
 import polars as pl
 
-from reversal_curse.config.settings import ABOUT, DEFAULTS, NAMES
+from reversal_curse.config.settings import ABOUT, DEFAULTS, NAMES, settings_of
 from reversal_curse.tables.summaries import final_by_seed
 from reversal_curse.tasks import TASKS
 
@@ -49,10 +48,13 @@ def bench(metrics: pl.DataFrame) -> pl.DataFrame:
 
 def _describe(row: dict[str, Any]) -> dict[str, Any]:
     """Find the kind of a grid point's remedies, the family compared with, and the sentences."""
-    values = {name: DEFAULTS[name] if row[name] is None else row[name] for name in DEFAULTS}
+    settings, own = settings_of(row), {}
     if row["family"] != "masked_diffusion":  # the others are no remedy, but models of their own
-        values["family"] = DEFAULTS["family"]
+        own = {"family": DEFAULTS["family"]}
+    values = vars(settings) | own
     kinds = dict.fromkeys(kind for name, kind in KINDS.items() if values[name] != DEFAULTS[name])
-    sentences = TASKS[row["task"]].sentences(SimpleNamespace(**values))
-    compared = "gpt" if row["family"] == "masked_diffusion" else row["family"]
-    return {"kind": " + ".join(kinds) or "none", "compared": compared, "sentences": sentences}
+    return {
+        "kind": " + ".join(kinds) or "none",
+        "compared": row["family"] if own else DEFAULTS["family"],
+        "sentences": TASKS[settings.task].sentences(settings),
+    }
