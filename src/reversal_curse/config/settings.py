@@ -279,14 +279,14 @@ def meaningful(values: Mapping[str, Any]) -> frozenset[str]:
 def _meaningful(*deciding: Any) -> frozenset[str]:
     values = dict(zip(_DECIDING, deciding, strict=True))
     family, task = FAMILIES[values["family"]], TASKS[values["task"]]
-    found: set[str] = set()
-    for name, about in ABOUT.items():
-        has = not about.of or (
-            about.of in family.parts and (not about.data or about.of in task.parts)
-        )
-        if has and all(values[o] in allowed for o, allowed in about.needs.items() if o in found):
-            found.add(name)
-    return frozenset(found)
+    held = {name for name, about in ABOUT.items() if not about.of or about.of in family.parts}
+    return frozenset(
+        name
+        for name in held
+        for about in [ABOUT[name]]
+        if not (about.of and about.data) or about.of in task.parts
+        if all(values[o] in allowed for o, allowed in about.needs.items() if o in held)
+    )
 
 
 def settle(values: Mapping[str, Any]) -> Settings:
