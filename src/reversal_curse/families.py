@@ -100,6 +100,8 @@ def _transformer_work(asked: Callable[[Any], int]) -> Callable[[Any], Work]:
         tokens = seeds * sentences * passes * through
         block = (12 if settings.mlp else 4) * d * d
         products = 6 * (tokens * block + seeds * sentences * passes * read * d * words)
+        if settings.optimizer == "muon":  # five steps towards orthogonal matrices
+            products += steps * seeds * settings.layers * 24 * block * d
         weights = steps * seeds * (settings.layers * block + 2 * words * d)
         return Work(steps * settings.layers, tokens, products, weights)
 
@@ -126,8 +128,9 @@ def _transformer_memory(asked: Callable[[Any], int]) -> Callable[[Any], float]:
 
 
 def _one_layer_work(settings: Any) -> Work:
-    words = TASKS[settings.task].vocabulary(settings)
-    return Work(settings.epochs, weights=settings.epochs * settings.seeds * words**2)
+    words, steps = TASKS[settings.task].vocabulary(settings), settings.epochs * settings.seeds
+    products = 12 * steps * words**3 if settings.factorised else 0  # in double precision
+    return Work(settings.epochs, products=products, weights=steps * words**2)
 
 
 def _one_layer_memory(settings: Any) -> float:
@@ -165,7 +168,7 @@ FAMILIES = {
     "gpt": Family(
         name="autoregressive",
         colour="#D55E00",
-        description="GPT-2 from scratch, AdamW on shuffled batches",
+        description="GPT-2 from scratch, on shuffled batches",
         start="reversal_curse.training.gpt:start",
         parts=frozenset(_TRANSFORMER | {"next_token", "bridge", "marker", "mask_rate"}),
         tasks=tuple(TASKS),

@@ -56,7 +56,9 @@ def choose(**given: Any) -> Settings:
     settings = settle({**DEFAULTS, "heads": heads, **values})
     used = meaningful(vars(settings))
     for name in (name for name in values if name not in used):
-        needs = "".join(f"; needs {n} {' or '.join(v)}" for n, v in ABOUT[name].needs.items())
+        needs = "".join(
+            f"; needs {n} {' or '.join(map(str, v))}" for n, v in ABOUT[name].needs.items()
+        )
         kind = f"family {settings.family} and task {settings.task}"
         raise UserError(f"{name}: changes nothing with {kind}{needs}")
     if problem := untrainable(settings):

@@ -19,9 +19,19 @@ from stopping import StopAfter
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", FAMILIES)
-def test_a_stopped_run_ends_with_the_same_bits_as_one_that_was_not(tmp_path, family):
-    settings, checkpoints = small_settings(family=family), Checkpoints(tmp_path / "kept", 1e9)
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        *({"family": name} for name in FAMILIES),
+        {"optimizer": "sgd", "copy_first": "masked"},
+        {"optimizer": "muon", "copy_first": "random"},
+        {"family": "one_layer", "factorised": True},
+        {"task": "inverse", "bridge": "full", "reversal": "permutation"},
+    ],
+    ids=str,
+)
+def test_a_stopped_run_ends_with_the_same_bits_as_one_that_was_not(tmp_path, overrides):
+    settings, checkpoints = small_settings(**overrides), Checkpoints(tmp_path / "kept", 1e9)
     whole = trained(settings)
     for epochs, reached in ((1, 1), (5, 6), (13, 19)):
         stopped = f"stopped by the test after epoch {reached} of 20; progress"

@@ -71,6 +71,13 @@ sweeps: {a: {points: [{family: bilinear}, {family: bilinear, layers: 4}]}} \
   => sweeps.a.points[1].layers | 4 changes nothing | leaving it out
 sweeps: {a: {rotary_fraction: 0.5}} \
   => sweeps.a.rotary_fraction | it needs pos_encoding rotary | leaving it out
+sweeps: {a: {task: two_hop, bridge: full}} \
+  => sweeps.a | bridge full with task two_hop | none, objects
+sweeps: {a: {task: inverse, bridge: full, copy_first: masked}} \
+  => sweeps.a | copy_first masked with sentences of unlike length | none
+sweeps: {a: {task: inverse, bridge: full, pos_encoding: rotary, alignment: right}} \
+  => sweeps.a.alignment | right changes nothing | pos_encoding absolute | leaving it out
+sweeps: {a: {mask_rate: fixed}} => sweeps.a.mask_rate | it needs copy_first masked | leaving it out
 sweeps: {a: {layers: [1, 2], points: [{layers: 4}]}} \
   => sweeps.a.points[0].layers | is set in the sweep too | not in both
 sweeps: {a: {family: bilinear}} ;; figures: {embedding_cosine: a} => figures | no embed | gpt

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from reversal_curse.models.one_layer import OneLayer
+from reversal_curse.training.one_layer import start
 from small_runs import CPU, dataset_of, small_settings, trained
 
 
@@ -74,6 +75,16 @@ def test_attention_reads_the_tokens_before_the_query():
         b = softmax(z[query, before])
         f = sum(weight * np.eye(6)[token] for weight, token in zip(b, before, strict=True))
         assert logits[place] == pytest.approx(y.T @ f / np.linalg.norm(f), abs=1e-12)
+
+
+def test_a_factorised_model_learns_its_facts_and_trains_both_factors():
+    settings = one_layer(factorised=True, learning_rate=0.1, epochs=100, eval_every=100)
+    assert trained(settings)["metrics"].filter(epoch=100, split="train")["accuracy"].min() == 1.0
+    training = start(settings, dataset_of(settings), CPU)
+    v, o = (factor.detach().clone() for factor in training.learner.model.factors)
+    training.epoch()
+    assert not torch.equal(training.tensors["y0"], v)
+    assert not torch.equal(training.tensors["y1"], o)
 
 
 def test_attention_is_learned_if_the_fact_is_in_the_sentence():

@@ -8,33 +8,23 @@ import pytest
 import torch
 
 from reversal_curse.config.settings import choices
+from reversal_curse.families import FAMILIES
 from reversal_curse.models.learner import SHOWN, UNSEEN, Learner
 from reversal_curse.models.positions import apply_rotary, rotary_angles
-from reversal_curse.probes import asymmetry, attention, chain_of_thought, gradients
+from reversal_curse.probes import asymmetry, attention, chain_of_thought, gradients, logits
 from reversal_curse.tables.summaries import rotary_correlation
-from reversal_curse.training import gpt, masked_diffusion
+from reversal_curse.training import gpt
 from small_runs import CPU, dataset_of, small_settings, trained
 
 
 def learner_of(settings) -> Learner:
     """Build an untrained learner whose weights are large enough for attention to matter."""
-    module = gpt if settings.family == "gpt" else masked_diffusion
-    dataset = dataset_of(settings)
-    model = module.build_model(settings, dataset, CPU)
+    learner = FAMILIES[settings.family].load_start()(settings, dataset_of(settings), CPU).learner
     with torch.no_grad():
-        for name, parameter in model.named_parameters():
+        for name, parameter in learner.model.named_parameters():
             if "ln_" not in name:
                 parameter.mul_(3.0)
-    if settings.family == "gpt":
-        return Learner(settings, dataset, CPU, model, lambda s: model(s[:, :, :-1], 1))
-    mask = masked_diffusion.mask_token(settings)
-
-    def ask(sentences: torch.Tensor) -> torch.Tensor:
-        query = sentences.clone()
-        query[:, :, -1:] = mask
-        return model(query, 1)[..., :mask]
-
-    return Learner(settings, dataset, CPU, model, ask, mask)
+    return learner
 
 
 @torch.no_grad()
@@ -126,9 +116,18 @@ def test_the_closed_form_is_the_correlation_of_isotropic_queries_and_keys(displa
     assert measured == pytest.approx(rotary_correlation(displacement, features), abs=0.02)
 
 
-@pytest.mark.parametrize("family", ["gpt", "masked_diffusion"])
-def test_the_step_is_undone_and_its_first_order_is_right(family):
-    learner = learner_of(facts(family=family, pos_encoding="rotary"))
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {},
+        {"family": "gpt"},
+        {"family": "gpt", "copy_first": "masked"},
+        {"family": "gpt", "task": "inverse", "bridge": "full", "forward_copies": 2},
+    ],
+    ids=str,
+)
+def test_the_step_is_undone_and_its_first_order_is_right(overrides):
+    learner = learner_of(facts(pos_encoding="rotary", **overrides))
     before = [parameter.clone() for parameter in learner.model.parameters()]
     table = gradients_of(learner)
     after = list(learner.model.parameters())
@@ -218,7 +217,9 @@ def test_the_closed_form_has_known_values_and_partial_rotation_raises_it():
 
 def test_a_task_without_the_pairs_that_a_probe_compares_has_no_rows():
     assert attention.probe(learner_of(facts(task="chain", distance=1))).is_empty()
-    assert gradients_of(learner_of(small_settings(task="in_context"))).is_empty()
+    for task in ("in_context", "relational"):
+        assert gradients_of(learner_of(small_settings(task=task, vocab_size=40))).is_empty()
+    assert logits.probe(learner_of(small_settings(copy_first="masked"))).is_empty()
     assert chain_of_thought.probe(learner_of(small_settings())).is_empty()
     assert asymmetry.probe(learner_of(facts(family="gpt"))).is_empty()
 

@@ -147,8 +147,9 @@ def _combinations(
 
 def _changes_nothing(setting: str, lost: list, points: Mapping[str, Settings]) -> str:
     values = ", ".join(map(str, lost))
-    needs, part = ABOUT[setting].needs, ABOUT[setting].of
-    if needs and any(part in FAMILIES[point.family].parts for point in points.values()):
+    parts = {"", *(part for point in points.values() for part in FAMILIES[point.family].parts)}
+    needs = {n: v for n, v in ABOUT[setting].needs.items() if ABOUT[n].of in parts}
+    if needs and ABOUT[setting].of in parts:
         needed = " and ".join(f"{n} {' or '.join(map(str, v))}" for n, v in needs.items())
         return f"{values} changes nothing: it needs {needed}; allowed: leaving it out"
     families, tasks = (

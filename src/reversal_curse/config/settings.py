@@ -108,6 +108,7 @@ _OPTIMIZERS = {"adamw": "AdamW", "sgd": "SGD", "muon": "Muon"}
 _UNEVEN = {"pos_encoding": ("absolute",), "bridge": ("composed", "full")}
 _REVERSED = {"reversal": ("token", "entity", "permutation")}
 _MASKED = {"copy_first": ("masked", "random"), "masking": ("any_order",)}
+_MASKED_LONG = _MASKED | {"entity_length": (2, 3)}
 _NO_SGD = {"optimizer": ("adamw", "muon")}
 _Encoding = Literal["none", "absolute", "rotary", "alibi"]
 
@@ -151,7 +152,7 @@ class Settings(Strict):
     """identities that are trained on besides the facts"""
     alignment: Annotated[
         Literal["left", "right"],
-        About("bridge", _UNEVEN, data=True, label="{}-aligned", remedy="data"),
+        About("bridge", _UNEVEN, label="{}-aligned", remedy="data"),
     ] = "left"
     """where positions of sentences of unlike length agree: at their start or at their end"""
     forward_copies: Annotated[
@@ -198,7 +199,7 @@ class Settings(Strict):
     ] = "uniform"
     """how many tokens of a sentence are masked: 0 to 1 of them, or 15 %"""
     mask_entities: Annotated[
-        bool, About("mask_rate", _MASKED, names=_MASKED_WORDS, remedy="objective")
+        bool, About("mask_rate", _MASKED_LONG, names=_MASKED_WORDS, remedy="objective")
     ] = False
     """whether entities of several tokens are masked whole"""
     seeds: Annotated[int, COUNT, About(data=True, label="{} seeds")] = 10
@@ -279,15 +280,12 @@ def meaningful(values: Mapping[str, Any]) -> frozenset[str]:
 def _meaningful(*deciding: Any) -> frozenset[str]:
     values = dict(zip(_DECIDING, deciding, strict=True))
     family, task = FAMILIES[values["family"]], TASKS[values["task"]]
-    has = {
-        name
-        for name, about in ABOUT.items()
-        if not about.of or (about.of in family.parts and (not about.data or about.of in task.parts))
-    }
+    held = {name for name, about in ABOUT.items() if not about.of or about.of in family.parts}
     return frozenset(
         name
-        for name in has
-        if all(values[o] in allowed for o, allowed in ABOUT[name].needs.items() if o in has)
+        for name in held
+        if not (ABOUT[name].data and ABOUT[name].of) or ABOUT[name].of in task.parts
+        if all(values[o] in allowed for o, allowed in ABOUT[name].needs.items() if o in held)
     )
 
 

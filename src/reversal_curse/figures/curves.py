@@ -1,11 +1,12 @@
 """Loss against epoch, one panel per grid point: Zhu et al. 2024, figures 1, 5, 8, 10."""
 
+from types import SimpleNamespace
+
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from reversal_curse.config.settings import settings_of
 from reversal_curse.figures import grouping, marks, style
 from reversal_curse.tasks import TASKS
 
@@ -46,9 +47,9 @@ def _panels(metrics: pl.DataFrame, losses: dict) -> Figure:
                 width = 2.2 if split == "train" else 1.2  # so that both show where they coincide
                 marks.draw_mean_and_band(ax, part, column, color=colour, ls=line, lw=width)
         marks.draw_choice(ax, table, all_seeds, answer)
-        point = settings_of(all_seeds.row(0, named=True))
+        point = SimpleNamespace(**all_seeds.row(0, named=True))
         tokens = TASKS[point.task].answer_length(point) if with_words else 1
-        marks.draw_chance(ax, all_seeds, tokens)
+        marks.draw_chance(ax, all_seeds, tokens or 1)  # None: a family without longer entities
     _frame(axes, metrics, "negative log-likelihood (nats)")
     names = style.split_names(metrics)
     lines = [style.key(name, style.COLOURS[split]) for split, name in names.items()]

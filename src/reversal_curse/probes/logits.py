@@ -17,9 +17,12 @@ WHEN = "end"
 def probe(learner: Learner) -> pl.DataFrame:
     """Make the `logits` table: every answer after every query, in each of the `logit_groups`.
 
-    For reversal, `seen` and `unseen` list the validation pairs in the same order.
+    For reversal, `seen` and `unseen` list the validation pairs in the same order. No rows for a
+    model that reads a copy first: after a bare entity it never learned to answer.
     """
     table = TABLES["logits"]
+    if learner.settings.copy_first != "none":
+        return table.empty()
     frames = [table.empty()]
     length = learner.settings.entity_length
     seeds = torch.tensor(learner.dataset.seeds)

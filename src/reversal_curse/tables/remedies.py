@@ -30,15 +30,16 @@ def bench(metrics: pl.DataFrame) -> pl.DataFrame:
 
     The columns are those of `final_by_seed`; `kind`, of the remedies that a grid point has,
     joined by ` + `, or `none`; the MEASURES; `none_MEASURE`, the same seed's without a remedy, null
-    where there is no such grid point; `sentences`, in the training set of a seed, and
-    `none_sentences`.
+    where there is no such grid point, of the first where there are several; `sentences`, in the
+    training set of a seed, and `none_sentences`.
     """
     final = final_by_seed(metrics).with_columns(
         **{name: pl.col(column) for name, column in MEASURES.items()}
     )
     points = final.unique("run", maintain_order=True)
-    about = [_describe(row) for row in points.iter_rows(named=True)]
-    final = final.join(points.select("run").hstack(pl.DataFrame(about)), on="run", how="left")
+    about = pl.DataFrame([_describe(row) for row in points.iter_rows(named=True)])
+    about = points.select("run").hstack(about)
+    final = final.join(about, on="run", how="left", maintain_order="left")
     numbers = [*MEASURES, "sentences"]
     keys = [*CONDITIONS, "compared", "seed"]
     none = final.filter(kind="none").unique(keys, keep="first")

@@ -23,7 +23,7 @@ import numpy as np
 import polars as pl
 
 from reversal_curse.tasks.task import SPLITS, Sentence, Task
-from reversal_curse.tasks.words import draw_words, sentence_tokens, word_count
+from reversal_curse.tasks.words import draw_words, fact_counts, sentence_tokens
 
 FORWARD, BACKWARD, OTHER, NAME, MARKER, PAD = range(6)
 RELATIONS = 6
@@ -40,9 +40,10 @@ Parts = tuple[np.ndarray | int, ...]
 def generate(settings: Any, seed: int) -> list[Sentence]:
     """Draw the sentences of one seed; the facts do not depend on remedies, nor on `two_way`."""
     key = [seed, settings.vocab_size, settings.entity_length]
-    facts = list(zip(*draw_words(np.random.default_rng(key), settings, 3, RELATIONS), strict=True))
+    two_way, one_way = _counts(settings)
+    words = draw_words(np.random.default_rng(key), settings, 3, RELATIONS)
+    facts = list(zip(*words, strict=True))[: two_way + one_way]
     order = np.random.default_rng([*key, 1])
-    two_way, _ = _counts(settings)
     rows: list[tuple[Any, ...]] = []
     for fact, (a, b, c) in enumerate(facts):
         own, other = ("train" if fact < two_way else "validation"), len(facts) + fact
@@ -87,9 +88,12 @@ def _spelt(settings: Any, parts: Parts) -> list[int]:
 
 
 def _counts(settings: Any) -> tuple[int, int]:
-    """Count the facts that are trained both ways, and the others."""
-    facts = word_count(settings)
-    two_way = round(settings.two_way * facts)
+    """Count the facts that are trained both ways, and the others, of which there is at least one.
+
+    Three-token entities have as few facts as in the other tasks.
+    """
+    facts = sum(fact_counts(settings))
+    two_way = min(round(settings.two_way * facts), facts - 1)
     return two_way, facts - two_way
 
 

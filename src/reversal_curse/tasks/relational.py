@@ -34,13 +34,12 @@ def generate(settings: Any, seed: int) -> list[Sentence]:
     sentences = []
     for family, names in enumerate(people.reshape(families, PEOPLE)):
         whole = family < families - families // 2
-        pair_split = "train" if whole else "validation"
         for place, (x, relation, y) in enumerate(_facts()):
             unseen = not whole and relation in WITHHELD
-            split = "unseen" if unseen else "train"
+            splits = ("validation", "unseen") if unseen else ("train", "train")
             tokens = sentence_tokens(names[x], relation, names[y])
             fact = family * FACTS + place
-            sentences.append(Sentence(fact, pair_split, NAMES[relation], split, tokens))
+            sentences.append(Sentence(fact, splits[0], NAMES[relation], splits[1], tokens))
     return sentences
 
 

@@ -39,8 +39,12 @@ def start(settings: Settings, dataset: Dataset, device: torch.device) -> Trainin
     trained = answer if settings.loss_on == "answer" else dataset.length - 1
 
     def loss(sentences: torch.Tensor, dropout: Noise) -> torch.Tensor:
-        logits = model(sentences[:, :, :-1], trained, dropout)
-        return answer_nll(logits, sentences[:, :, -trained:]).mean((1, 2))
+        known = sentences[:, :, :-1]
+        nll = answer_nll(model(known, trained, dropout), sentences[:, :, -trained:])
+        if model.pad is None:
+            return nll.mean((1, 2))
+        read = known[:, :, -trained:] != model.pad  # nothing is learned from what only fills up
+        return (nll * read).sum((1, 2)) / read.sum((1, 2))
 
     def ask(sentences: torch.Tensor) -> torch.Tensor:
         return model(sentences[:, :, :-1], answer)

@@ -4,6 +4,7 @@ import torch
 
 from reversal_curse.config.settings import Settings
 from reversal_curse.models.random_streams import Streams, stacked_uniform
+from reversal_curse.tasks import TASKS
 
 
 def masked_tokens(
@@ -22,6 +23,8 @@ def masked_tokens(
         rate = sentences.new_full((len(sentences), batch, 1), 0.15, dtype=torch.float32)
     draws = stacked_uniform(generators, (batch, length))
     if settings.mask_entities:
-        k, place = settings.entity_length, torch.arange(length, device=sentences.device)
-        draws = draws[..., torch.where(place < k, 0, torch.where(place >= length - k, -1, place))]
+        named = sentences >= TASKS[settings.task].relations(settings)  # wherever entities stand
+        place = torch.arange(length, device=sentences.device)
+        within = (named.cumsum(-1) - 1) % settings.entity_length
+        draws = draws.gather(-1, torch.where(named, place - within, place))
     return draws < rate, rate
