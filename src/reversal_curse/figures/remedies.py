@@ -1,4 +1,4 @@
-"""Remedies against the curse: what each repairs and costs, and bridges for two hops."""
+"""Remedies against the curse side by side: what each repairs, and what it costs."""
 
 import textwrap
 from functools import partial
@@ -30,10 +30,9 @@ MEANINGS = (
 )
 ROW, LEAST = 0.085, 0.2  # inches, of a colour and of an arm
 LABEL = 28  # letters
-MEASURES = {"accuracy": ("said", "-"), "accuracy_choice": ("known", style.DASHES)}
 
 
-def draw_bench(tables: dict[str, pl.DataFrame]) -> Figure:
+def draw(tables: dict[str, pl.DataFrame]) -> Figure:
     """What every remedy changes after training, a row for each, by kind: what is said of the
     inverse and what is known of it; how often the prompt is echoed; and the cost: accuracy of the
     forward facts, inverses given by a relation that has none, and training sentences. Dots are
@@ -64,7 +63,10 @@ def draw_bench(tables: dict[str, pl.DataFrame]) -> Figure:
     for axes, (label, block, rows) in zip(grid, blocks, strict=True):
         for ax, value in zip(axes, panels, strict=True):
             for name, part in grouping.split_points(block, by_colour):
-                _draw_arms(ax, part, value, rows, offsets[name], colours[name])
+                for place, (kind, arm) in enumerate(rows):
+                    seeds = part.filter(kind=kind, arm=arm)[value].drop_nulls()
+                    place = place + offsets[name]
+                    marks.draw_dots(ax, place, seeds, colours[name], lying=True)
                 level = part.filter(kind="none").select(pl.col(value).mean()).item()
                 if level is not None:
                     words = ", ".join(filter(None, ["without a remedy", name]))
@@ -86,36 +88,6 @@ def draw_bench(tables: dict[str, pl.DataFrame]) -> Figure:
     return style.finish(figure, [], note, handles)  # panels have titles in place of letters
 
 
-def draw_two_hop(tables: dict[str, pl.DataFrame]) -> Figure:
-    """Accuracy of the two-hop questions that are held out against the epoch, with sentences of no
-    hop (B is B) and without: among all tokens (solid) and among the candidates (dashed); a panel
-    for each of the other settings. Mean over seeds with a band of one standard deviation."""
-    unseen = tables["metrics"].filter(split="unseen")
-    others = [name for name in grouping.varying_settings(unseen) if name != "bridge"]
-    panels = grouping.split_points(unseen, others)
-    colours = style.colours_of(grouping.values_of(unseen, "bridge"))
-    size = (style.PANEL_WIDTH, 1.1 * style.PANEL_HEIGHT)
-    figure, axes = style.panel_grid(len(panels), *size, (0.6, 0.6), sharex=True, sharey=True)
-    for ax, (label, table) in zip(axes, panels, strict=True):
-        for bridge, colour in colours.items():
-            for value, (name, line) in MEASURES.items():
-                part = table.filter(bridge=bridge).drop_nulls(value)
-                look: dict[str, Any] = {"color": colour, "ls": line}
-                look["label"] = f"{in_words('bridge', bridge)}, {name}"
-                marks.draw_mean_and_band(ax, part, value, limits=(0, 1), **look)
-        level = table.select(pl.col("chance_accuracy").mean()).item()
-        ax.axhline(level, color=style.REFERENCE, lw=0.8, ls=style.CHANCE_CHOICE[1])
-        ax.set(title=style.in_two_lines(label, ", "), ylim=(-0.03, 1.03))
-    axes[0].set_xlim(0, unseen.select(pl.col("epoch").max()).item())
-    style.name_axes(axes, "epoch", "accuracy, two hops held out")
-    handles = [style.key(in_words("bridge", bridge), c) for bridge, c in colours.items()]
-    handles += [style.key(name, ls=line) for name, line in MEASURES.values()]
-    handles.append(style.key(style.CHANCE_CHOICE[0], style.REFERENCE, ls=style.CHANCE_CHOICE[1]))
-    note = f"line: mean of {grouping.seed_phrase(unseen)}; band: one standard deviation; "
-    note += "said: among all tokens; known: among the candidates"
-    return style.finish(figure, axes, note, handles)
-
-
 def _arm(point: dict[str, Any], none: set[str]) -> str:
     """Leave conditions, and what is as without a remedy, out of the label of a grid point."""
     label = point.pop("label").split(", ")
@@ -131,14 +103,6 @@ def _rows(block: pl.DataFrame) -> list[tuple[str, str]]:
         rows += [(kind, "")] if len(arms) and kind != "none" else []
         rows += [(kind, arm) for arm in arms]
     return rows
-
-
-def _draw_arms(
-    ax: Axes, part: pl.DataFrame, value: str, rows: list, offset: float, colour: str
-) -> None:
-    for place, (kind, arm) in enumerate(rows):
-        seeds = part.filter(kind=kind, arm=arm)[value].drop_nulls()
-        marks.draw_dots(ax, place + offset, seeds, colour, lying=True)
 
 
 def _frame(ax: Axes, rows: list[tuple[str, str]], title: str) -> None:
