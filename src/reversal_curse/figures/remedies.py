@@ -74,16 +74,18 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
             _frame(ax, rows, PANELS[value])
             if value != "cost":
                 ax.set_xlim(-0.06, 1.06)
-        for ax in axes[:: style.columns_of(axes[0])]:
-            ax.tick_params(axis="y", labelleft=True)
-            ax.set_ylabel(label)
+        for place, ax in enumerate(axes):
+            first = place % style.columns_of(ax) == 0
+            ax.tick_params(axis="y", length=0, labelleft=first)
+            ax.set_ylabel(label, visible=first)
         if "known" in panels:
             level = block.select(pl.col("unseen_chance_accuracy").mean()).item()
             look: dict[str, Any] = {"color": style.REFERENCE, "lw": 0.8, "zorder": 0}
             axes[panels.index("known")].axvline(level, ls=style.CHANCE_CHOICE[1], **look)
     handles = [style.key(name, c, marker="o", ls="") for name, c in colours.items() if name]
     handles.append(style.key("without a remedy", lw=0.7))
-    handles.append(style.key(style.CHANCE_CHOICE[0], style.REFERENCE, ls=style.CHANCE_CHOICE[1]))
+    name, line = style.CHANCE_CHOICE
+    handles.append(style.key(name, style.REFERENCE, lw=0.8, ls=line))
     note = f"after the last epoch; dots: {grouping.seed_phrase(table)}; bars: mean\n{MEANINGS}"
     return style.finish(figure, [], note, handles)  # panels have titles in place of letters
 
@@ -111,6 +113,5 @@ def _frame(ax: Axes, rows: list[tuple[str, str]], title: str) -> None:
     for text, (_, arm) in zip(ax.get_yticklabels(), rows, strict=True):
         text.set_fontweight("normal" if arm else "bold")
     ax.set(ylim=(len(rows) - 0.4, -0.6), title=title)
-    ax.tick_params(axis="y", length=0, labelleft=False)
     ax.grid(axis="y", color="#E5E5E5", lw=0.5)
     ax.set_axisbelow(True)
