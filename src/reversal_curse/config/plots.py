@@ -59,13 +59,11 @@ PLOTS = {
     "parts": Plot("curves", draw="draw_parts"),
     "final": Plot("final"),
     "masking": Plot("final", draw="draw_masking", has=("masking",)),
-    "decay": Plot("decay", has=("weight_decay",)),
-    "mitigation_bench": Plot("remedies", draw="draw_bench", max_points=400),
-    "bridge_positions": Plot("final", draw="draw_bridge", has=("pos_encoding",)),
-    "two_hop_bridge": Plot("remedies", draw="draw_two_hop", only={"task": ("two_hop",)}),
-    "relational_decay": Plot(
-        "decay", draw="draw_relational", has=("weight_decay",), only={"task": ("relational",)}
+    "decay": Plot(
+        "decay", has=("weight_decay",), varies=("weight_decay", "learning_rate", "epochs")
     ),
+    "mitigation_bench": Plot("remedies", max_points=400),
+    "bridge_positions": Plot("final", draw="draw_bridge", has=("pos_encoding",)),
     "optimizer_asymmetry": Plot(
         "asymmetry", ("asymmetry",), max_points=8, only={"task": ("reversal",)}
     ),

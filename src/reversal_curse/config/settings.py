@@ -152,7 +152,7 @@ class Settings(Strict):
     """identities that are trained on besides the facts"""
     alignment: Annotated[
         Literal["left", "right"],
-        About("bridge", _UNEVEN, label="{}-aligned", remedy="data"),
+        About("bridge", _UNEVEN, data=True, label="{}-aligned", remedy="data"),
     ] = "left"
     """where positions of sentences of unlike length agree: at their start or at their end"""
     forward_copies: Annotated[

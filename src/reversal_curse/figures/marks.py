@@ -19,26 +19,21 @@ def spread(count: int, half: float) -> np.ndarray:
 
 
 def draw_dots(
-    ax: Axes,
-    place: float,
-    values: pl.Series,
-    colour: Any,
-    marker: str = "o",
-    lying: bool = False,
+    ax: Axes, place: float, values: pl.Series, colour: Any, marker: str = "o", lying: bool = False
 ) -> None:
     """Draw one faint dot per seed around `place`, and a bar at their mean; NaN is left out.
 
-    `lying`: the values are read from the x axis.
+    `lying`: values are along the x axis.
     """
     finite = values.filter(values.is_finite()).to_numpy()
     if not len(finite):
         return
-    bar = [place - 0.085, place + 0.085], [finite.mean()] * 2
-    dots = place + spread(len(finite), 0.06), finite
     turn = slice(None, None, -1 if lying else 1)
+    bar = [place - 0.085, place + 0.085], [finite.mean()] * 2
     ax.plot(*bar[turn], color=colour, lw=2)
     look: dict[str, Any] = {"ms": 3.6, "alpha": 0.6}
     look |= {"mec": "white", "mew": 0.4}  # so that dots on the bar are seen
+    dots = place + spread(len(finite), 0.06), finite
     ax.plot(*dots[turn], marker, color=colour, **look)
 
 

@@ -1,4 +1,4 @@
-"""Remedies against the curse: what each repairs and costs, and bridges for two hops."""
+"""Remedies against the curse side by side: what each repairs, and what it costs."""
 
 import textwrap
 from functools import partial
@@ -30,10 +30,9 @@ MEANINGS = (
 )
 ROW, LEAST = 0.085, 0.2  # inches, of a colour and of an arm
 LABEL = 28  # letters
-MEASURES = {"accuracy": ("said", "-"), "accuracy_choice": ("known", style.DASHES)}
 
 
-def draw_bench(tables: dict[str, pl.DataFrame]) -> Figure:
+def draw(tables: dict[str, pl.DataFrame]) -> Figure:
     """What every remedy changes after training, a row for each, by kind: what is said of the
     inverse and what is known of it; how often the prompt is echoed; and the cost: accuracy of the
     forward facts, inverses given by a relation that has none, and training sentences. Dots are
@@ -64,7 +63,10 @@ def draw_bench(tables: dict[str, pl.DataFrame]) -> Figure:
     for axes, (label, block, rows) in zip(grid, blocks, strict=True):
         for ax, value in zip(axes, panels, strict=True):
             for name, part in grouping.split_points(block, by_colour):
-                _draw_arms(ax, part, value, rows, offsets[name], colours[name])
+                for place, (kind, arm) in enumerate(rows):
+                    seeds = part.filter(kind=kind, arm=arm)[value].drop_nulls()
+                    place = place + offsets[name]
+                    marks.draw_dots(ax, place, seeds, colours[name], lying=True)
                 level = part.filter(kind="none").select(pl.col(value).mean()).item()
                 if level is not None:
                     words = ", ".join(filter(None, ["without a remedy", name]))
@@ -72,48 +74,20 @@ def draw_bench(tables: dict[str, pl.DataFrame]) -> Figure:
             _frame(ax, rows, PANELS[value])
             if value != "cost":
                 ax.set_xlim(-0.06, 1.06)
-        for ax in axes[:: style.columns_of(axes[0])]:
-            ax.tick_params(axis="y", labelleft=True)
-            ax.set_ylabel(label)
+        for place, ax in enumerate(axes):
+            first = place % style.columns_of(ax) == 0
+            ax.tick_params(axis="y", length=0, labelleft=first)
+            ax.set_ylabel(label, visible=first)
         if "known" in panels:
             level = block.select(pl.col("unseen_chance_accuracy").mean()).item()
             look: dict[str, Any] = {"color": style.REFERENCE, "lw": 0.8, "zorder": 0}
             axes[panels.index("known")].axvline(level, ls=style.CHANCE_CHOICE[1], **look)
     handles = [style.key(name, c, marker="o", ls="") for name, c in colours.items() if name]
     handles.append(style.key("without a remedy", lw=0.7))
-    handles.append(style.key(style.CHANCE_CHOICE[0], style.REFERENCE, ls=style.CHANCE_CHOICE[1]))
+    name, line = style.CHANCE_CHOICE
+    handles.append(style.key(name, style.REFERENCE, lw=0.8, ls=line))
     note = f"after the last epoch; dots: {grouping.seed_phrase(table)}; bars: mean\n{MEANINGS}"
     return style.finish(figure, [], note, handles)  # panels have titles in place of letters
-
-
-def draw_two_hop(tables: dict[str, pl.DataFrame]) -> Figure:
-    """Accuracy of the two-hop questions that are held out against the epoch, with sentences of no
-    hop (B is B) and without: among all tokens (solid) and among the candidates (dashed); a panel
-    for each of the other settings. Mean over seeds with a band of one standard deviation."""
-    unseen = tables["metrics"].filter(split="unseen")
-    others = [name for name in grouping.varying_settings(unseen) if name != "bridge"]
-    panels = grouping.split_points(unseen, others)
-    colours = style.colours_of(grouping.values_of(unseen, "bridge"))
-    size = (style.PANEL_WIDTH, 1.1 * style.PANEL_HEIGHT)
-    figure, axes = style.panel_grid(len(panels), *size, (0.6, 0.6), sharex=True, sharey=True)
-    for ax, (label, table) in zip(axes, panels, strict=True):
-        for bridge, colour in colours.items():
-            for value, (name, line) in MEASURES.items():
-                part = table.filter(bridge=bridge).drop_nulls(value)
-                look: dict[str, Any] = {"color": colour, "ls": line}
-                look["label"] = f"{in_words('bridge', bridge)}, {name}"
-                marks.draw_mean_and_band(ax, part, value, limits=(0, 1), **look)
-        level = table.select(pl.col("chance_accuracy").mean()).item()
-        ax.axhline(level, color=style.REFERENCE, lw=0.8, ls=style.CHANCE_CHOICE[1])
-        ax.set(title=style.in_two_lines(label, ", "), ylim=(-0.03, 1.03))
-    axes[0].set_xlim(0, unseen.select(pl.col("epoch").max()).item())
-    style.name_axes(axes, "epoch", "accuracy, two hops held out")
-    handles = [style.key(in_words("bridge", bridge), c) for bridge, c in colours.items()]
-    handles += [style.key(name, ls=line) for name, line in MEASURES.values()]
-    handles.append(style.key(style.CHANCE_CHOICE[0], style.REFERENCE, ls=style.CHANCE_CHOICE[1]))
-    note = f"line: mean of {grouping.seed_phrase(unseen)}; band: one standard deviation; "
-    note += "said: among all tokens; known: among the candidates"
-    return style.finish(figure, axes, note, handles)
 
 
 def _arm(point: dict[str, Any], none: set[str]) -> str:
@@ -133,20 +107,11 @@ def _rows(block: pl.DataFrame) -> list[tuple[str, str]]:
     return rows
 
 
-def _draw_arms(
-    ax: Axes, part: pl.DataFrame, value: str, rows: list, offset: float, colour: str
-) -> None:
-    for place, (kind, arm) in enumerate(rows):
-        seeds = part.filter(kind=kind, arm=arm)[value].drop_nulls()
-        marks.draw_dots(ax, place + offset, seeds, colour, lying=True)
-
-
 def _frame(ax: Axes, rows: list[tuple[str, str]], title: str) -> None:
     """Name the rows of a panel; heads of kinds are bold."""
     ax.set_yticks(range(len(rows)), [textwrap.fill(arm or kind, LABEL) for kind, arm in rows])
     for text, (_, arm) in zip(ax.get_yticklabels(), rows, strict=True):
         text.set_fontweight("normal" if arm else "bold")
     ax.set(ylim=(len(rows) - 0.4, -0.6), title=title)
-    ax.tick_params(axis="y", length=0, labelleft=False)
     ax.grid(axis="y", color="#E5E5E5", lw=0.5)
     ax.set_axisbelow(True)
