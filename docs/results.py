@@ -11,6 +11,7 @@ import shutil
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +32,25 @@ from reversal_curse.config.file import Config
 from reversal_curse.config.grid import Sweep, all_points, own_folder, read_sweeps
 from reversal_curse.config.plots import PLOTS
 from reversal_curse.config.settings import in_words
+from reversal_curse.tables.files import read_runs as read_tables
 from reversal_curse.tables.files import read_table
+from reversal_curse.tables.remedies import bench
 from reversal_curse.tables.run_files import Runs
 from reversal_curse.tables.summaries import t_half_width
 
 CONFIGS = {"default": "config/config.yaml", "medium": "config/medium.yaml"}
 """The config of each run; only the default one must have run."""
+BENCH = {"bench": "config/mitigations.yaml"}
+"""The config of the bench of remedies."""
+REMEDIES = ledger.GROUPS["Remedies"]
+ARMS = {
+    "said": "said",
+    "known": "known",
+    "echo": "echo",
+    "forward": "forward",
+    "wrong": "wrong inverses",
+}
+"""What the bench measures, and how the table calls it."""
 TEMPLATE, PAGE = Path("docs/results.template.md"), Path("docs/results.md")
 MEASURES = {
     "train_accuracy": "trained: accuracy",
@@ -70,10 +84,10 @@ class Run:
         return f"{self.config.name}_{figure}.png" if self.config.name else f"{figure}.png"
 
 
-def read_runs(root: Path) -> list[Run]:
+def read_runs(root: Path, configs: Mapping[str, str]) -> list[Run]:
     """Read the default run, and the others that are there; raises UserError if one is not whole."""
     runs = []
-    for name, path in CONFIGS.items():
+    for name, path in configs.items():
         if not (root / path).exists():
             continue
         config, results = Config.load(root / path), root / "results"
@@ -103,9 +117,9 @@ def _listed(values: Iterable) -> str:
     return ", ".join(map(str, sorted(set(values))))
 
 
-def what_was_run(runs: list[Run]) -> str:
+def what_was_run(runs: list[Run], configs: Mapping[str, str]) -> str:
     """Return a row for each config: its grid, when it was trained, and by which code."""
-    rows = {name: [name, f"`{path}`", "not run", *[""] * 4] for name, path in CONFIGS.items()}
+    rows = {name: [name, f"`{path}`", "not run", *[""] * 4] for name, path in configs.items()}
     for run in runs:
         sizes = (
             f"{name} {_listed(run.points[name].drop_nulls())}"
@@ -220,6 +234,53 @@ def points_table(run: Run, name: str) -> str:
     return _table((run.name, *MEASURES.values(), "n"), rows)
 
 
+def remedies_table(root: Path, run: Run) -> str:
+    """Rank the remedies of the first sweep of the bench by what they make a model say.
+
+    Each number is a mean over positions and seeds; gains are paired differences to no remedy, per
+    seed, with their 95 % intervals.
+    """
+    sweep = run.sweeps[run.config.drawings()["mitigation_bench"].sweep]
+    runs = Runs(root / "results", run.config.stale)
+    table = bench(read_tables(sweep.points, "metrics", runs, sweep.labels))
+    gains = {f"{name} gain": pl.col(name) - pl.col(f"none_{name}") for name in ("said", "wrong")}
+    place = pl.col("pos_encoding").map_elements(partial(in_words, "pos_encoding"), pl.String)
+    table = table.with_columns(
+        arm=pl.col("label").str.strip_suffix(pl.lit(", ") + place),
+        sentences=pl.col("sentences") / pl.col("none_sentences"),
+        **gains,
+    )
+    numbers = pl.col(*ARMS, *gains, "sentences")
+    seeds = table.group_by("arm", "kind", "seed").agg(numbers.mean())
+    spreads = pl.col(*gains).std().name.suffix(" sd")
+    means = seeds.group_by("arm", "kind").agg(numbers.mean(), spreads, n=pl.len())
+    encodings = sorted(table["pos_encoding"].unique())
+    said = table.pivot("pos_encoding", index="arm", values="said", aggregate_function="mean")
+    rows = []
+    for row in means.join(said, on="arm").sort("said gain", "arm", descending=True).to_dicts():
+        half = {gain: t_half_width(row[f"{gain} sd"], row["n"]) for gain in gains}
+        gained = [f"{row[gain]:.2f} ± {half[gain]:.2f}" for gain in gains]
+        by_place = " / ".join(f"{row[encoding]:.2f}" for encoding in encodings)
+        others = [f"{row[name]:.2f}" for name in ("known", "echo", "forward")]
+        cells = [row["arm"], row["kind"], gained[0], by_place, *others, gained[1]]
+        rows.append([*cells, f"{row['sentences']:.1f}"])
+    places = " / ".join(in_words("pos_encoding", encoding) for encoding in encodings)
+    header = ("remedy", "kind", "gain in said", f"said: {places}", "known", "echo", "forward")
+    return _table((*header, "gain in wrong inverses", "sentences"), rows)
+
+
+def remedies(root: Path, runs: list[Run]) -> dict[str, str]:
+    """Return the blocks on remedies, from the run of `BENCH`; they say so if it is not there."""
+    if not runs:
+        missing = f"Not run: `{BENCH['bench']}`."
+        return dict.fromkeys(("remedies_run", "remedies", "remedies_claims"), missing)
+    return {
+        "remedies_run": what_was_run(runs, BENCH),
+        "remedies": remedies_table(root, runs[0]),
+        "remedies_claims": claims_table(list(REMEDIES), runs, set()),
+    }
+
+
 def picture(runs: list[Run], name: str) -> str:
     """Return a figure of every run that draws it, and its caption."""
     drawn = [(run, run.config.drawings().get(name)) for run in runs]
@@ -235,28 +296,30 @@ def write_page(root: Path) -> Path:
 
     Raises UserError if a table is missing, or if a placeholder names nothing.
     """
-    runs = read_runs(root)
+    runs, benches = read_runs(root, CONFIGS), read_runs(root, BENCH)
     template = (root / TEMPLATE).read_text(encoding="utf-8")
     shown = set(re.findall(r"\{figure\[(\w+)\]", template))
     sections = {block: [] for block in ("holds", "fails", "new", "open", "checks")}
-    for name in CLAIMS:
+    for name in (name for name in CLAIMS if name not in REMEDIES):
         sections[section_of(name, runs)].append(name)
     tabulated = CLAIMS.keys() & re.findall(r"\{points\[(\w+)\]", template)
-    drawn = shown & {name for run in runs for name in run.config.drawings()}
+    every = [*runs, *benches]
+    drawn = shown & {name for run in every for name in run.config.drawings()}
     values = {
         **{name: sentence(runs, name, shown) for name in CLAIMS},
         **{block: claims_table(names, runs, shown) for block, names in sections.items()},
         "papers": "\n".join(f"* {key}: {paper}." for key, paper in PAPERS.items()),
-        "runs": what_was_run(runs),
+        "runs": what_was_run(runs, CONFIGS),
+        **remedies(root, benches),
         "counts": counts(runs),
         "points": {n: "\n\n".join(points_table(run, n) for run in runs) for n in tabulated},
-        "figure": {name: picture(runs, name) for name in drawn},
+        "figure": {name: picture(every, name) for name in drawn},
     }
     try:
         text = template.format_map(values)
     except KeyError as error:
         raise UserError(f"{TEMPLATE}: {error} must be a claim, figure or block") from None
-    for run in runs:
+    for run in every:
         for name in shown & run.config.drawings().keys():
             shutil.copyfile(run.folder / f"figures/{name}.png", root / "docs" / run.file(name))
     (root / PAGE).write_text(text, encoding="utf-8")

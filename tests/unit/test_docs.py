@@ -11,6 +11,7 @@ import sys
 import tomllib
 import types
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import jsonschema
@@ -164,25 +165,30 @@ def test_the_queries_of_the_results_readme_tell_their_rows_apart(tmp_path, monke
     assert capsys.readouterr().out.count("0.25") == 4  # two grid points, two seeds
 
 
-def write_run(root: Path, name: str, unseen: float, vocab_size: int) -> None:
-    """Write a config, and the tables and figure of its run with this loss of unseen sentences."""
-    raw = {"defaults": {"vocab_size": vocab_size, "epochs": 10, "seeds": 5}}
+def write_run(root: Path, name: str, unseen: Any, vocab_size: int = 80, **raw: Any) -> None:
+    """Write a config, and the tables and figure of its run with this loss of unseen sentences.
+
+    The loss may be a function of the grid point; `raw` are other keys of the config.
+    """
+    raw["defaults"] = {"vocab_size": vocab_size, "epochs": 10, "seeds": 5}
     raw |= {} if name == "default" else {"name": name}
-    raw["sweeps"] = {"chain": {"task": "chain"}, "heads": {"tie_head": [False, True]}}
-    raw["figures"] = {"reversal_curve": "chain"}
-    path, folder = root / results.CONFIGS[name], root / "results"
+    raw.setdefault("sweeps", {"chain": {"task": "chain"}, "heads": {"tie_head": [False, True]}})
+    raw.setdefault("figures", {"reversal_curve": "chain"})
+    path, folder = root / {**results.CONFIGS, **results.BENCH}[name], root / "results"
     path.parent.mkdir(exist_ok=True)
     path.write_text(yaml.safe_dump(raw))
     config = Config.load(path)
 
     def five_seeds(point: dict) -> pl.DataFrame:
+        least = unseen(point) if callable(unseen) else unseen
         rows = [
             {"seed": seed, "epoch": 10, "split": split, "nll_token": loss, "nll_word": loss}
             | {"accuracy": math.exp(-loss), "chance_vocab": 4.0, "chance_class": 3.0}
             | CHOICE
             | {"rank_choice": 0.3 + 0.1 * seed}
             for seed in range(5)
-            for split, loss in (("train", 0.001), ("unseen", unseen + 0.1 * seed))
+            for split in TASKS[point["task"]].splits
+            for loss in [0.001 if split == "train" else least + 0.1 * seed]
         ]
         return pl.DataFrame(rows)
 
@@ -224,6 +230,26 @@ def test_the_page_of_results_says_what_a_run_found_and_what_it_did_not_test(defa
     assert "| untied head | 0.999 ± 0 | 0.000" in known
     assert "default: not tested (not in this config: no grid point has task facts" in known
     assert (default_run / "docs/reversal_curve.png").read_text() == "default"
+
+
+def test_remedies_are_ranked_by_what_they_make_a_model_say(default_run):
+    points = [{"label": "none"}, {"label": "turned", "reversal": "entity"}]
+    points.append({"label": "bridge", "bridge": "full"})
+    sweep = {"task": "inverse", "pos_encoding": ["none", "absolute"], "points": points}
+    write_run(
+        default_run,
+        "bench",
+        lambda point: 0.1 if point["bridge"] == "full" else 7.0,
+        sweeps={"arms": sweep},
+        figures={"mitigation_bench": "arms"},
+    )
+    page = results.write_page(default_run).read_text()
+    rows = section(page, "Which remedy should I try first?").splitlines()
+    rows = [row.split(" | ") for row in rows if re.match(r"\| (bridge|turned|none) ", row)]
+    first, *others = rows
+    assert first[:4] == ["| bridge", "data", "0.75 ± 0.15", "0.75 / 0.75"]
+    assert first[-1] == "2.2 |"  # 110 sentences for 50
+    assert [row[0] for row in others] == ["| turned", "| none"]
 
 
 def test_a_claim_that_the_larger_run_contradicts_does_not_hold(default_run):
