@@ -308,9 +308,9 @@ def _page(products: Products, options: argparse.Namespace) -> None:
 
     with _making(products, f"figures/{OVERVIEW}") as files:
         draw_overview(products.own, files, products.config.style)
-    with _making(products, "page") as (page,):
-        write_page(products.config, products.runs, products.origin(products.points), page)
-    print(f"{page}: {page.stat().st_size / 1e6:.1f} MB")
+    with _making(products, "page") as files:
+        write_page(products.config, products.runs, products.origin(products.points), *files)
+    print(f"{files[0]}: {files[0].stat().st_size / 1e6:.1f} MB")
 
 
 def _falsify(products: Products, options: argparse.Namespace) -> None:
