@@ -204,10 +204,10 @@ def _status(options: argparse.Namespace) -> None:
 
 def _compare(options: argparse.Namespace) -> None:
     """Print what differs: settings, verdicts, and shared grid points seed by seed."""
-    from reversal_curse.compare import as_text, compare, read_side, write_page
+    from reversal_curse.compare import compare, read_side, show, write_page
 
     sections = compare(*(read_side(side, options.results) for side in options.sides))
-    print(as_text(sections))
+    show(sections)
     if options.page:
         a, b = options.sides
         write_page(sections, f"A: {a}, B: {b}", options.page)
