@@ -204,10 +204,10 @@ def _status(options: argparse.Namespace) -> None:
 
 def _compare(options: argparse.Namespace) -> None:
     """Print what differs: settings, verdicts, and shared grid points seed by seed."""
-    from reversal_curse.compare import as_text, compare, read_side, write_page
+    from reversal_curse.compare import compare, read_side, show, write_page
 
     sections = compare(*(read_side(side, options.results) for side in options.sides))
-    print(as_text(sections))
+    show(sections)
     if options.page:
         a, b = options.sides
         write_page(sections, f"A: {a}, B: {b}", options.page)
@@ -308,9 +308,9 @@ def _page(products: Products, options: argparse.Namespace) -> None:
 
     with _making(products, f"figures/{OVERVIEW}") as files:
         draw_overview(products.own, files, products.config.style)
-    with _making(products, "page") as (page,):
-        write_page(products.config, products.runs, products.origin(products.points), page)
-    print(f"{page}: {page.stat().st_size / 1e6:.1f} MB")
+    with _making(products, "page") as files:
+        write_page(products.config, products.runs, products.origin(products.points), *files)
+    print(f"{files[0]}: {files[0].stat().st_size / 1e6:.1f} MB")
 
 
 def _falsify(products: Products, options: argparse.Namespace) -> None:

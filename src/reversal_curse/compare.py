@@ -8,11 +8,15 @@ from typing import Any
 import jinja2
 import numpy as np
 import polars as pl
+from rich.console import Console
+from rich.table import Column, Table
 
+from reversal_curse.claims.judgement import NOT_TESTED
 from reversal_curse.config.errors import UserError, first_line
 from reversal_curse.config.file import Config
 from reversal_curse.config.grid import describe, own_folder, read_sweeps
 from reversal_curse.config.settings import NAMES
+from reversal_curse.jobs.plan import of
 from reversal_curse.page import TEMPLATE
 from reversal_curse.tables.atomic_write import replacing
 from reversal_curse.tables.files import read_table
@@ -31,6 +35,7 @@ MADE_BY = ("commit", "code", "torch", "device_name", "trained_in")
 PAGE = """{% extends page %}
 {% block title %}{{ title }}{% endblock %}
 {% block body %}
+<style>td:first-child { white-space: normal; min-width: 8rem; }</style>
 <h1>{{ title }}</h1>
 {% for section in sections %}
 <h2>{{ section.title }}</h2>
@@ -106,7 +111,7 @@ def compare(a: Side, b: Side) -> list[Section]:
     changed, pairs = _pair(a.points, b.points)
     alone = f"{len(a.points) - len(pairs)} only in A, {len(b.points) - len(pairs)} only in B"
     differences = _differences(a, b, pairs)
-    same = len(pairs) - len(differences)
+    shared, same = of(len(pairs), "shared grid point"), len(pairs) - len(differences)
     sections = [
         Section("settings that differ", ("of", "setting", "A", "B"), changed),
         Section("made by", ("", "A", "B"), _made_by(pairs)),
@@ -114,18 +119,21 @@ def compare(a: Side, b: Side) -> list[Section]:
             "B - A",
             ("grid point", "seeds", *MEASURES.values()),
             differences,
-            f"{len(pairs)} shared grid points ({alone}), {same} of them the same in every seed. "
+            f"{shared} ({alone}), {same} of them the same in every seed. "
             "Of the others: mean of the seeds' differences [its 95 % t interval], * if 0 is "
             "outside, as by chance in one of twenty.",
         ),
     ]
     if a.claims is not None and b.claims is not None:
         both = a.claims.join(b.claims, on="id", suffix="_b")
+        differ = both.filter(pl.col("verdict") != pl.col("verdict_b"))
+        tested = differ.filter(pl.all_horizontal(pl.col("verdict", "verdict_b") != NOT_TESTED))
         verdicts = [
             (f"{row['id']}: {row['statement']}", _verdict(row), _verdict(row, "_b"))
-            for row in both.filter(pl.col("verdict") != pl.col("verdict_b")).to_dicts()
+            for row in tested.to_dicts()
         ]
-        sections.append(Section("verdicts that changed", ("claim", "A", "B"), verdicts))
+        note = f"{of(len(differ) - len(tested), 'claim')} tested on one side alone."
+        sections.append(Section("verdicts that changed", ("claim", "A", "B"), verdicts, note))
     return sections
 
 
@@ -201,19 +209,17 @@ def _verdict(row: Mapping[str, Any], end: str = "") -> str:
     return row[f"verdict{end}"] + found
 
 
-def as_text(sections: list[Section]) -> str:
-    """Write the tables for a terminal."""
-    text = []
+def show(sections: list[Section]) -> None:
+    """Print the tables, as wide as the terminal."""
+    out = Console(highlight=False, emoji=False, markup=False)
+    out.width = out.width if out.is_terminal else 200  # lines of a file are not cut
     for section in sections:
-        text.append(f"{section.title}{'' if section.rows else ': none'}")
-        text += [f"  {section.note}"] if section.note else []
-        lines = [section.header, *section.rows] if section.rows else []
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        for line in lines:
-            cells = (f"{cell:{width}}" for cell, width in zip(line, widths, strict=True))
-            text.append(f"  {'  '.join(cells)}".rstrip())
-        text.append("")
-    return "\n".join(text)
+        columns = (Column(name, overflow="fold") for name in section.header)
+        table = Table(*columns, box=None, padding=(0, 0, 0, 2))
+        for row in section.rows:
+            table.add_row(*row)
+        title = f"{section.title}{'' if section.rows else ': none'}"
+        out.print(title, *filter(None, [section.note]), *[table] * bool(section.rows), "", sep="\n")
 
 
 def write_page(sections: list[Section], title: str, output: Path) -> None:

@@ -80,7 +80,7 @@ class Products:
             case "claims":
                 return [self.own / "claims.md", self.own / "claims.parquet"]
             case "page":
-                return [self.own / "index.html"]
+                return [self.own / "index.html", self.own / "ledger.html"]
         return [self.own / "metrics.parquet", self.own / "points.parquet"]
 
     def path(self, name: str) -> Path:

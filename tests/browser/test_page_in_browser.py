@@ -1,5 +1,6 @@
 """The page of results in a real browser without a network: Chromium through its driver."""
 
+import base64
 import shutil
 import time
 from xml.etree import ElementTree
@@ -101,6 +102,16 @@ def test_claims_are_filtered_by_paper_section_verdict_kind_and_words(opened, pag
     assert output.text == "0 claims"
 
 
+def test_the_ledger_of_a_report_filters_as_a_data_url(browser, page):
+    content = page.with_name("ledger.html").read_bytes()
+    browser.get(f"data:text/html;base64,{base64.b64encode(content).decode()}")
+    claims = pl.read_parquet(page.with_name("claims.parquet"))
+    assert len(shown_claims(browser)) == claims.height
+    choose(browser, verdict="inconclusive")
+    assert len(shown_claims(browser)) == claims.filter(verdict="inconclusive").height
+    assert browser.get_log("browser") == []
+
+
 def test_a_row_unfolds_by_keyboard_to_its_numbers_and_its_figure(opened):
     row = opened.find_element(By.ID, "reversal_learned")
     row.find_element(By.TAG_NAME, "summary").send_keys(Keys.ENTER)
@@ -133,6 +144,10 @@ def test_every_quantity_and_choice_of_the_explorer_draws_its_curves(opened):
         for option in Select(opened.find_element(By.NAME, "quantity")).options
     }
     assert {"nll_token", "rank_choice"} <= names < {column.name for column in MEASURED}
+
+    right = "return document.querySelector(arguments[0]).getBoundingClientRect().right"
+    svg, room = (opened.execute_script(right, name) for name in ("#chart svg", "#explorer"))
+    assert svg <= room, "the legend of the sentences has its place"
 
     def draws(panels: int, lines: int) -> None:
         # Of the two layers of lines, one has a line for each seed.

@@ -44,12 +44,9 @@ def study(tmp_path):
         aggregate(config, Runs(root), folder / "metrics.parquet", folder / "points.parquet")
         claims = {"id": "c", "statement": "It holds.", "effect": 0.5, "ci_low": 0.4, "ci_high": 0.6}
         claims["verdict"] = "supported" if defaults else "inconclusive"
-        row = {column: claims.get(column) for column in TABLES["claims"].schema}
-        write_table(
-            folder / "claims.parquet",
-            pl.DataFrame([row], TABLES["claims"].schema),
-            TABLES["claims"],
-        )
+        other = {"id": "d", "verdict": "supported" if defaults else "not tested"}
+        table = pl.DataFrame([claims, other], TABLES["claims"].schema)
+        write_table(folder / "claims.parquet", table, TABLES["claims"])
         return str(file)
 
     return write
@@ -74,6 +71,7 @@ def test_a_changed_setting_is_named_and_each_shared_point_compared_seed_by_seed(
     assert found["verdicts that changed"].rows == [
         ("c: It holds.", "inconclusive: 0.5 [0.4, 0.6]", "supported: 0.5 [0.4, 0.6]")
     ]
+    assert found["verdicts that changed"].note == "1 claim tested on one side alone."
 
 
 def test_sweeps_share_the_points_that_differ_in_what_each_holds_constant(study, tmp_path):

@@ -35,6 +35,7 @@ def test_the_page_is_one_file_that_escapes_what_it_quotes_and_is_the_same_each_t
     text = page.read_text()
     assert "Of &lt;b&gt;my&lt;/b&gt; own" in text
     assert "Of <b>my" not in text
+    assert "training on <code>[M] is B</code> alone" in text
     assert make(page) == 0
     assert page.read_text() == text
     assert (

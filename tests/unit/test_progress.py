@@ -5,15 +5,18 @@ import os
 import platform
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from reversal_curse.cli import main
 from reversal_curse.config.file import Config
 from reversal_curse.config.grid import dataset_directory, run_directory
 from reversal_curse.config.settings import DEFAULTS, settle
+from reversal_curse.jobs import screen
 from reversal_curse.jobs.plan import free_memory, outlook
 from reversal_curse.jobs.progress import START, TRAINED, JobProgress, Progress
-from reversal_curse.jobs.screen import one_line
+from reversal_curse.jobs.screen import Screen, one_line, times
 from reversal_curse.jobs.training_jobs import training_jobs
 from reversal_curse.jobs.worker import train_job
 from reversal_curse.products import Products
@@ -60,7 +63,7 @@ def test_points_are_weighted_by_cost_and_told_apart_in_words(here):
     assert seen.share == pytest.approx((cost[first] + cost[second] / 2) / sum(cost.values()))
     (running,) = seen.running
     assert running["words"] == "vocab: V = 24"
-    line = one_line(seen, 65)
+    line = one_line(seen, times(seen, 65))
     assert line.startswith("1 of 3 grid points trained (")
     assert "1 min 5 s so far" in line
     assert line.endswith("running: vocab: V = 24 (epoch 500 of 1000, loss 0.25)")
@@ -84,6 +87,50 @@ def test_what_failed_was_killed_or_stopped_is_said_and_does_not_run(here, state,
     assert progress.look(jobs).failed == {}, "a new call starts the jobs anew"
 
 
+@pytest.mark.parametrize(
+    ("log", "cause"),
+    [
+        ("run: failed: No space left, after 9 s\n1 of 1 failed\n", "No space left, after 9 s"),
+        ("", "no word in its log (is the disk full?)"),
+    ],
+)
+def test_a_job_that_could_not_write_is_told_once_at_the_end(here, tmp_path, capsys, log, cause):
+    progress, jobs, (run, *_) = here
+    (tmp_path / "job.log").write_text(log)
+    shown = Screen(progress, jobs, {*jobs}, tmp_path, list, dry_run=False, prefix="")
+    shown.take(SimpleNamespace(event="workflow_started"))
+    shown.take(SimpleNamespace(event="run_info", stats={"train_gpt": 3, "total": 3}))
+    path = write(progress, jobs, run, pid=2**22 + 1, started=time.time())
+    report, log_file = [f"results/jobs/{path.stem}.json"], [str(tmp_path / "job.log")]
+    failed = {"jobid": 1, "rule_name": "train_gpt", "output": report, "log": log_file}
+    shown.take(SimpleNamespace(event="job_error", **failed))
+    shown.close()
+    told = f"vocab: V = 20: failed: {cause}"
+    as_it_happens, at_the_end = capsys.readouterr().err.split("failed after 0 s")
+    assert told in as_it_happens.splitlines()
+    assert [line for line in at_the_end.splitlines() if "vocab" in line] == [told]
+
+
+def test_watching_prints_a_line_when_something_has_changed(here, tmp_path, monkeypatch, capsys):
+    progress, jobs, (run, *_) = here
+    config = tmp_path / "config.json"
+    config.write_text(progress.config.to_json())
+
+    def later(seconds: float) -> None:
+        if lines.append(capsys.readouterr().out) or len(lines) == 2:
+            write(progress, jobs, run, epoch=1)
+        elif len(lines) == 4:
+            raise KeyboardInterrupt
+
+    lines: list[str] = []
+    monkeypatch.setattr(screen.time, "sleep", later)
+    given = ["--results", str(progress.results), "--watch"]
+    assert main(["status", str(config), *given]) == 0
+    assert lines[0].startswith("0 of 3 grid points trained (0 % of the work), about ")
+    assert "running: vocab: V = 20 (epoch 1 of 1000, loss 0.25)" in lines[2]
+    assert lines[1] == ""
+
+
 def test_a_half_written_or_foreign_file_is_no_progress(here):
     progress, jobs, (run, *_) = here
     write(progress, jobs, run).write_text('{"host": "')
@@ -104,9 +151,14 @@ def test_a_report_counts_once_it_is_written_and_not_if_it_was_there_without_its_
 def test_the_time_left_is_corrected_by_what_is_measured_and_shared_by_slots(here, monkeypatch):
     progress, jobs, (run, second, third) = here
     costs = [START + progress.estimates[run] for run in (run, second, third)]
-    assert progress.look(jobs).left == pytest.approx(max(costs[2], costs[0] + costs[1]))
-    later = time.time() + 100
-    monkeypatch.setattr(time, "time", lambda: later)
+    all_of_it = pytest.approx(max(costs[2], costs[0] + costs[1]))
+    began = time.time()
+    for later in (0, 1000):  # until a job trains, time tells nothing of its pace
+        monkeypatch.setattr(time, "time", lambda later=later: began + later)
+        assert progress.look(jobs).left == all_of_it
+    write(progress, jobs, run, epoch=1)
+    assert progress.look(jobs).left < sum(costs)
+    monkeypatch.setattr(time, "time", lambda: began + 1100)
     write(progress, jobs, run)
     assert progress.look(jobs).left > 3 * sum(costs)
 

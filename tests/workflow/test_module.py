@@ -1,5 +1,7 @@
 """The workflow as a module of another one, with a config of its own."""
 
+from dataclasses import replace
+
 import pytest
 import yaml
 
@@ -50,6 +52,8 @@ def test_another_workflow_has_our_rules_with_a_config_of_its_own(other, root):
     assert counts == {"count": 1, **{f"curse_{name}": 1 for name in jobs}}
     assert (workflow.directory / "count.txt").read_text().startswith("results/mine/metrics.parquet")
     assert workflow.jobs(*profile) == {}
+    shown = replace(workflow, screen=True).snakemake(*profile, "--dry-run", "--forceall")
+    assert "1 figure would be made: mine\nand aggregate, count\n" in shown, "our own names"
 
 
 @pytest.mark.parametrize(

@@ -171,7 +171,8 @@ def test_the_longest_training_job_starts_first(workflow):
 def test_the_report_is_built_offline_and_says_what_figures_show(copy):
     copy.snakemake("--report", "report.html")
     report = (copy.directory / "report.html").read_text()
-    for text in ("The reversal curse during training", "Of my own", PLOTS["overview"].caption()):
+    captions = ("The reversal curse during training", "Of my own", PLOTS["overview"].caption())
+    for text in (*captions, "data:text/html;charset=utf8;filename=ledger.html"):
         assert text in report
 
 

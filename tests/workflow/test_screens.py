@@ -34,11 +34,13 @@ def screen(output: str) -> list[str]:
 def test_a_dry_run_a_run_and_a_second_call_fit_a_screen_each(shown):
     dry = screen(shown.snakemake("--dry-run"))
     assert any(line.startswith(f"{TINY_POINTS} grid points to train in 3 jobs") for line in dry)
-    assert any(line.startswith("4 figures would be made: ") for line in dry)
+    assert any(line.startswith("5 figures would be made: ") for line in dry)
     first = screen(shown.snakemake())
     ended = next(i for i, line in enumerate(first) if line.startswith("done after "))
-    assert f": {TINY_POINTS} grid points trained, 0 were there already; 4 figures" in first[ended]
-    assert re.fullmatch(r"claims   (\d+ [a-z ]+(, )?)+: results/claims.md", first[ended + 1])
+    assert f": {TINY_POINTS} grid points trained, 0 were there already; 5 figures" in first[ended]
+    assert re.fullmatch(
+        r"claims   (\d+ [a-z ]+(, )?)+ \(evidence; .*\): results/claims.md", first[ended + 1]
+    )
     assert first[ended + 2] == "figures  5 in results/figures"
     assert not shown.find("progress/*")
     (log,) = (line.split()[1] for line in first if line.startswith("log: "))
@@ -47,6 +49,7 @@ def test_a_dry_run_a_run_and_a_second_call_fit_a_screen_each(shown):
     assert second[-6].endswith(f"everything was there already: {TINY_POINTS} grid points")
     assert second[-5:-1] == first[ended + 1 : -1]
     assert "nothing to be done: everything is there" in shown.snakemake("--dry-run")
+    assert "done after" not in shown.snakemake("plan")
 
 
 def test_a_failing_point_is_one_line_with_its_cause_and_the_rest_is_kept(shown, capsys):

@@ -15,7 +15,7 @@ rule judge_claims:
         gathered_pretrained(MEASURED),
     output:
         f"{OWN}/claims.parquet",
-        report(f"{OWN}/claims.md", caption="../report/claims.rst", category="claims"),
+        f"{OWN}/claims.md",
     log:
         f"{OWN}/logs/claims.log",
     priority: FIRST

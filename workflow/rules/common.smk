@@ -121,11 +121,15 @@ for handler in workflow.logger_manager.get_log_handlers():
     if hasattr(handler, "attach"):  # our logger plugin
         from reversal_curse.jobs.screen import Screen
 
+        if handler.screen and handler.screen.every == JOBS:  # `use rule ... with` of one module
+            CALLED = handler.screen.called
+            continue
         cores = workflow.resource_settings.cores or 1
         slots = workflow.resource_settings.nodes or min(cores, count_gpus() or cores)
         progress, log = Progress(CONFIG, SWEEPS, RUNS, slots), workflow.logger_manager.get_logfile
         dry_run = workflow.output_settings.dryrun
-        handler.attach(Screen(progress, JOBS, CALLED, PRODUCTS.own, log, dry_run))
+        prefix = workflow.modifier.modify_rulename("")
+        handler.attach(Screen(progress, JOBS, CALLED, PRODUCTS.own, log, dry_run, prefix))
 
 
 def write_snapshot():

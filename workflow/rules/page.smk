@@ -15,7 +15,8 @@ rule write_page:
         [f"{OWN}/figures/{name}.svg" for name in FIGURES],
         lambda wildcards: [*again("page"), *again("figures/claims_overview")],
     output:
-        report(f"{OWN}/index.html", caption="../report/page.rst", category="page of results"),
+        f"{OWN}/index.html",
+        report(f"{OWN}/ledger.html", caption="../report/claims.rst", category="claims"),
         [str(path) for path in PRODUCTS.files("figures/claims_overview")],
     log:
         f"{OWN}/logs/page.log",

@@ -94,7 +94,7 @@ class Progress:
             if record["device"] == DEVICES[config.hardware]
         ]
         self.correction = statistics.median(self.ratios) if self.ratios else 1.0
-        self._first: tuple[float, float] | None = None  # when we first looked, what was left then
+        self._first: tuple[float, float] | None = None  # when training began, what was left then
         self._reports: dict[str, int] = {}
         self._began = 0.0
 
@@ -163,8 +163,10 @@ class Progress:
             if job.points.keys() - self.trained
         ]
         wall = self.wall([*lengths, *others], max(self.slots, len(running) + queued))
-        self._first = self._first or (time.time(), wall)
-        passed, expected = time.time() - self._first[0], max(0, self._first[1] - wall)
+        passed = expected = 0.0
+        if any(partly.values()) or self.trained - self.there:  # what comes before it says nothing
+            self._first = self._first or (time.time(), wall)
+            passed, expected = time.time() - self._first[0], max(0, self._first[1] - wall)
         asked = {run for job in jobs.values() for run in job.points} | self.there
         work = sum(self.estimates[run] for run in asked)
         return Snapshot(

@@ -50,13 +50,13 @@ def where(state: Mapping[str, Any]) -> str:
     return f"epoch {state['epoch']} of {state['epochs']}, loss {state['loss']:.3g}"
 
 
-def one_line(seen: Snapshot, elapsed: float, busy: Iterable[str] = ()) -> str:
-    """Say all in a line, for a file or a log."""
+def one_line(seen: Snapshot, when: str, busy: Iterable[str] = ()) -> str:
+    """Say all in a line, for a file or a log; `when`: what to say of time."""
     now = [*(f"{state['words']} ({where(state)})" for state in seen.running), *busy]
     more = f" and {len(now) - 2} more" if len(now) > 2 else ""
     running = f"; running: {', '.join(now[:2])}{more}" if now else ""
     failed = f"; {len(seen.failed)} failed" if seen.failed else ""
-    return f"{counts(seen)}, {times(seen, elapsed)}{failed}{running}"
+    return f"{counts(seen)}, {when}{failed}{running}"
 
 
 def times(seen: Snapshot, elapsed: float) -> str:
@@ -106,7 +106,8 @@ def results_of(own: Path) -> list[str]:
     with suppress(UserError):  # not made yet, or damaged: the next call makes it
         ledger = read_table(own / "claims.parquet", "claims").filter(kind="evidence")
         found = sorted(Counter(ledger["verdict"]).items())
-        lines.append(f"claims   {', '.join(f'{n} {v}' for v, n in found)}: {own}/claims.md")
+        verdicts = ", ".join(f"{count} {verdict}" for verdict, count in found)
+        lines.append(f"claims   {verdicts} (evidence; checks apart): {own}/claims.md")
     if drawn := len([*own.glob("figures/*.svg")]):
         lines.append(f"figures  {drawn} in {own}/figures")
     tables = [own / f"{name}.parquet" for name in ("metrics", "points")]
@@ -118,11 +119,10 @@ def results_of(own: Path) -> list[str]:
 
 
 def watch(progress: Progress, jobs: Mapping[str, Job], own: Path, again: bool) -> None:
-    """Print how far training is, whoever trains; with `again`, until Ctrl-C."""
-    out = console(stdout=True)
+    """Print how far training is, whoever trains; with `again`, when it changes, until Ctrl-C."""
+    out, said = console(stdout=True), ""
 
-    def look() -> RenderableType:
-        seen = progress.look(jobs)
+    def look(seen: Snapshot) -> RenderableType:
         handed = f"{seen.queued} jobs queued, " if seen.queued else ""
         first = f"{handed}{seen.waiting} grid points waiting, about {duration(seen.left)} left"
         first = first if seen.trained < seen.points else "everything is trained"
@@ -130,10 +130,16 @@ def watch(progress: Progress, jobs: Mapping[str, Job], own: Path, again: bool) -
         return picture(seen, first, [*failures(seen.failed), *done])
 
     if not again:
-        return out.print(look())
-    with suppress(KeyboardInterrupt), Live(console=out, auto_refresh=False) as live:
+        return out.print(look(progress.look(jobs)))
+    live = Live(console=out, auto_refresh=False)
+    with suppress(KeyboardInterrupt), live if out.is_terminal else nullcontext():
         while True:
-            live.update(look(), refresh=True)
+            seen = progress.look(jobs)
+            if out.is_terminal:
+                live.update(look(seen), refresh=True)
+            elif (line := one_line(seen, f"about {duration(seen.left)} left")) != said:
+                out.print(line)
+                said = line
             time.sleep(REFRESH[out.is_terminal])
 
 
@@ -148,10 +154,11 @@ class Screen:
         own: Path,
         log: Callable[[], list[str]],
         dry_run: bool,
+        prefix: str,
     ):
-        """`called`: the names of the jobs that the DAG asks for, complete once it is built."""
+        """`called`: the jobs that the DAG asks for, once it is built; `prefix`: of our rules."""
         self.progress, self.every, self.called, self.own = progress, jobs, called, own
-        self.log, self.dry_run = log, dry_run
+        self.log, self.dry_run, self.prefix = log, dry_run, prefix
         self.console = console(stdout=dry_run)
         self.began = time.time()
         self.stats: dict[str, int] | None = None
@@ -199,17 +206,17 @@ class Screen:
 
     def _plan(self, record: Any) -> None:
         first = self.stats is None and not self.dry_run
-        self.stats = {rule: count for rule, count in record.stats.items() if rule != "total"}
+        stats = {r.removeprefix(self.prefix): n for r, n in record.stats.items()}
+        self.stats = {rule: count for rule, count in stats.items() if rule != "total"}
         if first:
             self.progress.begin(self.called)
-            self.progress.look(self.jobs, self._others())  # what is left, before it is begun
             lines = outlook(self.progress, self.jobs)
             self.console.print(*lines, *(f"log: {path}" for path in self.log()), sep="\n")
 
     def _job(self, record: Any) -> None:
-        self.running[record.jobid] = record.rule_name
+        rule = self.running[record.jobid] = record.rule_name.removeprefix(self.prefix)
         # The rule `plan` prints by itself.
-        if not self._thread and record.rule_name not in ("plan", "all"):
+        if not self._thread and rule not in ("plan", "all"):
             self._thread = threading.Thread(target=self._show, daemon=True)
             self._thread.start()
 
@@ -217,15 +224,15 @@ class Screen:
         """Print why a step failed: what its job wrote, or else the last line of its log."""
         name = Path(record.output[0]).stem if record.output else ""
         jobs = {name: self.every[name]} if name in self.called else {}
-        failed = self.progress.look(jobs).failed
-        told = {words: why for words, why in failed.items() if not why.startswith(GONE)}
-        if not told:  # the disk may be full
+        told = self.progress.look(jobs).failed
+        if all(why.startswith(GONE) for why in told.values()):  # the disk may be full
             log = Path(record.log[0]) if record.log else None
             lines = log.read_text("utf-8", "replace").split("\n") if log and log.exists() else []
-            said = [line for line in lines if line.strip()] or ["no word in its log"]
+            said = [s for s in lines if s.strip()] or ["no word in its log (is the disk full?)"]
             last = ([line for line in said if ": failed: " in line] or said)[-1]
             sweeps = [f" ({', '.join(job.sweeps)})" for job in jobs.values()]
-            told = {"".join([record.rule_name, *sweeps]): f"failed: {last}"}
+            step = "".join([record.rule_name.removeprefix(self.prefix), *sweeps])
+            told = dict.fromkeys(told or [step], f"failed: {last.rpartition(': failed: ')[2]}")
         self.failed[record.jobid] = told
         self.console.print(*failures(told), sep="\n")
 
@@ -240,7 +247,7 @@ class Screen:
                 busy += [f"jobs starting or queued: {seen.queued}"] if seen.queued else []
                 elapsed = time.time() - self.began
                 if not terminal:
-                    self.console.print(one_line(seen, elapsed, busy))
+                    self.console.print(one_line(seen, times(seen, elapsed), busy))
                     continue
                 last = [f"now: {', '.join(busy[:3])}"] if busy else []
                 if drawn := _drawn(self.finished):
@@ -258,7 +265,7 @@ class Screen:
         self._ended.set()
         if self._thread:
             self._thread.join()
-        if self.active and not self.broken:
+        if self.active and not self.broken and self.finished != ["plan"]:  # it says all itself
             self.console.print(*(self._would() if self.dry_run else self._summary()), sep="\n")
         self.active = False  # Snakemake closes its loggers twice
 
@@ -269,7 +276,7 @@ class Screen:
         if figures:
             made = f"{of(len(figures), 'figure')} would be made: {', '.join(figures)}"
             lines.append(_short(made))
-        if others := [rule for rule in self.stats if _makes(rule) and not _drawn([rule])]:
+        if others := [r for r in filter(_makes, self.stats) if not r.startswith("figure_")]:
             lines.append(f"and {', '.join(others)}")
         return [*lines, "nothing was done (dry run); --printshellcmds lists every step"]
 
@@ -302,5 +309,6 @@ def _makes(rule: str) -> bool:
 
 
 def _drawn(rules: Iterable[str]) -> list[str]:
-    """List the figures that some rules draw."""
-    return [rule[7:] for rule in rules if rule.startswith("figure_")]
+    """List the figures that some rules draw; one comes with the page."""
+    drawn = (rule.replace("write_page", "figure_claims_overview") for rule in rules)
+    return [rule[7:] for rule in drawn if rule.startswith("figure_")]

@@ -1,7 +1,8 @@
-"""Gather what a config made into one HTML file, which holds its figures, curves and scripts."""
+"""Gather what a config made into one HTML file, and its ledger into a small one for reports."""
 
 import base64
 import gzip
+import html
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -11,6 +12,7 @@ import jinja2
 import polars as pl
 import vl_convert
 import yaml
+from markupsafe import Markup
 
 from reversal_curse.claims.ledger import PAPERS, VERDICTS, counts, described, unsettled
 from reversal_curse.config.file import Config, Style
@@ -37,6 +39,12 @@ LAST = {
     "unseen_nll_word": "unseen: loss",
 }
 """What the table of grid points shows, beside the settings that vary."""
+LEDGER = """{% extends page %}
+{% block body %}
+{{ self.ledger() }}
+<script type="module">{{ self.filters() }}</script>
+{% endblock %}
+"""
 
 
 def draw_overview(folder: Path, outputs: list[Path], look: Style) -> None:
@@ -47,31 +55,31 @@ def draw_overview(folder: Path, outputs: list[Path], look: Style) -> None:
     save(figure, outputs, look)
 
 
-def write_page(config: Config, runs: Runs, origin: Iterable[str], output: Path) -> None:
-    """Write the page beside the tables and figures that it shows.
+def write_page(config: Config, runs: Runs, origin: Iterable[str], *outputs: Path) -> None:
+    """Write the page beside the tables and figures that it shows; then its ledger, for a report.
 
     `origin` says what is odd about the runs. Raises UserError if a run or a table is missing.
     """
-    sweeps, folder = read_sweeps(config), output.parent
-    claims = described(read_table(folder / "claims.parquet", "claims"))
+    sweeps, folder = read_sweeps(config), outputs[0].parent
+    rows = described(read_table(folder / "claims.parquet", "claims"))
+    claims = [{name: _with_code(value) for name, value in row.items()} for row in rows]
     overview = (folder / "figures/claims_overview.svg").read_text(encoding="utf-8")
     points = read_table(folder / "points.parquet", "points")
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    page = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
-        name=config.name or "default",
+    template = environment.from_string(TEMPLATE.read_text(encoding="utf-8"))
+    shown: dict[str, Any] = {"claims": claims, "papers": PAPERS, "verdicts": VERDICTS}
+    shown |= {"name": config.name or "default", "colours": claims_overview.COLOURS}
+    page = template.render(
+        shown,
         run=_what_was_run(config, runs, sweeps),
         origin=list(origin),
         config=_as_yaml(config.given()),
         counts=counts(claims),
         unsettled=unsettled(claims),
-        claims=claims,
         # matplotlib's links open a window of their own.
         overview=overview[overview.index("<svg") :].replace(' target="_blank"', ""),
         overview_files=_files(folder, "claims_overview"),
         overview_caption=" ".join(str(claims_overview.draw.__doc__).split()),
-        papers=PAPERS,
-        verdicts=VERDICTS,
-        colours=claims_overview.COLOURS,
         groups=_figures(config, sweeps, folder),
         quantities=CURVES,
         curves=_packed(_curves(folder / "metrics.parquet", points["run"].to_list())),
@@ -79,8 +87,16 @@ def write_page(config: Config, runs: Runs, origin: Iterable[str], output: Path) 
         points=_points(points),
         script=vl_convert.javascript_bundle(SNIPPET).replace("</script", "<\\/script"),
     )
-    with replacing(output) as partial:
-        partial.write_text(page, encoding="utf-8")
+    alone = environment.from_string(LEDGER).render(shown, page=template)
+    for path, text in zip(outputs, (page, alone), strict=True):
+        with replacing(path) as partial:
+            partial.write_text(text, encoding="utf-8")
+
+
+def _with_code(value: Any) -> Any:
+    """Show what stands between backticks as code."""
+    is_text = isinstance(value, str)
+    return Markup(re.sub("`(.+?)`", r"<code>\1</code>", html.escape(value))) if is_text else value
 
 
 def _packed(text: str) -> str:
