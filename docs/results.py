@@ -32,6 +32,7 @@ from reversal_curse.config.file import Config
 from reversal_curse.config.grid import Sweep, all_points, own_folder, read_sweeps
 from reversal_curse.config.plots import PLOTS
 from reversal_curse.config.settings import in_words
+from reversal_curse.families import batch_steps
 from reversal_curse.tables.files import read_runs as read_tables
 from reversal_curse.tables.files import read_table
 from reversal_curse.tables.remedies import bench
@@ -234,8 +235,12 @@ def points_table(run: Run, name: str) -> str:
     return _table((run.name, *MEASURES.values(), "n"), rows)
 
 
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
+
+
 def remedies_table(root: Path, run: Run) -> str:
-    """Rank the remedies of the first sweep of the bench by what they make a model say.
+    """Rank the remedies of the bench by what they make a model say.
 
     Each number is a mean over positions and seeds; gains are paired differences to no remedy, per
     seed, with their 95 % intervals.
@@ -244,13 +249,15 @@ def remedies_table(root: Path, run: Run) -> str:
     runs = Runs(root / "results", run.config.stale)
     table = bench(read_tables(sweep.points, "metrics", runs, sweep.labels))
     gains = {f"{name} gain": pl.col(name) - pl.col(f"none_{name}") for name in ("said", "wrong")}
+    steps = {name: batch_steps(settings) for name, settings in sweep.points.items()}
     place = pl.col("pos_encoding").map_elements(partial(in_words, "pos_encoding"), pl.String)
     table = table.with_columns(
         arm=pl.col("label").str.strip_suffix(pl.lit(", ") + place),
         sentences=pl.col("sentences") / pl.col("none_sentences"),
+        steps=pl.col("run").replace_strict(steps, return_dtype=pl.Float64),
         **gains,
     )
-    numbers = pl.col(*ARMS, *gains, "sentences")
+    numbers = pl.col("train_accuracy", *ARMS, *gains, "sentences", "steps")
     seeds = table.group_by("arm", "kind", "seed").agg(numbers.mean())
     spreads = pl.col(*gains).std().name.suffix(" sd")
     means = seeds.group_by("arm", "kind").agg(numbers.mean(), spreads, n=pl.len())
@@ -260,13 +267,13 @@ def remedies_table(root: Path, run: Run) -> str:
     for row in means.join(said, on="arm").sort("said gain", "arm", descending=True).to_dicts():
         half = {gain: t_half_width(row[f"{gain} sd"], row["n"]) for gain in gains}
         gained = [f"{row[gain]:.2f} ± {half[gain]:.2f}" for gain in gains]
-        by_place = " / ".join(f"{row[encoding]:.2f}" for encoding in encodings)
-        others = [f"{row[name]:.2f}" for name in ("known", "echo", "forward")]
+        by_place = " / ".join(_number(row[encoding]) for encoding in encodings)
+        others = [f"{row[name]:.2f}" for name in ("known", "echo", "forward", "train_accuracy")]
         cells = [row["arm"], row["kind"], gained[0], by_place, *others, gained[1]]
-        rows.append([*cells, f"{row['sentences']:.1f}"])
+        rows.append([*cells, f"{row['sentences']:.1f}", f"{row['steps']:,.0f}"])
     places = " / ".join(in_words("pos_encoding", encoding) for encoding in encodings)
     header = ("remedy", "kind", "gain in said", f"said: {places}", "known", "echo", "forward")
-    return _table((*header, "gain in wrong inverses", "sentences"), rows)
+    return _table((*header, "trained", "gain in wrong inverses", "sentences", "steps"), rows)
 
 
 def remedies(root: Path, runs: list[Run]) -> dict[str, str]:

@@ -177,6 +177,10 @@ WHOLE = [
     point(task="inverse", family="masked_diffusion", entity_length=2, mask_entities=whole)
     for whole in (False, True)
 ]
+RATES = [
+    point(task="inverse", family="masked_diffusion", mask_rate=rate)
+    for rate in ("uniform", "fixed")
+]
 FAMILIES = [point(task="inverse", family=name) for name in ("gpt", "masked_diffusion")]
 HOPS = [point(task="two_hop", bridge="objects"), point(task="two_hop")]
 FACTORS = [point(family="one_layer", factorised=factorised) for factorised in (False, True)]
@@ -273,9 +277,7 @@ CASES = {
     "forward_step_hurts_gpt": (changed(GRADIENTS, actual_change=0.01), GRADIENTS),
     "first_order_predicts": (GRADIENTS, changed(GRADIENTS, actual_change=-0.005)),
     "values_shared_more": (GRADIENTS, one_of("gradients", COMPARED, attention_cosine=0.9)),
-    "bridge_answers bridge_answers_unless_absolute bridge_helps bridge_known": by_remedy(
-        BRIDGES[0], FULL
-    ),
+    "bridge_answers bridge_answers_unless_absolute bridge_known": by_remedy(BRIDGES[0], FULL),
     "bridge_echoes_absolute": by_remedy(BRIDGES[0], FULL),
     "naive_identity_fails bridge_needs_all_parts": by_remedy(BRIDGES[0], NONE["bridge"]),
     "naive_identity_fails_two_way": by_remedy(BRIDGES[1], NONE["bridge"]),
@@ -291,10 +293,12 @@ CASES = {
     "reversed_inverts_nothing_else": by_remedy(TURNED, NONE["reversal"], "wrong"),
     "reversed_entities_whole": by_remedy(LONG, ENTITY),
     "any_rate_better masked_copy_answers masked_copy_against_random": by_remedy(COPIES, COPIED),
+    "any_rate_better_diffusion": by_remedy(RATES, pl.col("mask_rate") == "uniform"),
     "whole_entities_better": by_remedy(WHOLE, pl.col("mask_entities")),
     "diffusion_inverts_nothing_else": by_remedy(FAMILIES, pl.col("family") == "gpt", "wrong"),
     "factorised_known": generalised(FACTORS),
     "relational_decay": generalised(GRAPHS),
+    "relational_decay_needed": cursed(GRAPHS),
     "pretrained_diffusion_reverses pretrained_causal_does_not pretrained_diffusion_ahead": REVERSED,
     "pretrained_diffusion_known pretrained_causal_unknown": REVERSED,
     "pretrained_reverse_below": (PRETRAINED, pretrained(reverse_nll=0.05)),

@@ -234,6 +234,7 @@ def test_the_page_of_results_says_what_a_run_found_and_what_it_did_not_test(defa
 
 def test_remedies_are_ranked_by_what_they_make_a_model_say(default_run):
     points = [{"label": "none"}, {"label": "turned", "reversal": "entity"}]
+    points.append({"label": "right", "bridge": "full", "alignment": "right"})
     points.append({"label": "bridge", "bridge": "full"})
     sweep = {"task": "inverse", "pos_encoding": ["none", "absolute"], "points": points}
     write_run(
@@ -245,10 +246,11 @@ def test_remedies_are_ranked_by_what_they_make_a_model_say(default_run):
     )
     page = results.write_page(default_run).read_text()
     rows = section(page, "Which remedy should I try first?").splitlines()
-    rows = [row.split(" | ") for row in rows if re.match(r"\| (bridge|turned|none) ", row)]
-    first, *others = rows
-    assert first[:4] == ["| bridge", "data", "0.75 ± 0.15", "0.75 / 0.75"]
-    assert first[-1] == "2.2 |"  # 110 sentences for 50
+    rows = [row.split(" | ") for row in rows if re.match(r"\| (bridge|right|turned|none) ", row)]
+    right, bridge, *others = rows
+    assert right[:4] == ["| right", "data", "0.75 ± 0.15", "0.75 / –"]
+    assert bridge[:4] == ["| bridge", "data", "0.75 ± 0.15", "0.75 / 0.75"]
+    assert bridge[-2:] == ["2.2", "20 |"]  # 110 sentences for 50, in two batches, ten times
     assert [row[0] for row in others] == ["| turned", "| none"]
 
 
