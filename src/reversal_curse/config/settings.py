@@ -219,7 +219,7 @@ class Settings(Strict):
     ] = "adamw"
     """what takes the steps; Muon leaves embeddings, head and vectors to AdamW"""
     momentum: Annotated[float, FRACTION, About(_BATCHES, {"optimizer": ("sgd", "muon")})] = 0.95
-    """SGD and Muon, decay of the mean gradient"""
+    """SGD and Muon, decay of the sum of gradients (Nesterov's)"""
     weight_decay: Annotated[float, NOT_NEGATIVE, About(_BATCHES, remedy="optimisation")] = 0.01
     """decoupled decay (times the rate)"""
     beta1: Annotated[float, FRACTION, About(_BATCHES, _NO_SGD)] = 0.9

@@ -221,19 +221,10 @@ def asymmetry_in_training(table: pl.DataFrame) -> pl.DataFrame:
 
     Returns the grid point, `seed`, `epoch`, `asymmetry`, `contrast_seen` and `contrast_unseen`.
     """
-    keys, seen, unseen = (
-        ["run", "seed", "epoch"],
-        pl.col("contrast_seen"),
-        pl.col("contrast_unseen"),
-    )
-    index = _one_sided(seen, unseen).mean().alias("asymmetry")
-    means = (
-        table.drop_nulls([f"contrast_{g}" for g in ("seen", "unseen")])
-        .group_by(keys)
-        .agg(index, seen.mean(), unseen.mean())
-        .sort(keys)
-    )
-    return with_settings(means, table)
+    keys, contrasts = ["run", "seed", "epoch"], ["contrast_seen", "contrast_unseen"]
+    index = _one_sided(*map(pl.col, contrasts)).mean().alias("asymmetry")
+    rows = table.drop_nulls(contrasts).group_by(keys)
+    return with_settings(rows.agg(index, pl.col(contrasts).mean()).sort(keys), table)
 
 
 def _one_sided(there: pl.Expr, back: pl.Expr) -> pl.Expr:

@@ -3,7 +3,8 @@
 With `copy_first` (masked fine-tuning, arXiv 2510.09885) the model reads a copy of the sentence with
 some tokens masked, then learns all of the sentence: a causal model with the objective of a masked
 one. In the control random tokens stand for the masks. It is asked after a copy that says nothing:
-all masks, or all random. The source fine-tunes language models and asks in other words.
+all masks, or random tokens, the same for all seeds. The source fine-tunes language models and asks
+in other words.
 """
 
 import torch

@@ -1,6 +1,6 @@
 """Steps of the optimizers; all elementwise or by seed, so that seeds stay independent.
 
-`adamw`: Loshchilov and Hutter 2019. `sgd`: gradient descent with momentum. `muon`: Jordan et al.
+`adamw`: Loshchilov and Hutter 2019. `sgd`: with Nesterov's momentum. `muon`: Jordan et al.
 2024, with the step size of Liu et al. 2025 (arXiv 2502.16982), so that AdamW's learning rate serves
 both; embeddings, head, norms and biases are AdamW's. Weight decay is decoupled in all three.
 """
