@@ -22,15 +22,8 @@ from reversal_curse.tables.atomic_write import replacing
 from reversal_curse.tables.files import read_table
 from reversal_curse.tables.run_files import some
 from reversal_curse.tables.schemas import TABLES
-from reversal_curse.tables.summaries import final_by_seed, t_interval
+from reversal_curse.tables.summaries import SHOWN, final_by_seed, t_interval
 
-MEASURES = {
-    "train_nll_token": "trained: loss",
-    "unseen_nll_token": "unseen: loss",
-    "unseen_accuracy": "said: accuracy",
-    "unseen_accuracy_choice": "known: accuracy",
-    "unseen_rank_choice": "known: rank",
-}
 MADE_BY = ("commit", "code", "torch", "device_name", "trained_in")
 PAGE = """{% extends page %}
 {% block title %}{{ title }}{% endblock %}
@@ -117,7 +110,7 @@ def compare(a: Side, b: Side) -> list[Section]:
         Section("made by", ("", "A", "B"), _made_by(pairs)),
         Section(
             "B - A",
-            ("grid point", "seeds", *MEASURES.values()),
+            ("grid point", "seeds", *SHOWN.values()),
             differences,
             f"{shared} ({alone}), {same} of them the same in every seed. "
             "Of the others: mean of the seeds' differences [its 95 % t interval], * if 0 is "
@@ -182,7 +175,7 @@ def _differences(a: Side, b: Side, pairs: list[dict[str, Any]]) -> list[tuple[st
     for pair in pairs:
         mine, theirs = (side[(pair[n],)] for side, n in zip(sides, ("run", "run_b"), strict=True))
         both = mine.join(theirs, on="seed", suffix="_b", maintain_order="left")
-        every = [both[f"{name}_b"] - both[name] for name in MEASURES]
+        every = [both[f"{name}_b"] - both[name] for name in SHOWN]
         if any((column != 0).any() for column in every):
             label = labels[pair["run"]] or pair["family"]
             rows.append((label, str(both.height), *map(_interval, every)))

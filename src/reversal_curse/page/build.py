@@ -26,19 +26,11 @@ from reversal_curse.tables.atomic_write import replacing
 from reversal_curse.tables.files import read_table
 from reversal_curse.tables.run_files import Runs
 from reversal_curse.tables.schemas import MEASURED
+from reversal_curse.tables.summaries import SHOWN
 
 CURVES = [c for c in MEASURED if c.name != "candidates" and not c.name.startswith("chance")]
 MOST_EPOCHS, MOST_ROWS = 60, 200_000  # of the curves; the rows bound the page of a large grid
 SNIPPET = "window.vegaEmbed = vegaEmbed;"  # what the page calls of Vega
-LAST = {
-    "train_accuracy": "trained: accuracy",
-    "unseen_accuracy": "said: accuracy",
-    "unseen_accuracy_choice": "known: accuracy",
-    "unseen_rank_choice": "known: rank",
-    "train_nll_word": "trained: loss",
-    "unseen_nll_word": "unseen: loss",
-}
-"""What the table of grid points shows, beside the settings that vary."""
 LEDGER = """{% extends page %}
 {% block body %}
 {{ self.ledger() }}
@@ -219,13 +211,13 @@ def _points(points: pl.DataFrame) -> list[list[Any]]:
     varied = grouping.varying_settings(points)
     rows = [
         [
-            *(_mean_and_spread(point[name], point[f"{name}_sd"]) for name in LAST),
+            *(_mean_and_spread(point[name], point[f"{name}_sd"]) for name in SHOWN),
             f"{point['seconds']:.1f}",
             *(point[name] for name in varied),
         ]
         for point in points.to_dicts()
     ]
-    return [[*LAST.values(), "seconds", *varied], *rows]
+    return [[*SHOWN.values(), "seconds", *varied], *rows]
 
 
 def _mean_and_spread(mean: float | None, sd: float | None) -> str | None:

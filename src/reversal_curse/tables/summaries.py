@@ -12,6 +12,15 @@ LAST = pl.col("epoch") == pl.col("epoch").max().over("run")
 """Selects every grid point's last measurement."""
 CONFIDENCE = 0.95
 """Of all intervals."""
+SHOWN = {
+    "train_accuracy": "trained: accuracy",
+    "unseen_accuracy": "said: accuracy",
+    "unseen_accuracy_choice": "known: accuracy",
+    "unseen_rank_choice": "known: rank",
+    "train_nll_word": "trained: loss",
+    "unseen_nll_word": "unseen: loss",
+}
+"""What people see first of a grid point: columns of `final_by_seed`, and their names."""
 LEARNED_ACCURACY = 0.95
 LEARNED = (pl.col("train_accuracy") >= LEARNED_ACCURACY) & (
     pl.col("train_nll_token") <= math.log(2)
