@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
 from PIL import Image
 
 from reversal_curse.config.errors import UserError
@@ -213,6 +214,14 @@ def test_curves_title_their_panels_with_what_varies_in_the_order_of_values():
     table = metrics([point(layers=n, pos_encoding=e) for n in (12, 2) for e in ("rotary", "none")])
     words = product(("2 layers", "12 layers"), ("no positions", "rotary positions"))
     assert [label for label, _ in grouping.split_points(table)] == list(map(", ".join, words))
+
+
+def test_places_named_by_numbers_keep_their_names_in_the_numbers_of_a_figure():
+    figure = Figure()
+    ax = figure.subplots()
+    ax.plot([1, 2], [0.0, 1.0])
+    ax.set_xticks([1, 2], [3, 9])
+    assert drawn_numbers(figure)["x_label"].to_list() == ["3", "9"]
 
 
 def test_an_unknown_family_is_drawn_in_grey_and_not_left_out():

@@ -47,7 +47,7 @@ def _gain(tables: Tables, measure: str, where: pl.Expr) -> pl.DataFrame:
 
 def _answers(where: pl.Expr) -> Fields:
     return {
-        "measures": "accuracy on the inverse (fraction)",
+        "measures": "accuracy on the held-out questions (fraction)",
         "effect": effects.at_points(pl.col(MEASURES["said"]), where, learned=True),
         "threshold": effects.ANSWERED,
     }

@@ -85,8 +85,9 @@ def draw_bridge(tables: dict[str, pl.DataFrame]) -> Figure:
     epoch by positional encoding, a panel for each model and bridge: dots are seeds, bars their
     mean."""
     last = tables["metrics"].filter(LAST)
-    columns, models = ["pos_encoding", "alignment"], ["family", "bridge"]
-    others = [n for n in grouping.varying_settings(last) if n not in (*columns, *models)]
+    columns, varied = ["pos_encoding", "alignment"], grouping.varying_settings(last)
+    models = ["family", "bridge"] if "family" in varied else ["bridge"]
+    others = [name for name in varied if name not in (*columns, *models)]
     panels = grouping.split_points(last, models + others)
     size = (1.35 * style.PANEL_WIDTH, 1.3 * style.PANEL_HEIGHT)
     figure, axes = style.panel_grid(len(panels), *size, (0.3, 0.8), sharey=True)

@@ -74,7 +74,7 @@ def _categories(axis: Axis) -> tuple[np.ndarray, list[str]]:
     """Return the places of an axis that have words, and these words, shown in this panel or not."""
     places, fixed = axis.get_ticklocs(), isinstance(axis.get_major_locator(), FixedLocator)
     words = axis.get_major_formatter().format_ticks(list(places)) if fixed else []
-    return places, [" ".join(word.split()) for word in words]
+    return places, [" ".join(str(word).split()) for word in words]
 
 
 def _look(artist: Any) -> tuple:

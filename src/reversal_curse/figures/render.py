@@ -65,6 +65,9 @@ def save(figure: Figure, outputs: list[Path], look: Style = DEFAULT) -> None:
     for output in outputs:
         if output.suffix not in _METADATA:
             raise UserError(f"{output}: unknown suffix; allowed: {', '.join(_METADATA)}")
+    with style.styled(look):  # the layout takes longer than the drawing: once for all files
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
     for output in outputs:
         with replacing(output) as partial, style.styled(look):
             if output.suffix == ".csv":
