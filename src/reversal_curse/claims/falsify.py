@@ -40,6 +40,7 @@ CHANCES = {
     "nll_word": pl.col("chance_class"),
     "accuracy": (-pl.col("chance_class")).exp(),
     "accuracy_choice": pl.col("chance_accuracy"),
+    "echo": (-pl.col("chance_class")).exp(),
     "rank_choice": pl.lit(0.5),
     "value_rank_reverse": pl.lit(0.5),
 }
