@@ -1,7 +1,7 @@
 """What is made from a config: its files, what they are made from, and whether they still are.
 
 Each product has a record of the content of its files and of its source: runs, settings and code.
-It is made again only if one of these differs. File times do not matter, nor does Snakemake's own
+It is rebuilt only if one of these differs. File times do not matter, nor does Snakemake's own
 memory of what it has made.
 """
 

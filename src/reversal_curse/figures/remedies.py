@@ -8,7 +8,7 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from reversal_curse.config.settings import DEFAULTS, NAMES, in_words
+from reversal_curse.config.settings import in_words, settings_of
 from reversal_curse.figures import grouping, marks, style
 from reversal_curse.tables.remedies import CONDITIONS, bench
 
@@ -43,11 +43,8 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
     varied = [name for name in grouping.varying_settings(table) if name in CONDITIONS]
     by_colour = ["pos_encoding"] if "pos_encoding" in varied else varied[:1]
     names = [name for name in varied if name not in by_colour]
-    plain = [
-        DEFAULTS | {n: v for n, v in row.items() if v is not None}
-        for row in table.filter(kind="none").head(1).to_dicts()
-    ]
-    none = {in_words(name, row[name]) for row in plain for name in NAMES}
+    plain = map(settings_of, table.filter(kind="none").head(1).to_dicts())
+    none = {in_words(*setting) for settings in plain for setting in vars(settings).items()}
     kind, row = pl.col("kind"), pl.struct("label", *varied)
     table = table.with_columns(
         kind=pl.when(kind.str.contains(" + ", literal=True)).then(pl.lit(MIXTURES)).otherwise(kind),
