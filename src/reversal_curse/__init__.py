@@ -10,7 +10,7 @@ In a notebook:
 
 from typing import Any
 
-from reversal_curse.tables.provenance import VERSION as __version__
+__version__ = "0.2.0"
 
 __all__ = ["Run", "__version__", "draw", "load", "train"]
 

@@ -13,13 +13,14 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
+from reversal_curse import __version__
 from reversal_curse.config.errors import UserError
 from reversal_curse.config.file import Config, read_value
 from reversal_curse.config.grid import refuse_old_layout
 from reversal_curse.config.pretrained import MEASURED
+from reversal_curse.jobs.watcher import Watched
 from reversal_curse.products import OVERVIEW, Products
 from reversal_curse.tables.files import write_table
-from reversal_curse.tables.provenance import VERSION
 from reversal_curse.tables.schemas import TABLES
 
 EPILOG = """\
@@ -53,9 +54,10 @@ def _number(kind: type, least: int) -> Callable[[str], Any]:
 CPUS: Any = {"type": _number(int, 1), "default": 1, "help": "CPU threads (default: 1)"}
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run one command; returns the exit status."""
+def main(arguments: list[str] | None = None, watched: Watched | None = None) -> int:
+    """Run one command; returns the exit status. `watched`: whoever watches over its training."""
     options = _parser().parse_args(arguments)
+    options.watched = watched or Watched()
     try:
         options.run(options)
     except UserError as error:
@@ -74,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=f"reversal-curse {VERSION}")
+    parser.add_argument("--version", action="version", version=f"reversal-curse {__version__}")
     verbs = parser.add_subparsers(metavar="COMMAND", required=True)
 
     verb = _verb(verbs, _train)
@@ -245,7 +247,7 @@ def _train_job(products: Products, options: argparse.Namespace) -> None:
 
     job = _found("training job", options.name, training_jobs(products.config, products.sweeps))
     points, seconds = list(job.points.values()), 60 * options.checkpoint_minutes
-    train_job(points, products.runs, options.report, options.threads, seconds)
+    train_job(points, products.runs, options.report, options.threads, seconds, options.watched)
 
 
 def _probe_pretrained(products: Products, options: argparse.Namespace) -> None:

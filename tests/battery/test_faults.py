@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 from faults.conftest import TINY, Workflow, assert_one_call_mends, copy, finished, made, workflow
@@ -124,13 +125,27 @@ def to_snakemake(number: int) -> Callable[[int, Path], None]:
     return lambda process, folder: os.kill(process, number)
 
 
-def to_step(words: str, number: int) -> Callable[[int, Path], None]:
-    return lambda process, folder: [os.kill(one, number) for one in processes_of(folder, words)]
+def trainers(folder: Path) -> list[int]:
+    """List the processes that train: the forks of those that watch."""
+    processes = processes_of(folder, "reversal_curse train-job")
+    return [one for one in processes if psutil.Process(one).cmdline() == parent(one).cmdline()]
+
+
+def watchers(folder: Path) -> list[int]:
+    return [parent(one).pid for one in trainers(folder)]
+
+
+def parent(process: int) -> psutil.Process:
+    return psutil.Process(psutil.Process(process).ppid())
+
+
+def to_step(find: Callable[[Path], list[int]], number: int) -> Callable[[int, Path], None]:
+    return lambda process, folder: [os.kill(one, number) for one in find(folder)]
 
 
 def limit_memory(process: int, folder: Path) -> None:
     """Let the process that trains get no more memory than it has."""
-    (worker,) = processes_of(folder, "spawn_main")
+    (worker,) = trainers(folder)
     pages = int(Path(f"/proc/{worker}/statm").read_text().split()[0])
     most = pages * resource.getpagesize()
     resource.prlimit(worker, resource.RLIMIT_AS, (most, most))
@@ -141,12 +156,9 @@ STOPS = {f"{n.name} to all": (training, to_group(n)) for n in SIGNALS}
 STOPS |= {f"{n.name} to all at the start": (starting, to_group(n)) for n in SIGNALS}
 STOPS |= {f"{n.name} to Snakemake": (training, to_snakemake(n)) for n in SIGNALS}
 STOPS |= {
-    f"{n.name} to {who}": (training, to_step(words, n))
+    f"{n.name} to {who}": (training, to_step(find, n))
     for n in (signal.SIGKILL, signal.SIGSEGV)
-    for who, words in {
-        "the trainer": "spawn_main",
-        "its watcher": "reversal_curse train-job",
-    }.items()
+    for who, find in {"the trainer": trainers, "its watcher": watchers}.items()
 }
 STOPS["no more memory"] = (training, limit_memory)
 

@@ -18,6 +18,7 @@ from reversal_curse.jobs.plan import free_memory, outlook
 from reversal_curse.jobs.progress import START, TRAINED, JobProgress, Progress
 from reversal_curse.jobs.screen import Screen, one_line, times
 from reversal_curse.jobs.training_jobs import training_jobs
+from reversal_curse.jobs.watcher import Watched
 from reversal_curse.jobs.worker import train_job
 from reversal_curse.products import Products
 from reversal_curse.tables.dataset import generate_dataset
@@ -183,12 +184,12 @@ def test_a_failed_job_leaves_its_reason_and_a_finished_one_leaves_nothing(tmp_pa
         write_table(path, generate_dataset(content), TABLES["dataset"])
     report = tmp_path / "jobs/job.json"
     with pytest.raises(Exception, match="1 of 2 grid points failed"):
-        train_job([settings, other], Runs(tmp_path), report, 1, 600)
+        train_job([settings, other], Runs(tmp_path), report, 1, 600, Watched())
     state = json.loads((tmp_path / "progress/job.json").read_text())
     assert state["outcomes"][run_directory(settings)] == TRAINED
     assert "not the dataset of" in state["outcomes"][run_directory(other)]
     assert state["ended"] == "failed"
-    train_job([settings], Runs(tmp_path), report, 1, 600)
+    train_job([settings], Runs(tmp_path), report, 1, 600, Watched())
     assert not (tmp_path / "progress/job.json").exists()
 
 

@@ -42,10 +42,14 @@ class JobProgress:
         self.state: dict[str, Any] = {"host": platform.node(), "pid": os.getpid()}
         self.state |= {"started": time.time(), "outcomes": outcomes, "ended": ""}
 
+    @property
+    def due(self) -> bool:
+        return time.monotonic() - self._written >= EVERY
+
     def tell(self, **news: Any) -> None:
         """Write the news, unless the last ones are EVERY seconds young and the job goes on."""
         self.state |= news
-        if self.state["ended"] or time.monotonic() - self._written >= EVERY:
+        if self.state["ended"] or self.due:
             self._written = time.monotonic()
             # The disk may be full, which is no reason to lose the training.
             with suppress(OSError), replacing(self.path) as partial:
