@@ -57,6 +57,12 @@ class Choices:
         arrays = answers[index], valid[index], right
         return cls(*(torch.from_numpy(array).to(device) for array in arrays))
 
+    def after(self, start: int) -> Choices:
+        """Return those of all queries but the first ones; they may have many fewer candidates."""
+        valid = self.valid[:, start:]
+        most = int(valid.sum(-1).max())
+        return Choices(self.answers[:, start:, :most], valid[:, :, :most], self.right[:, start:])
+
     def chances(self) -> torch.Tensor:
         """Return CHANCES (measures, S, N): how many candidates there are, and what a guess gets."""
         count = self.valid.sum(-1).double()

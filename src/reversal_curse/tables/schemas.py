@@ -59,7 +59,9 @@ facts trained in this order only) and `wrong` (a relation without an inverse, as
     nll_word | Float32 | nats | mean -ln p of the whole answer
     accuracy | Float32 | fraction | answers whose every token is the most probable
     echo | Float32 | fraction | queries whose most probable first token is an entity of the prompt
-    nll_choice | Float32 | nats | mean -ln of the right answer's share of the candidates' p
+    nll_choice | Float32 | nats | mean -ln of the right answer's share of the candidates' p; the \
+measures of choice are null where candidates are not read: if a model must read each by itself, in \
+most evaluations and in `train`
     accuracy_choice | Float32 | fraction | answers that are the most probable candidate
     rank_choice | Float32 | fraction | other candidates that are less probable; chance is 0.5
     nll_set | Float32 | nats | mean -ln p of all candidates together: nll_word - nll_choice

@@ -32,11 +32,12 @@ class Observer:
         )
         due = evaluation_epochs(self.settings.epochs, self.settings.eval_every)
         self.due = set(due)
-        # Candidates that must be read one by one are read at a dozen evaluations.
-        chosen = (
-            range(len(due)) if learner.answers_at_once else probe_epochs("sparse", len(due) - 1)
-        )
-        self.chosen = [due[place] for place in sorted(chosen)]
+        # Candidates that must be read one by one are read at a dozen evaluations, and not of the
+        # training sentences, which are most of all and come first.
+        self.chosen, self.read = due, 0
+        if not learner.answers_at_once:
+            self.chosen = [due[place] for place in sorted(probe_epochs("sparse", len(due) - 1))]
+            self.read = self.sizes["train"]
         self.logged = {*due[:: max(1, len(due) // 10)], due[-1]}  # about ten times in a run
         self.epochs: list[int] = []
         self.means: list[torch.Tensor] = []  # (splits, measures, S), one for each evaluation
@@ -52,8 +53,10 @@ class Observer:
         if epoch in self.due:
             values = self.measure(self.sentences, self.choices)
             if epoch in self.chosen and not self.learner.answers_at_once:
-                chosen = self.learner.choose(self.sentences, self.choices)
-                values[len(ANSWER_MEASURES) : -len(CHANCES)] = chosen
+                chosen = self.learner.choose(
+                    self.sentences[:, self.read :], self.choices.after(self.read)
+                )
+                values[len(ANSWER_MEASURES) : -len(CHANCES), :, self.read :] = chosen
             parts = values.split(list(self.sizes.values()), -1)
             self.epochs.append(epoch)
             self.means.append(torch.stack([self._mean(part) for part in parts]))
@@ -107,6 +110,8 @@ class Observer:
             chance_class=pl.lit(math.log(task.class_size(self.settings))),
         )
         chosen, several = pl.col("epoch").is_in(self.chosen), pl.col("candidates") > 1
+        if self.read:
+            chosen &= pl.col("split") != "train"
         metrics = metrics.with_columns(
             pl.when(chosen).then(pl.col("nll_choice", "accuracy_choice", "nll_set")),
             pl.when(chosen & several).then(pl.col("rank_choice")),
