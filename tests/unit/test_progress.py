@@ -15,7 +15,7 @@ from reversal_curse.config.grid import dataset_directory, run_directory
 from reversal_curse.config.settings import DEFAULTS, settle
 from reversal_curse.jobs import screen
 from reversal_curse.jobs.plan import free_memory, outlook
-from reversal_curse.jobs.progress import START, TRAINED, JobProgress, Progress
+from reversal_curse.jobs.progress import START, TRAINED, Progress
 from reversal_curse.jobs.screen import Screen, one_line, times
 from reversal_curse.jobs.training_jobs import training_jobs
 from reversal_curse.jobs.worker import train_job
@@ -58,7 +58,7 @@ def test_points_are_weighted_by_cost_and_told_apart_in_words(here):
     write(progress, jobs, first, outcomes={first: TRAINED}, run=None)
     write(progress, jobs, second)
     seen = progress.look(jobs)
-    assert (seen.points, seen.trained, seen.there, seen.waiting) == (3, 1, 0, 1)
+    assert (seen.points, seen.trained, seen.waiting) == (3, 1, 1)
     cost = progress.estimates
     assert seen.share == pytest.approx((cost[first] + cost[second] / 2) / sum(cost.values()))
     (running,) = seen.running
@@ -163,19 +163,6 @@ def test_the_time_left_is_corrected_by_what_is_measured_and_shared_by_slots(here
     assert progress.look(jobs).left > 3 * sum(costs)
 
 
-def test_a_job_tells_its_progress_at_most_every_two_seconds_and_removes_it(tmp_path, monkeypatch):
-    outcomes: dict[str, str] = {}
-    told = JobProgress(tmp_path / "progress/job.json", outcomes)
-    for epoch in range(1000):
-        told.tell(epoch=epoch)
-    assert json.loads(told.path.read_text())["epoch"] == 0
-    outcomes["run"] = TRAINED
-    told.tell(ended="stopped")
-    state = json.loads(told.path.read_text())
-    assert (state["epoch"], state["outcomes"], state["ended"]) == (999, {"run": TRAINED}, "stopped")
-    assert [path.name for path in told.path.parent.iterdir()] == ["job.json"]
-
-
 def test_a_failed_job_leaves_its_reason_and_a_finished_one_leaves_nothing(tmp_path):
     settings, other = small_settings(epochs=2), small_settings(epochs=2, vocab_size=24)
     for point, content in ((settings, settings), (other, settings)):
@@ -184,12 +171,13 @@ def test_a_failed_job_leaves_its_reason_and_a_finished_one_leaves_nothing(tmp_pa
     report = tmp_path / "jobs/job.json"
     with pytest.raises(Exception, match="1 of 2 grid points failed"):
         train_job([settings, other], Runs(tmp_path), report, 1, 600)
-    state = json.loads((tmp_path / "progress/job.json").read_text())
+    (path,) = (tmp_path / "progress").iterdir()
+    state = json.loads(path.read_text())
     assert state["outcomes"][run_directory(settings)] == TRAINED
     assert "not the dataset of" in state["outcomes"][run_directory(other)]
     assert state["ended"] == "failed"
     train_job([settings], Runs(tmp_path), report, 1, 600)
-    assert not (tmp_path / "progress/job.json").exists()
+    assert not path.exists()
 
 
 def test_what_will_not_fit_is_said_before_anything_starts(tmp_path):

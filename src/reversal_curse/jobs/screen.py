@@ -7,7 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -131,8 +131,8 @@ def watch(progress: Progress, jobs: Mapping[str, Job], own: Path, again: bool) -
 
     if not again:
         return out.print(look(progress.look(jobs)))
-    live = Live(console=out, auto_refresh=False)
-    with suppress(KeyboardInterrupt), live if out.is_terminal else nullcontext():
+    live = Live(console=out, auto_refresh=False, transient=not out.is_terminal)
+    with suppress(KeyboardInterrupt), live:
         while True:
             seen = progress.look(jobs)
             if out.is_terminal:
@@ -161,7 +161,7 @@ class Screen:
         self.log, self.dry_run, self.prefix = log, dry_run, prefix
         self.console = console(stdout=dry_run)
         self.began = time.time()
-        self.stats: dict[str, int] | None = None
+        self.stats: dict[str, int] = {}
         self.active = self.stopped = self.broken = False
         self.running: dict[int, str] = {}  # rules of jobs
         self.finished: list[str] = []
@@ -205,9 +205,9 @@ class Screen:
         return True
 
     def _plan(self, record: Any) -> None:
-        first = self.stats is None and not self.dry_run
-        stats = {r.removeprefix(self.prefix): n for r, n in record.stats.items()}
-        self.stats = {rule: count for rule, count in stats.items() if rule != "total"}
+        first = not self.stats and not self.dry_run
+        rules = record.stats.items()
+        self.stats = {r.removeprefix(self.prefix): n for r, n in rules if r != "total"}
         if first:
             self.progress.begin(self.called)
             lines = outlook(self.progress, self.jobs)
@@ -238,8 +238,7 @@ class Screen:
 
     def _show(self) -> None:
         terminal = self.console.is_terminal
-        live = Live(console=self.console, auto_refresh=False, transient=True)
-        with live if terminal else nullcontext():
+        with Live(console=self.console, auto_refresh=False, transient=True) as live:
             while not self._ended.wait(REFRESH[terminal]):
                 seen = self.progress.look(self.jobs, self._others())
                 going = dict.fromkeys(filter(_makes, [*self.running.values()]))
@@ -256,7 +255,7 @@ class Screen:
 
     def _others(self) -> list[float]:
         """Estimate the seconds of each step left that trains nothing, on an idle machine."""
-        left = Counter(self.stats or {})
+        left = Counter(self.stats)
         left.subtract(self.finished)
         return [1.0 if rule == "dataset" else 3.0 for rule in left.elements() if _makes(rule)]
 
@@ -281,11 +280,11 @@ class Screen:
         return [*lines, "nothing was done (dry run); --printshellcmds lists every step"]
 
     def _summary(self) -> list[str]:
-        seen, stats = self.progress.look(self.jobs), self.stats or {}
-        new, made = of(seen.trained - seen.there, "grid point"), len(_drawn(self.finished))
-        counted = f"everything was there already: {of(seen.there, 'grid point')}"
+        seen, stats, there = self.progress.look(self.jobs), self.stats, len(self.progress.there)
+        counted = f"everything was there already: {of(there, 'grid point')}"
         if stats:
-            counted = f"{new} trained, {seen.there} were there already; {of(made, 'figure')} made"
+            new, made = of(seen.trained - there, "grid point"), len(_drawn(self.finished))
+            counted = f"{new} trained, {there} were there already; {of(made, 'figure')} made"
         left = sum(stats.values()) - len(self.finished)
         state = "done" if not left else "stopped" if self.stopped else "failed"
         lines = [f"{state} after {clock(time.time() - self.began)}: {counted}"]

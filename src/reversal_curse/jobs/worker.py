@@ -19,7 +19,7 @@ from pathlib import Path
 from reversal_curse.config.errors import UserError
 from reversal_curse.config.grid import dataset_directory, run_directory
 from reversal_curse.config.settings import Settings
-from reversal_curse.jobs.progress import EVERY, TRAINED, JobProgress
+from reversal_curse.jobs.progress import TRAINED, JobProgress
 from reversal_curse.tables.atomic_write import replacing
 from reversal_curse.tables.provenance import code_of_training
 from reversal_curse.tables.run_files import LOG, Runs
@@ -32,6 +32,8 @@ from reversal_curse.training.interruption import (
 
 STOPPED = (TIME_IS_UP, *(128 + n for n in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)))
 """Exit statuses of a process that was asked to stop."""
+EVERY = 2.0
+"""Seconds between two words on how far a grid point is."""
 AFTER_A_DEFECT = 70
 """Exit status of a process that reported an unexpected error."""
 
@@ -50,7 +52,7 @@ def train_job(
     progress = JobProgress(runs.results / "progress" / report.name, outcomes)
     while waiting:
         before = len(waiting)
-        status = _train(waiting, runs.results, threads, checkpoint_seconds, outcomes, progress)
+        status = _train(waiting, runs.results, threads, checkpoint_seconds, progress)
         waiting = [s for s in waiting if run_directory(s) not in outcomes]
         if status in STOPPED:
             done = f"{list(outcomes.values()).count(TRAINED)} of {len(points)} grid points finished"
@@ -79,12 +81,7 @@ def train_job(
 
 
 def _train(
-    points: list[Settings],
-    results: Path,
-    threads: int,
-    seconds: float,
-    outcomes: dict[str, str],
-    progress: JobProgress,
+    points: list[Settings], results: Path, threads: int, seconds: float, progress: JobProgress
 ) -> int:
     """Train in another process, noting outcomes and progress; returns its exit code."""
     context = multiprocessing.get_context("spawn")
@@ -110,7 +107,7 @@ def _train(
             if isinstance(outcome, dict):
                 progress.tell(run=directory, **outcome)
                 continue
-            outcomes[directory] = outcome
+            progress.outcomes[directory] = outcome
             progress.tell()
             print(f"{directory}: {outcome}, after {time.monotonic() - started:.1f} s", flush=True)
         process.join()
