@@ -226,9 +226,10 @@ class Screen:
         jobs = {name: self.every[name]} if name in self.called else {}
         told = self.progress.look(jobs).failed
         if all(why.startswith(GONE) for why in told.values()):  # the disk may be full
-            log = Path(record.log[0]) if record.log else None
-            lines = log.read_text("utf-8", "replace").split("\n") if log and log.exists() else []
-            said = [s for s in lines if s.strip()] or ["no word in its log (is the disk full?)"]
+            said = ["no word in its log (is the disk full?)"]
+            with suppress(OSError, IndexError):  # it has no log
+                lines = Path(record.log[0]).read_text("utf-8", "replace").splitlines()
+                said += filter(str.strip, lines)
             last = ([line for line in said if ": failed: " in line] or said)[-1]
             sweeps = [f" ({', '.join(job.sweeps)})" for job in jobs.values()]
             step = "".join([record.rule_name.removeprefix(self.prefix), *sweeps])

@@ -134,7 +134,7 @@ def _load_own_code(
     rope = {"default": _default_rope} | ROPE_INIT_FUNCTIONS
     with local_torch_dtype(dtype), patch.dict(ROPE_INIT_FUNCTIONS, rope):
         model = model_class(config)
-    report = load_torch_model(model, checkpoint.folder, safe=True)
+    report: Any = load_torch_model(model, checkpoint.folder, safe=True)
     if report.unexpected_keys:
         raise ValueError(f"its weights have {report.unexpected_keys[0]}, which its code has not")
     missing = {*report.missing_keys}
