@@ -121,7 +121,7 @@ class Progress:
             if job.points.keys() <= self.trained:
                 continue
             report = self._report_time(name)
-            if report != self._reports.setdefault(name, report):
+            if report > self._reports.setdefault(name, report):
                 self.trained |= job.points.keys()
                 continue
             state = self._state(name)
