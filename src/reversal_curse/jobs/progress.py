@@ -6,7 +6,6 @@ import os
 import platform
 import statistics
 import time
-from base64 import urlsafe_b64encode
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -58,8 +57,6 @@ class Snapshot:
     """The part of the work that is done: points weighted by their cost."""
     running: list[dict[str, Any]]
     """What jobs wrote, with the `words` that tell their points apart, and `age` in seconds."""
-    queued: int
-    """Jobs that Snakemake has handed over and that have not begun."""
     failed: dict[str, str]
     """Why points failed, or were stopped, by their words."""
     left: float
@@ -116,7 +113,7 @@ class Progress:
 
     def look(self, jobs: Mapping[str, Job], others: Iterable[float] = ()) -> Snapshot:
         """See how far the points of `jobs` are; `others`: seconds of steps that train nothing."""
-        running, failed, queued = [], {}, 0
+        running, failed = [], {}
         for name, job in jobs.items():
             if job.points.keys() <= self.trained:
                 continue
@@ -126,7 +123,6 @@ class Progress:
                 continue
             state = self._state(name)
             if not state:
-                queued += self._handed_over(name)
                 continue
             outcomes, now = state["outcomes"], state.get("run")
             self.trained |= {run for run, outcome in outcomes.items() if outcome == TRAINED}
@@ -152,7 +148,7 @@ class Progress:
             for job in jobs.values()
             if job.points.keys() - self.trained
         ]
-        wall = self.wall([*lengths, *others], max(self.slots, len(running) + queued))
+        wall = self.wall([*lengths, *others], max(self.slots, len(running)))
         passed = expected = 0.0
         if any(partly.values()) or self.trained - self.there:  # what comes before it says nothing
             self._first = self._first or (time.time(), wall)
@@ -164,7 +160,6 @@ class Progress:
             trained=len(asked & self.trained),
             share=1 - sum(left[run] for run in asked) / work if asked else 1.0,
             running=running,
-            queued=queued,
             failed=failed,
             left=wall * (passed + TRUST) / (expected + TRUST),
         )
@@ -180,11 +175,6 @@ class Progress:
         with suppress(OSError):
             return (self.results / f"jobs/{name}.json").stat().st_mtime_ns
         return 0
-
-    def _handed_over(self, name: str) -> bool:
-        """Tell whether Snakemake has marked the report as incomplete, hence started the job."""
-        marked = urlsafe_b64encode(f"{self.results.name}/jobs/{name}.json".encode()).decode()
-        return (self.results.parent / ".snakemake/incomplete" / marked).exists()
 
 
 def slots_here(hardware: str) -> int:

@@ -123,8 +123,7 @@ def watch(progress: Progress, jobs: Mapping[str, Job], own: Path, again: bool) -
     out, said = console(stdout=True), ""
 
     def look(seen: Snapshot) -> RenderableType:
-        handed = f"{seen.queued} jobs queued, " if seen.queued else ""
-        first = f"{handed}{seen.waiting} grid points waiting, about {duration(seen.left)} left"
+        first = f"{seen.waiting} grid points waiting, about {duration(seen.left)} left"
         first = first if seen.trained < seen.points else "everything is trained"
         done = results_of(own) if seen.trained == seen.points else []
         return picture(seen, first, [*failures(seen.failed), *done])
@@ -242,17 +241,18 @@ class Screen:
         with Live(console=self.console, auto_refresh=False, transient=True) as live:
             while not self._ended.wait(REFRESH[terminal]):
                 seen = self.progress.look(self.jobs, self._others())
-                going = dict.fromkeys(filter(_makes, [*self.running.values()]))
+                rules, when = [*self.running.values()], times(seen, time.time() - self.began)
+                going = dict.fromkeys(filter(_makes, rules))
                 busy = [rule.replace("figure_", "figure ", 1) for rule in going]
-                busy += [f"jobs starting or queued: {seen.queued}"] if seen.queued else []
-                elapsed = time.time() - self.began
+                queued = sum(rule.startswith("train_") for rule in rules) - len(seen.running)
+                busy += [f"jobs starting or queued: {queued}"] if queued > 0 else []
                 if not terminal:
-                    self.console.print(one_line(seen, times(seen, elapsed), busy))
+                    self.console.print(one_line(seen, when, busy))
                     continue
                 last = [f"now: {', '.join(busy[:3])}"] if busy else []
                 if drawn := _drawn(self.finished):
                     last.append(f"{of(len(drawn), 'figure')}, last {', '.join(drawn[-3:])}")
-                live.update(picture(seen, times(seen, elapsed), last), refresh=True)
+                live.update(picture(seen, when, last), refresh=True)
 
     def _others(self) -> list[float]:
         """Estimate the seconds of each step left that trains nothing, on an idle machine."""
