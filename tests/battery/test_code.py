@@ -61,7 +61,7 @@ MUTATIONS = {
     "scale of residuals": ("models/transformer.py", "sqrt(2 * settings", "sqrt(3 * settings"),
     "masking arm": ("tasks/masking_arms.py", "(coin & a) |", "(coin & b) |"),
     "weight 1 / t": ("training/masked_diffusion.py", "(rate * length)", "length"),
-    "chance_class": ("tasks/facts.py", "settings.vocab_size // 4,\n    s", "7,\n    s"),
+    "chance_class": ("tasks/task.py", "settings.vocab_size // 4", "7"),
     "the logits probe": ("probes/logits.py", "tokens[:, :, length + 1]", "tokens[:, :, length]"),
     "the gradients probe": ("probes/gradients.py", "STEP = 0.01", "STEP = 0.02"),
     "dropout": ("models/random_streams.py", "mul_(2**16 / (2**16 - dropped))", "mul_(1.0)"),

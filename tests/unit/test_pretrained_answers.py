@@ -16,9 +16,6 @@ from reversal_curse.pretrained.facts import Layout, Questions, lay_out, read_fac
 from reversal_curse.pretrained.finetune import add_adapters, finetune, mask
 from reversal_curse.pretrained.gradients import measure_gradients
 from reversal_curse.pretrained.remedies import training_sentences
-from reversal_curse.training.checkpoints import Checkpoints
-from reversal_curse.training.interruption import Interrupted
-from stopping import StopAfter
 from tiny_models import TEMPLATES, load_tiny
 
 pytestmark = pytest.mark.slow
@@ -205,20 +202,3 @@ def test_adapters_start_as_zero_and_leave_the_weights_alone(tiny):
     assert means(loaded, questions)["forward"]["nll"] < before["forward"]["nll"] - 0.5
     parameters = dict(loaded.model.named_parameters())
     assert all(torch.equal(value, parameters[name]) for name, value in base.items())
-
-
-def test_adapters_that_were_stopped_go_on_to_the_same_weights(tiny, tmp_path):
-    kept = Checkpoints(tmp_path / "kept", 1000.0)
-
-    def run(*options) -> list[torch.Tensor]:
-        loaded, questions = tiny(steps=20, batch_size=5, method="lora")
-        add_adapters(loaded)
-        finetune(loaded, questions.right["forward"], 1, *options)
-        return list(loaded.model.parameters())
-
-    whole = run()
-    with pytest.raises(Interrupted, match=r"after step 7 of 20"):
-        run(kept, StopAfter(7))
-    for _ in ("going on", "done"):  # the last step has a checkpoint, too
-        assert all(map(torch.equal, whole, run(kept)))
-        assert kept.newest(torch.device("cpu"))["step"] == 20

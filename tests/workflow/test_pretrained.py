@@ -92,17 +92,6 @@ def test_a_model_is_probed_again_only_if_its_facts_or_weights_changed(workflow, 
     assert workflow.jobs(target) == {"probe_pretrained": 1}
 
 
-def test_a_model_that_cannot_be_loaded_gives_one_line_in_the_log(workflow, models):
-    folder = save_own_code(workflow.directory / "own")
-    models[0] |= {"path": str(folder), "kind": "masked_diffusion"}
-    workflow.write_config(pretrained=models)
-    workflow.snakemake("results/pretrained/model=masked/answers.parquet", status=1)
-    log = (workflow.directory / "results/logs/pretrained/masked.log").read_text()
-    assert "its code comes with the checkpoint" in log
-    assert log.count("\n") == 1
-    assert not folder.with_name("was_run").exists()
-
-
 def test_slurm_is_asked_for_the_gpus_and_the_memory_of_each_model(workflow, root, models):
     commit = {"revision": "0" * 40, "method": "lora"}
     models += [

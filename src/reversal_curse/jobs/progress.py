@@ -6,7 +6,6 @@ import os
 import platform
 import statistics
 import time
-from base64 import urlsafe_b64encode
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -23,8 +22,6 @@ from reversal_curse.tables.atomic_write import replacing
 from reversal_curse.tables.run_files import Runs
 from reversal_curse.training.gpus import count_gpus
 
-EVERY = 2.0
-"""Seconds between two writings of a job."""
 START = 4.0
 """Seconds until the first epoch of a job: two processes, and PyTorch."""
 TRUST = 5.0
@@ -38,22 +35,16 @@ class JobProgress:
 
     def __init__(self, path: Path, outcomes: dict[str, str]):
         """`outcomes`: TRAINED or the failure of points, by run; whoever trains adds to it."""
-        self.path, self._written = path, -EVERY
+        self.path = path
         self.state: dict[str, Any] = {"host": platform.node(), "pid": os.getpid()}
         self.state |= {"started": time.time(), "outcomes": outcomes, "ended": ""}
 
-    @property
-    def due(self) -> bool:
-        return time.monotonic() - self._written >= EVERY
-
     def tell(self, **news: Any) -> None:
-        """Write the news, unless the last ones are EVERY seconds young and the job goes on."""
+        """Write what is known of the job, with the news."""
         self.state |= news
-        if self.state["ended"] or self.due:
-            self._written = time.monotonic()
-            # The disk may be full, which is no reason to lose the training.
-            with suppress(OSError), replacing(self.path) as partial:
-                partial.write_text(json.dumps(self.state | {"time": time.time()}), "utf-8")
+        # The disk may be full, which is no reason to lose the training.
+        with suppress(OSError), replacing(self.path) as partial:
+            partial.write_text(json.dumps(self.state | {"time": time.time()}), "utf-8")
 
 
 @dataclass(frozen=True)
@@ -62,14 +53,10 @@ class Snapshot:
 
     points: int
     trained: int
-    """Of the points; `there` of them before we first looked."""
-    there: int
     share: float
     """The part of the work that is done: points weighted by their cost."""
     running: list[dict[str, Any]]
     """What jobs wrote, with the `words` that tell their points apart, and `age` in seconds."""
-    queued: int
-    """Jobs that Snakemake has handed over and that have not begun."""
     failed: dict[str, str]
     """Why points failed, or were stopped, by their words."""
     left: float
@@ -126,23 +113,20 @@ class Progress:
 
     def look(self, jobs: Mapping[str, Job], others: Iterable[float] = ()) -> Snapshot:
         """See how far the points of `jobs` are; `others`: seconds of steps that train nothing."""
-        running, failed, queued = [], {}, 0
+        running, failed = [], {}
         for name, job in jobs.items():
-            missing = job.points.keys() - self.trained
-            if not missing:
+            if job.points.keys() <= self.trained:
                 continue
-            state: dict[str, Any] = self._state(name)
             report = self._report_time(name)
-            if report != self._reports.setdefault(name, report):
-                state = {"outcomes": dict.fromkeys(missing, TRAINED)}
-            elif not state:
-                queued += self._handed_over(name)
-            for run, outcome in state.get("outcomes", {}).items():
-                if outcome == TRAINED:
-                    self.trained.add(run)
-                else:
-                    failed[self.words(run)] = outcome
-            now = state.get("run")
+            if report > self._reports.setdefault(name, report):
+                self.trained |= job.points.keys()
+                continue
+            state = self._state(name)
+            if not state:
+                continue
+            outcomes, now = state["outcomes"], state.get("run")
+            self.trained |= {run for run, outcome in outcomes.items() if outcome == TRAINED}
+            failed |= {self.words(run): why for run, why in outcomes.items() if why != TRAINED}
             if now is None or now in self.trained:
                 continue
             words = self.words(now)
@@ -156,17 +140,15 @@ class Progress:
                 else:
                     running.append(state)
         partly = {state["run"]: state["epoch"] / state["epochs"] for state in running}
-        left = {  # of each point
-            run: 0.0 if run in self.trained else cost * (1 - partly.get(run, 0.0))
-            for run, cost in self.estimates.items()
-        }
+        done = dict.fromkeys(self.trained, 1.0) | partly
+        left = {run: cost * (1 - done.get(run, 0.0)) for run, cost in self.estimates.items()}
         lengths = [
             self.correction * sum(left[run] for run in job.points)
             + (0 if partly.keys() & job.points.keys() else START)
             for job in jobs.values()
             if job.points.keys() - self.trained
         ]
-        wall = self.wall([*lengths, *others], max(self.slots, len(running) + queued))
+        wall = self.wall([*lengths, *others], max(self.slots, len(running)))
         passed = expected = 0.0
         if any(partly.values()) or self.trained - self.there:  # what comes before it says nothing
             self._first = self._first or (time.time(), wall)
@@ -176,10 +158,8 @@ class Progress:
         return Snapshot(
             points=len(asked),
             trained=len(asked & self.trained),
-            there=len(self.there),
             share=1 - sum(left[run] for run in asked) / work if asked else 1.0,
             running=running,
-            queued=queued,
             failed=failed,
             left=wall * (passed + TRUST) / (expected + TRUST),
         )
@@ -196,15 +176,9 @@ class Progress:
             return (self.results / f"jobs/{name}.json").stat().st_mtime_ns
         return 0
 
-    def _handed_over(self, name: str) -> bool:
-        """Tell whether Snakemake has marked the report as incomplete, hence started the job."""
-        marked = urlsafe_b64encode(f"{self.results.name}/jobs/{name}.json".encode()).decode()
-        return (self.results.parent / ".snakemake/incomplete" / marked).exists()
-
 
 def slots_here(hardware: str) -> int:
     """Count the training jobs that this machine runs at a time."""
     if hardware == "gpu":
         return max(1, count_gpus())
-    has_affinity = hasattr(os, "sched_getaffinity")  # not on macOS
-    return len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
+    return len(psutil.Process().cpu_affinity()) if psutil.LINUX else os.cpu_count() or 1

@@ -7,7 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -123,16 +123,15 @@ def watch(progress: Progress, jobs: Mapping[str, Job], own: Path, again: bool) -
     out, said = console(stdout=True), ""
 
     def look(seen: Snapshot) -> RenderableType:
-        handed = f"{seen.queued} jobs queued, " if seen.queued else ""
-        first = f"{handed}{seen.waiting} grid points waiting, about {duration(seen.left)} left"
+        first = f"{seen.waiting} grid points waiting, about {duration(seen.left)} left"
         first = first if seen.trained < seen.points else "everything is trained"
         done = results_of(own) if seen.trained == seen.points else []
         return picture(seen, first, [*failures(seen.failed), *done])
 
     if not again:
         return out.print(look(progress.look(jobs)))
-    live = Live(console=out, auto_refresh=False)
-    with suppress(KeyboardInterrupt), live if out.is_terminal else nullcontext():
+    live = Live(console=out, auto_refresh=False, transient=not out.is_terminal)
+    with suppress(KeyboardInterrupt), live:
         while True:
             seen = progress.look(jobs)
             if out.is_terminal:
@@ -161,7 +160,7 @@ class Screen:
         self.log, self.dry_run, self.prefix = log, dry_run, prefix
         self.console = console(stdout=dry_run)
         self.began = time.time()
-        self.stats: dict[str, int] | None = None
+        self.stats: dict[str, int] = {}
         self.active = self.stopped = self.broken = False
         self.running: dict[int, str] = {}  # rules of jobs
         self.finished: list[str] = []
@@ -205,9 +204,9 @@ class Screen:
         return True
 
     def _plan(self, record: Any) -> None:
-        first = self.stats is None and not self.dry_run
-        stats = {r.removeprefix(self.prefix): n for r, n in record.stats.items()}
-        self.stats = {rule: count for rule, count in stats.items() if rule != "total"}
+        first = not self.stats and not self.dry_run
+        rules = record.stats.items()
+        self.stats = {r.removeprefix(self.prefix): n for r, n in rules if r != "total"}
         if first:
             self.progress.begin(self.called)
             lines = outlook(self.progress, self.jobs)
@@ -226,9 +225,10 @@ class Screen:
         jobs = {name: self.every[name]} if name in self.called else {}
         told = self.progress.look(jobs).failed
         if all(why.startswith(GONE) for why in told.values()):  # the disk may be full
-            log = Path(record.log[0]) if record.log else None
-            lines = log.read_text("utf-8", "replace").split("\n") if log and log.exists() else []
-            said = [s for s in lines if s.strip()] or ["no word in its log (is the disk full?)"]
+            said = ["no word in its log (is the disk full?)"]
+            with suppress(OSError, IndexError):  # it has no log
+                lines = Path(record.log[0]).read_text("utf-8", "replace").splitlines()
+                said += filter(str.strip, lines)
             last = ([line for line in said if ": failed: " in line] or said)[-1]
             sweeps = [f" ({', '.join(job.sweeps)})" for job in jobs.values()]
             step = "".join([record.rule_name.removeprefix(self.prefix), *sweeps])
@@ -238,25 +238,25 @@ class Screen:
 
     def _show(self) -> None:
         terminal = self.console.is_terminal
-        live = Live(console=self.console, auto_refresh=False, transient=True)
-        with live if terminal else nullcontext():
+        with Live(console=self.console, auto_refresh=False, transient=True) as live:
             while not self._ended.wait(REFRESH[terminal]):
                 seen = self.progress.look(self.jobs, self._others())
-                going = dict.fromkeys(filter(_makes, [*self.running.values()]))
+                rules, when = [*self.running.values()], times(seen, time.time() - self.began)
+                going = dict.fromkeys(filter(_makes, rules))
                 busy = [rule.replace("figure_", "figure ", 1) for rule in going]
-                busy += [f"jobs starting or queued: {seen.queued}"] if seen.queued else []
-                elapsed = time.time() - self.began
+                queued = sum(rule.startswith("train_") for rule in rules) - len(seen.running)
+                busy += [f"jobs starting or queued: {queued}"] if queued > 0 else []
                 if not terminal:
-                    self.console.print(one_line(seen, times(seen, elapsed), busy))
+                    self.console.print(one_line(seen, when, busy))
                     continue
                 last = [f"now: {', '.join(busy[:3])}"] if busy else []
                 if drawn := _drawn(self.finished):
                     last.append(f"{of(len(drawn), 'figure')}, last {', '.join(drawn[-3:])}")
-                live.update(picture(seen, times(seen, elapsed), last), refresh=True)
+                live.update(picture(seen, when, last), refresh=True)
 
     def _others(self) -> list[float]:
         """Estimate the seconds of each step left that trains nothing, on an idle machine."""
-        left = Counter(self.stats or {})
+        left = Counter(self.stats)
         left.subtract(self.finished)
         return [1.0 if rule == "dataset" else 3.0 for rule in left.elements() if _makes(rule)]
 
@@ -281,11 +281,11 @@ class Screen:
         return [*lines, "nothing was done (dry run); --printshellcmds lists every step"]
 
     def _summary(self) -> list[str]:
-        seen, stats = self.progress.look(self.jobs), self.stats or {}
-        new, made = of(seen.trained - seen.there, "grid point"), len(_drawn(self.finished))
-        counted = f"everything was there already: {of(seen.there, 'grid point')}"
+        seen, stats, there = self.progress.look(self.jobs), self.stats, len(self.progress.there)
+        counted = f"everything was there already: {of(there, 'grid point')}"
         if stats:
-            counted = f"{new} trained, {seen.there} were there already; {of(made, 'figure')} made"
+            new, made = of(seen.trained - there, "grid point"), len(_drawn(self.finished))
+            counted = f"{new} trained, {there} were there already; {of(made, 'figure')} made"
         left = sum(stats.values()) - len(self.finished)
         state = "done" if not left else "stopped" if self.stopped else "failed"
         lines = [f"{state} after {clock(time.time() - self.began)}: {counted}"]

@@ -19,6 +19,9 @@ from reversal_curse.tables.provenance import code_of_training
 from reversal_curse.tables.run_files import LOG, Runs
 from reversal_curse.training.interruption import Interrupted, Interruption
 
+EVERY = 2.0
+"""Seconds between two words on how far a grid point is."""
+
 
 def train_job(
     points: list[Settings],
@@ -121,9 +124,12 @@ def _train(
 
     run = run_directory(settings)
     path = runs.results / "data" / dataset_directory(settings) / "dataset.parquet"
+    told = -EVERY
 
     def tell(epoch: int, loss: Callable[[], float]) -> None:
-        if progress.due:  # a loss of a GPU is waited for
+        nonlocal told
+        if time.monotonic() - told >= EVERY:
+            told = time.monotonic()
             progress.tell(run=run, epoch=epoch, epochs=settings.epochs, loss=loss())
 
     train_grid_point(

@@ -19,15 +19,15 @@ from reversal_curse.tables.schemas import PRETRAINED_TABLES
 
 
 def measure_scores(loaded: Loaded, questions: Questions) -> pl.DataFrame:
-    """Make the `scores` table of a model, without the columns that name its state."""
-    schema = (
-        PRETRAINED_TABLES["scores"].empty().drop("model", "arm", "kind", "seed", "stage").schema
-    )
-    # The subject of a causal model cannot see what follows it: its table has no rows.
-    causal, layouts = loaded.entry.causal, questions.right.values()
-    forward, reverse = ({} if causal else _scores(loaded, sentences) for sentences in layouts)
-    if not forward and not causal:
+    """Make the `scores` table of a model, without the columns that name its state, or empty."""
+    none = PRETRAINED_TABLES["scores"].empty()
+    if loaded.entry.causal:  # the subject cannot see what follows it
+        return none
+    layouts = questions.right.values()
+    forward, reverse = (_scores(loaded, sentences) for sentences in layouts)
+    if not forward:
         print(f"{loaded.entry.name}: attention scores cannot be read from this architecture")
+        return none
     rows = [
         {
             "layer": layer,
@@ -41,10 +41,9 @@ def measure_scores(loaded: Loaded, questions: Questions) -> pl.DataFrame:
             "score_reverse": reverse[shown.fact][layer, head],
         }
         for shown, asked in zip(*layouts, strict=True)
-        if forward
         for layer, head in np.ndindex(forward[shown.fact].shape)
     ]
-    return pl.DataFrame(rows, schema)
+    return pl.DataFrame(rows)
 
 
 @torch.no_grad()

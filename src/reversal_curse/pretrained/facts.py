@@ -72,19 +72,16 @@ class Layout:
 
     def answered_as(self, other: Layout) -> Layout:
         """Put the answer of another sentence in the place of the own one."""
-        return self._answered(other.tokens[slice(*other.answer)])
-
-    def echoed(self) -> Layout:
-        """Put the entity that the question names in the place of the answer."""
-        known = self.subject if self.answer == self.object else self.object
-        return self._answered(self.tokens[slice(*known)])
-
-    def _answered(self, given: tuple[int, ...]) -> Layout:
-        start, end = self.answer
+        (start, end), given = self.answer, other.tokens[slice(*other.answer)]
         span = (start, start + len(given))
         asked = "object" if self.answer == self.object else "subject"
         tokens = self.tokens[:start] + given + self.tokens[end:]
         return replace(self, tokens=tokens, answer=span, **{asked: span})
+
+    def echoed(self) -> Layout:
+        """Put the entity that the question names in the place of the answer."""
+        known = self.subject if self.answer == self.object else self.object
+        return self.answered_as(replace(self, answer=known))
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from unittest.mock import patch
 import torch
 
 from reversal_curse.config.pretrained import PretrainedModel
-from reversal_curse.pretrained.model_folder import ModelFolder, check_memory, weight_files
+from reversal_curse.pretrained.model_folder import ModelFolder, check_memory
 from reversal_curse.training.gpus import training_devices
 from reversal_curse.training.memory import free_bytes
 
@@ -118,7 +118,7 @@ def _load_own_code(
 ) -> Any:
     """Load a model as `from_pretrained` does; raises ValueError if its weights do not fit."""
     import transformers
-    from safetensors.torch import load_file
+    from huggingface_hub import load_torch_model
     from transformers.dynamic_module_utils import get_class_from_dynamic_module
     from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
     from transformers.modeling_utils import local_torch_dtype
@@ -134,13 +134,10 @@ def _load_own_code(
     rope = {"default": _default_rope} | ROPE_INIT_FUNCTIONS
     with local_torch_dtype(dtype), patch.dict(ROPE_INIT_FUNCTIONS, rope):
         model = model_class(config)
-    missing = set(model.state_dict())
-    for path in weight_files(checkpoint.folder):
-        part = {name: value.to(dtype) for name, value in load_file(path).items()}
-        unknown = model.load_state_dict(part, strict=False, assign=True).unexpected_keys
-        if unknown:
-            raise ValueError(f"{path.name} has {unknown[0]}, which its code does not define")
-        missing -= part.keys()
+    report: Any = load_torch_model(model, checkpoint.folder, safe=True)
+    if report.unexpected_keys:
+        raise ValueError(f"its weights have {report.unexpected_keys[0]}, which its code has not")
+    missing = {*report.missing_keys}
     words, head = model.get_input_embeddings(), model.get_output_embeddings()
     tied = getattr(config, "tie_word_embeddings", False)
     if tied and (missing or torch.equal(head.weight, words.weight)):  # some files have both

@@ -5,6 +5,7 @@ import json
 import math
 import os
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -89,26 +90,24 @@ def _download(entry: PretrainedModel, weights: bool) -> Path:
 
 def _read_config(folder: Path) -> tuple[dict[str, Any], list[str]]:
     """Read a checkpoint's config, and which code it and its tokenizer name."""
-    if not (folder / "config.json").exists():
-        raise FileNotFoundError("no config.json")
     _files(folder, "**/*")  # all that it may load is inside
     read = {path.name: _read_json(path) for path in sorted(folder.glob("*.json"))}
+    if "config.json" not in read:
+        raise FileNotFoundError("no config.json")
     if "adapter_config.json" in read:
         raise ValueError("adapter_config.json: adapters must be merged into the weights")
-    for name, content in read.items():
-        if name.endswith("config.json"):
-            _check_paths(folder, name, content)
+    for name in (name for name in read if name.endswith("config.json")):
+        for text in (text for text in _strings(read[name]) if "/" in text):
+            for path in (folder / text, text):  # a library may read what it names
+                if os.path.isfile(path) and not _is_inside(folder, path):
+                    raise ValueError(f"{name} names {text}, which is outside")
     config = read["config.json"]
     for key, kind in KEYS.items():
         if not isinstance(value := config.get(key), kind | None):
             got = type(value).__name__
             raise TypeError(f"config.json: {key} must be {kind.__name__} or null, got {got}")
-    code = []
-    for file in (config, read.get("tokenizer_config.json", {})):  # Dream's tokenizer has code too
-        own = file.get("auto_map") or {}
-        for named in own.values() if isinstance(own, dict) else [own]:
-            code += named if isinstance(named, list) else [named]
-    return config, [str(name) for name in code if name is not None]
+    tokenizer = read.get("tokenizer_config.json", {})  # Dream's has code too
+    return config, [*_strings([config.get("auto_map"), tokenizer.get("auto_map")])]
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -121,17 +120,13 @@ def _read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def _check_paths(folder: Path, name: str, content: Any) -> None:
-    """Raise ValueError if a file names an existing one outside the folder, which may be read."""
-    left = [content]
-    while left:
-        value = left.pop()
-        if isinstance(value, dict | list):
-            left += value.values() if isinstance(value, dict) else value
-        elif isinstance(value, str) and "/" in value:
-            for path in (os.path.join(folder, value), value):
-                if os.path.isfile(path) and not _is_inside(folder, path):
-                    raise ValueError(f"{name} names {value}, which is outside")
+def _strings(content: Any) -> Iterator[str]:
+    """Yield the strings in what JSON holds, without its keys."""
+    if isinstance(content, str):
+        yield content
+    elif isinstance(content, dict | list):
+        for part in content.values() if isinstance(content, dict) else content:
+            yield from _strings(part)
 
 
 def _files(folder: Path, pattern: str = "*") -> list[Path]:

@@ -57,10 +57,10 @@ def probe_pretrained(
 
     def measure(loaded: loading.Loaded, stage: str, seed: int) -> None:
         begun = time.time()
-        known_as = {"model": entry.name, "arm": entry.arm, "kind": entry.kind}
-        state = {**known_as, "seed": seed, "stage": stage}
+        state = {"model": pl.lit(entry.name), "arm": pl.lit(entry.arm), "kind": pl.lit(entry.kind)}
+        state |= {"seed": pl.lit(seed), "stage": pl.lit(stage)}
         for name, measured in MEASURES.items():
-            frame = measured(loaded, questions).join(pl.DataFrame([state]), how="cross")
+            frame = measured(loaded, questions).with_columns(**state)
             tables[name].append(PRETRAINED_TABLES[name].conform(frame))
         seconds[f"measure {stage} {seed}"] = round(time.time() - begun, 3)
         by_direction = tables["answers"][-1].group_by("direction", maintain_order=True)

@@ -36,11 +36,8 @@ def generate(settings: Any, seed: int) -> list[Sentence]:
 TASK = Task(
     description="`x -> y <-> y <- x`: the fact stands in the sentence; the last token counts",
     unseen="unseen sentences",
-    parts=frozenset(),
     generate=generate,
     relations=lambda settings: RELATIONS,
-    answer_length=lambda settings: 1,
-    class_size=lambda settings: settings.vocab_size // 4,
     sentences=lambda settings: TRAIN_Y_TOKENS * (settings.vocab_size // 4),
     length=lambda settings: 7,
     min_vocab_size=16,

@@ -62,12 +62,9 @@ def _families(settings: Any) -> int:
 TASK = Task(
     description="families of ten: `father` and `mother` of half of them follow from other facts",
     unseen="inverse that follows",
-    parts=frozenset(),
     generate=generate,
     relations=lambda settings: RELATIONS,
-    answer_length=lambda settings: 1,
     class_size=lambda settings: settings.vocab_size,
     sentences=lambda s: FACTS * _families(s) - UNSEEN * (_families(s) // 2),
-    length=lambda settings: 3,
     min_vocab_size=2 * PEOPLE,
 )

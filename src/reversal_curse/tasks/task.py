@@ -27,22 +27,22 @@ class Task:
     description: str
     unseen: str
     """What plots call the held-out sentences."""
-    parts: frozenset[str]
-    """The parts of its sentences; settings with one of these as their `of` shape the sentences."""
     generate: Callable[[Any, int], list[Sentence]]
     """Draws the sentences of one seed, given settings and seed."""
     relations: Callable[[Any], int]
     """Relation tokens; their ids are 0, 1, ... and entities come after."""
-    answer_length: Callable[[Any], int]
-    """Tokens of the answer, which ends every sentence."""
-    class_size: Callable[[Any], int]
-    """The number of tokens in the answer's class, from which a guess is made."""
     sentences: Callable[[Any], int]
     """Sentences in a seed's training set."""
-    length: Callable[[Any], int]
-    """Tokens in a sentence."""
     min_vocab_size: int
     """The smallest vocabulary that leaves a fact to train on and one to hold out."""
+    parts: frozenset[str] = frozenset()
+    """The parts of its sentences; settings with one of these as their `of` shape the sentences."""
+    answer_length: Callable[[Any], int] = lambda settings: settings.entity_length
+    """Tokens of the answer, which ends every sentence."""
+    class_size: Callable[[Any], int] = lambda settings: settings.vocab_size // 4
+    """The number of tokens in the answer's class, from which a guess is made."""
+    length: Callable[[Any], int] = lambda settings: 2 * settings.entity_length + 1
+    """Tokens in a sentence."""
     splits: Mapping[str, pl.Expr] = field(default_factory=lambda: SPLITS)
     """What is asked at every evaluation: conditions on sentences, by the name of the split."""
     pad: Callable[[Any], int | None] = lambda settings: None
