@@ -126,6 +126,7 @@ def _read_sweep(config: Config, name: str, mistakes: list[Mistake]) -> Sweep:
     mistakes += [
         (key, changes_nothing(str(key[-1]), values, points.values()))
         for key, values in idle.items()
+        if points
     ]
     rows = {directory: settings.described() for directory, settings in points.items()}
     named = {name for _, preset, own, _ in entries for name in (*preset, *own)}
