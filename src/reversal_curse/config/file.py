@@ -31,7 +31,7 @@ from reversal_curse.config.figures import (
     Figure,
 )
 from reversal_curse.config.plots import PLOTS
-from reversal_curse.config.pretrained import PretrainedModel, check_entries
+from reversal_curse.config.pretrained import PretrainedModel
 from reversal_curse.config.settings import NAMES, PRINTABLE, Name, Settings, Strict, left_out
 from reversal_curse.families import FAMILIES
 
@@ -260,7 +260,12 @@ class Config(Strict):
     def _wrong_names(self) -> Iterable[Mistake]:
         if self.name in _FOLDERS:
             yield ("name",), f"{_shown(self.name)} is a folder in results; allowed: another name"
-        yield from check_entries(self.pretrained)
+        names = [entry.name for entry in self.pretrained]
+        for i, entry in enumerate(self.pretrained):
+            if entry.name in names[:i]:
+                yield ("pretrained", i, "name"), f'"{entry.name}" is used twice; allowed: a new one'
+            for key, text in entry.mistakes():
+                yield ("pretrained", i, key), text
         for name, block in self.sweeps.items():
             points = [(("sweeps", name, "points", i), p) for i, p in enumerate(block.points or [])]
             for where, entry in [(("sweeps", name), block), *points]:
@@ -454,7 +459,7 @@ def _lines(mistakes: Iterable[Mistake], places: dict[Key, str]) -> list[str]:
 def _spelt(key: Key) -> str:
     """Write a key as a person would: `sweeps.rates.points[0].layers`."""
     parts = (f"[{k}]" if isinstance(k, int) else f".{one_line(k, 80)}" for k in key)
-    return "".join(parts).removeprefix(".")
+    return "".join(parts).strip(".")
 
 
 def _shown(value: Any) -> str:

@@ -118,13 +118,3 @@ class PretrainedModel(Strict):
     def error(self, text: str, cause: Exception | None = None) -> UserError:
         """Make an error about this model, followed by the first line of its `cause`."""
         return UserError(f"{self.name}: {text}" + (f": {first_line(cause)}" if cause else ""))
-
-
-def check_entries(entries: list[PretrainedModel]) -> Iterator[tuple[tuple, str]]:
-    """Yield the mistakes in the entries of a config: where, and what is allowed."""
-    names = [entry.name for entry in entries]
-    for index, entry in enumerate(entries):
-        if entry.name in names[:index]:
-            yield ("pretrained", index, "name"), f'"{entry.name}" is used twice; allowed: a new one'
-        for key, text in entry.mistakes():
-            yield ("pretrained", index, *filter(None, [key])), text

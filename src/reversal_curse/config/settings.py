@@ -27,8 +27,7 @@ def _printable(text: str) -> str:
 
 
 PRINTABLE: Any = AfterValidator(_printable)
-NAME_PATTERN = r"^[a-z][a-z0-9_]{0,31}$"
-Name = Annotated[str, Field(pattern=NAME_PATTERN)]
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
 
 # Limits of sizes and counts: larger than anyone needs, and safe in 32 bits.
 SIZE: Any = Field(ge=1, le=10**6)
