@@ -104,14 +104,18 @@ def slopes(rows: pl.DataFrame, x: str, y: str, least: int) -> pl.DataFrame:
 
 def t_interval(values: np.ndarray) -> tuple[float, float]:
     """Return Student's t interval (95 %) of the mean; one value says nothing about it."""
+    if len(values) < 2:
+        return -math.inf, math.inf
+    half = t_half_width(values.std(ddof=1), len(values))
+    return float(values.mean() - half), float(values.mean() + half)
+
+
+def t_half_width(deviation: float, n: int) -> float:
+    """Return half the width of that interval, for n values of this standard deviation."""
     # Imported here: it takes half a second, and building the DAG does not need it.
     from scipy.special import stdtrit
 
-    n, mean = len(values), values.mean()
-    if n < 2:
-        return -math.inf, math.inf
-    half = stdtrit(n - 1, (1 + CONFIDENCE) / 2) * values.std(ddof=1) / math.sqrt(n)
-    return float(mean - half), float(mean + half)
+    return stdtrit(n - 1, (1 + CONFIDENCE) / 2) * deviation / math.sqrt(n)
 
 
 def first_passage(separation: pl.DataFrame, level: float) -> pl.DataFrame:
