@@ -170,16 +170,11 @@ def test_powers_of_ten_are_numbers_and_anchors_work(tmp_path):
     assert [given[name]["epochs"] for name in "ac"] == [6, 5], "an alias is a copy"
 
 
-def test_text_of_any_alphabet_is_read_back(tmp_path):
-    config = Config.parse({"sweeps": {"a": {"points": [{"label": "É 語 🙂 \\ \" '"}]}}})
-    (tmp_path / "again.json").write_text(config.to_json(), encoding="utf-8")
-    assert Config.load(tmp_path / "again.json").model_dump() == config.model_dump()
-
-
 @pytest.mark.parametrize("name", ["config.yaml", "paper.yaml"])
 def test_the_configs_that_come_with_the_project_are_valid_and_read_back_equal(root, tmp_path, name):
-    config = Config.load(root / "config" / name)
-    (tmp_path / "again.json").write_text(config.to_json())
+    any_alphabet = {"sweeps": {"added": {"points": [{"label": "É 語 🙂 \\ \" '"}]}}}
+    config = Config.load(root / "config" / name, overrides=any_alphabet)
+    (tmp_path / "again.json").write_text(config.to_json(), encoding="utf-8")
     again = Config.load(tmp_path / "again.json")
     assert again.model_dump() == config.model_dump()
     assert again.digest == config.digest
