@@ -251,9 +251,9 @@ def run_directory(settings: Settings) -> str:
 
 def dataset_directory(settings: Settings) -> str:
     """Return the path of the dataset that a run reads, below `results/data`."""
-    row = {name: v for name, v in settings.described().items() if ABOUT[name].data}
-    shown = {"task", "vocab_size"}
-    return "/".join([*(f"{name}={row[name]}" for name in row if name in shown), _rest(row, shown)])
+    shown = {"task": settings.task, "vocab_size": settings.vocab_size}
+    rest = {n: v for n, v in settings.described().items() if ABOUT[n].data or n == "seeds"}
+    return "/".join([*(f"{name}={value}" for name, value in shown.items()), _rest(rest, set())])
 
 
 def _rest(row: Mapping[str, Any], shown: set[str]) -> str:
