@@ -5,10 +5,9 @@ its traceback. Commands import slow packages only when they run.
 """
 
 import argparse
-import math
 import sys
 from collections.abc import Callable, Generator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -37,21 +36,13 @@ FILES: Any = {"nargs": "+", "type": Path, "help": ".pdf, .png, .svg or .csv"}
 RESULTS: Any = {"type": Path, "default": Path("results"), "help": "the results folder"}
 
 
-def _number(kind: type, least: int) -> Callable[[str], Any]:
-    """Make a parser for an option that must be a number of at least `least`."""
-
-    def read(text: str) -> Any:
-        with suppress(ValueError):
-            written = kind is float or text.isdecimal()  # not `+1` or `1_0`, which int() reads
-            if written and least <= kind(text) < math.inf:
-                return kind(text)
-        name = "a whole number" if kind is int else "a number"
-        raise argparse.ArgumentTypeError(f"must be {name}, at least {least}, got {text}")
-
-    return read
+def _threads(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:  # int() reads `+1` and `1_0`, too
+        raise argparse.ArgumentTypeError(f"must be a whole number, at least 1, got {text}")
+    return int(text)
 
 
-CPUS: Any = {"type": _number(int, 1), "default": 1, "help": "CPU threads (default: 1)"}
+CPUS: Any = {"type": _threads, "default": 1, "help": "CPU threads (default: 1)"}
 
 
 def main(arguments: list[str] | None = None, watched: Watched | None = None) -> int:
@@ -143,7 +134,7 @@ def _step(verbs: Any, run: Callable, name: str = "", threads: bool = False) -> A
     step.add_argument("--results", **RESULTS)
     if threads:
         step.add_argument("--threads", **CPUS)
-        step.add_argument("--checkpoint-minutes", type=_number(float, 0), default=10.0)
+        step.add_argument("--checkpoint-minutes", type=float, default=10.0)
     return step
 
 
@@ -157,7 +148,7 @@ def _train(options: argparse.Namespace) -> None:
         if not sign:
             raise UserError(f"{text}: must be SETTING=VALUE")
         given[name] = read_value(value)
-    settings = choose(**given)
+    settings = choose(**given)  # before torch is imported
     from reversal_curse.tables.dataset import Dataset, generate_dataset
     from reversal_curse.training.grid_point import train_grid_point
 

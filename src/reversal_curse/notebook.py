@@ -12,9 +12,15 @@ import polars as pl
 
 from reversal_curse.config.errors import UserError, suggestion
 from reversal_curse.config.file import read_settings
-from reversal_curse.config.grid import describe, run_directory, undrawable, untrainable
+from reversal_curse.config.grid import (
+    changes_nothing,
+    describe,
+    run_directory,
+    undrawable,
+    untrainable,
+)
 from reversal_curse.config.plots import PLOTS
-from reversal_curse.config.settings import ABOUT, DEFAULTS, NAMES, Settings, meaningful, settle
+from reversal_curse.config.settings import DEFAULTS, NAMES, Settings, meaningful, settle
 from reversal_curse.families import FAMILIES
 from reversal_curse.tables.files import add_settings, read_table, settings_frame
 from reversal_curse.tables.record import read_record
@@ -54,13 +60,9 @@ def choose(**given: Any) -> Settings:
     values = read_settings(given)
     heads = math.gcd(DEFAULTS["heads"], values.get("embed_dim", DEFAULTS["embed_dim"]))
     settings = settle({**DEFAULTS, "heads": heads, **values})
-    used = meaningful(vars(settings))
-    for name in (name for name in values if name not in used):
-        needs = "".join(
-            f"; needs {n} {' or '.join(map(str, v))}" for n, v in ABOUT[name].needs.items()
-        )
-        kind = f"family {settings.family} and task {settings.task}"
-        raise UserError(f"{name}: changes nothing with {kind}{needs}")
+    for name, value in values.items():
+        if name not in meaningful(vars(settings)):
+            raise UserError(f"{name}: {changes_nothing(name, [value], [settings])}")
     if problem := untrainable(settings):
         raise UserError(problem)
     return settings

@@ -8,20 +8,17 @@ import re
 from functools import reduce
 from operator import getitem
 
-import polars as pl
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from reversal_curse.config.errors import ConfigError, UserError
+from reversal_curse.config.errors import UserError
 from reversal_curse.config.file import Config, read_settings, read_value
 from reversal_curse.config.grid import LONGEST, read_sweeps
 from reversal_curse.config.settings import NAMES, Settings
-from reversal_curse.tables.dataset import Dataset, generate_dataset
+from reversal_curse.tables.dataset import generate_dataset
 from reversal_curse.tables.files import read_table, write_table
 from reversal_curse.tables.schemas import TABLES
-
-from .synthetic import CHOICE
 
 pytestmark = pytest.mark.slow
 
@@ -47,9 +44,7 @@ VALID = {
     },
     "figures": {"reversal_curve": "a", "mine": {"plot": "final", "sweep": "b", "title": "t"}},
     "pretrained": [
-        {"name": "m", "kind": "masked_lm", "path": "model", "facts": "facts.csv", "steps": 5},
-        {"name": "n", "kind": "causal", "hub": "a/b", "revision": "0" * 40}
-        | {"billion_parameters": 8.0, "method": "lora"},
+        {"name": "m", "kind": "masked_lm", "path": "model", "facts": "facts.csv", "steps": 5}
     ],
 }
 
@@ -94,13 +89,10 @@ def or_refused(call, *arguments):
     """Return a call's result; None if it is refused in one line (configs: one per mistake)."""
     try:
         return call(*arguments)
-    except UserError as error:
-        refusal = error
-    lines = str(refusal).splitlines()
-    marked = [line.startswith("config error: ") for line in lines]
-    assert max(map(len, lines)) <= 300
-    assert all(marked) if isinstance(refusal, ConfigError) else len(lines) == 1, lines
-    return None
+    except UserError as refusal:
+        lines = str(refusal).splitlines()
+        assert max(map(len, lines)) <= 300
+        assert len(lines) == 1 or all(line.startswith("config error: ") for line in lines), lines
 
 
 def check(raw) -> None:
@@ -125,7 +117,6 @@ def check(raw) -> None:
 @example(("defaults", "dropout"), "", math.nan)
 @example(("pretrained", 0, "path"), "", "\U00010000")
 @example(("sweeps", "d", "weight_decay", "log"), "", [1e-320, 1e308, 3])
-@example(("sweeps", "d", "dropout", "linear"), "", [-1e308, 1e308, 3])
 @example(("sweeps", "a", "layers", "range"), "", [1, 10**12])
 def test_a_config_with_any_value_anywhere_is_read_or_refused(path, key, value):
     check(replaced(VALID, path, key, value))
@@ -143,26 +134,15 @@ def test_any_bytes_as_a_config_file_or_a_value_are_read_or_refused(tmp_path, con
     or_refused(read_value, content.decode(errors="replace"))
 
 
-def table_file(folder, name: str):
-    dataset = generate_dataset(Settings(vocab_size=8, seeds=2))
-    numbers = {"epoch": 0, "nll_token": 1.0, "nll_word": 1.0, "accuracy": 0.5}
-    numbers |= {"chance_vocab": 3.0, "chance_class": 2.0} | CHOICE
-    frame = dataset.with_columns(**{n: pl.lit(value) for n, value in numbers.items()})
-    write_table(folder / "x.parquet", TABLES[name].conform(frame), TABLES[name])
-    return folder / "x.parquet"
-
-
 @FUZZ
-@given(st.sampled_from(["metrics", "dataset"]), st.floats(0, 1), st.integers(0, 255))
-def test_a_damaged_table_is_read_or_refused(tmp_path, name, where, byte):
+@given(st.floats(0, 1), st.integers(0, 255))
+def test_a_damaged_table_is_read_or_refused(tmp_path, where, byte):
     """One byte of the table is changed, or (with 0) the file ends there."""
-    path = table_file(tmp_path, name)
+    path = tmp_path / "x.parquet"
+    write_table(path, generate_dataset(Settings(vocab_size=8, seeds=2)), TABLES["dataset"])
     content = bytearray(path.read_bytes())
     at = int(where * (len(content) - 1))
     content[at] ^= byte
     path.write_bytes(content if byte else content[:at])
-    frame = or_refused(read_table, path, name)
-    assert frame is None or frame.schema == TABLES[name].schema
-    if name == "dataset":
-        dataset = or_refused(Dataset.read, path)
-        assert dataset is None or dataset.split("train").ndim == 3
+    frame = or_refused(read_table, path, "dataset")
+    assert frame is None or frame.schema == TABLES["dataset"].schema

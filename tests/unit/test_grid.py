@@ -1,6 +1,5 @@
 """From a config to grid points, their paths and their labels."""
 
-import itertools
 import re
 
 import pytest
@@ -26,35 +25,31 @@ def points_of(block: dict, *names: str, **blocks) -> list[tuple]:
 
 
 SHAPES = [{"layers": 1, "embed_dim": 24}, {"layers": 4, "embed_dim": 48}]
-SIZES = {"vocab_size": [20, 40]}
-PRODUCTS = {
-    "lists multiply": (
-        {"layers": [1, 2, 3], **SIZES},
-        "layers, vocab_size",
-        list(itertools.product([1, 2, 3], [20, 40])),
-    ),
-    "points go together": (
-        {"points": SHAPES, **SIZES},
-        "layers, embed_dim, vocab_size",
-        [(1, 24, 20), (1, 24, 40), (4, 48, 20), (4, 48, 40)],
-    ),
-    "tasks lack some": (
-        {"task": ["reversal", "facts"], "distance": [1, 2], "entity_length": [1, 2]},
-        "task, distance, entity_length",
-        [("facts", 1, 1), ("facts", 2, 1), ("reversal", 1, 1), ("reversal", 1, 2)],
-    ),
-    "families lack some": (
-        {"family": ["bilinear", "gpt"], "layers": [1, 2], "init_std": [0.1, 0.2]},
-        "family, layers, init_std",
-        [("bilinear", 24, 0.1), ("bilinear", 24, 0.2), ("gpt", 1, 0.01), ("gpt", 2, 0.01)],
-    ),
-}
 
 
-@pytest.mark.parametrize("case", PRODUCTS)
-def test_a_block_is_the_product_of_its_lists_and_points_without_repetitions(case):
-    block, names, expected = PRODUCTS[case]
-    assert points_of(block, *names.split(", ")) == expected
+@pytest.mark.parametrize(
+    ("block", "names", "expected"),
+    [
+        (
+            {"points": SHAPES, "vocab_size": [20, 40]},
+            ("layers", "embed_dim", "vocab_size"),
+            [(1, 24, 20), (1, 24, 40), (4, 48, 20), (4, 48, 40)],
+        ),
+        (
+            {"task": ["reversal", "facts"], "distance": [1, 2], "entity_length": [1, 2]},
+            ("task", "distance", "entity_length"),
+            [("facts", 1, 1), ("facts", 2, 1), ("reversal", 1, 1), ("reversal", 1, 2)],
+        ),
+        (
+            {"family": ["bilinear", "gpt"], "layers": [1, 2], "init_std": [0.1, 0.2]},
+            ("family", "layers", "init_std"),
+            [("bilinear", 24, 0.1), ("bilinear", 24, 0.2), ("gpt", 1, 0.01), ("gpt", 2, 0.01)],
+        ),
+    ],
+    ids=["points go together", "tasks lack some settings", "families lack some"],
+)
+def test_a_block_is_the_product_of_its_lists_and_points_without_repetitions(block, names, expected):
+    assert points_of(block, *names) == expected
 
 
 def test_the_strongest_block_that_names_a_setting_decides():
@@ -86,9 +81,7 @@ def test_sweeps_that_overlap_share_grid_points_and_one_dataset_serves_a_task_and
     ("name", "given", "values"),
     [
         ("weight_decay", {"log": [0.001, 10, 5]}, [0.001, 0.01, 0.1, 1.0, 10.0]),
-        ("weight_decay", {"log": [9, 1, 3]}, [9.0, 3.0, 1.0]),
         ("weight_decay", {"log": [0.1, 0.3, 4]}, [0.1, 0.1442, 0.208, 0.3]),
-        ("weight_decay", {"linear": [0, 0.3, 4]}, [0.0, 0.1, 0.2, 0.3]),
         ("weight_decay", {"linear": [0.5, 0.1, 3]}, [0.5, 0.3, 0.1]),
         ("layers", {"range": [2, 5]}, [2, 3, 4, 5]),
     ],
@@ -126,17 +119,6 @@ def test_a_setting_that_applies_shows_in_the_path_and_in_words(name):
     assert module.in_words(name, value) not in ("", module.in_words(name, DEFAULTS[name]))
 
 
-def test_settings_that_do_not_apply_change_no_path_and_are_not_described():
-    one, other = (
-        settle({**DEFAULTS, "family": "bilinear", **values})
-        for values in ({}, {"dropout": 0.3, "batch_size": 7, "layers": 3, "masking": "both"})
-    )
-    assert run_directory(one) == run_directory(other)
-    described = one.described()
-    assert described["layers"] is described["masking"] is described["rotary_fraction"] is None
-    assert described["embed_dim"] == DEFAULTS["embed_dim"]
-
-
 def test_paths_of_known_settings_stay_so_that_old_runs_stay_valid():
     start = "task=reversal/family=gpt/layers=24/embed_dim=768/vocab_size=800/pos_encoding=absolute"
     assert run_directory(settle(DEFAULTS)) == f"{start}/settings=default"
@@ -152,7 +134,7 @@ def test_paths_of_known_settings_stay_so_that_old_runs_stay_valid():
 
 
 def test_a_path_too_long_for_file_systems_is_shortened_and_stays_unique():
-    long = {name: getattr(another(name), name) for name in NAMES if name not in (*CARD, "masking")}
+    long = {name: getattr(another(name), name) for name in NAMES if name not in CARD}
     long |= {"learning_rate": 0.123456789012345, "pos_encoding": "rotary", "beta2": 0.12345678901}
     first, second = (run_directory(settle({**DEFAULTS, **long, "seeds": n})) for n in (11, 12))
     assert first != second

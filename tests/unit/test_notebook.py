@@ -38,10 +38,8 @@ def test_a_run_has_tables_with_every_setting_as_a_column(runs):
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_family_can_be_trained_and_its_tables_have_each_column_once(family):
-    shape = (
-        {"layers": 1, "heads": 1, "embed_dim": 8} if "transformer" in FAMILIES[family].parts else {}
-    )
-    run = rc.train(family=family, **TINY, **shape)
+    small = {"layers": 1, "embed_dim": 8} if "transformer" in FAMILIES[family].parts else {}
+    run = rc.train(family=family, **TINY, **small)
     assert list(run.tables) == [*FAMILIES[family].tables]
     assert all(set(NAMES) <= set(table.columns) for table in run.tables.values())
 
@@ -56,8 +54,6 @@ def test_a_table_as_the_workflow_gathers_it_is_drawn(runs):
     """`results/metrics.parquet` has only the settings of its config."""
     table = pl.concat(run.metrics for run in runs).drop("beta1", "tie_head", "precision")
     assert titles(rc.draw("curves", table)) == ["dropout 0", "dropout 0.1"]
-    first = table.filter(pl.col("dropout") == 0)
-    assert titles(rc.draw("curves", first)) == [""]
 
 
 @pytest.mark.parametrize(
@@ -70,8 +66,8 @@ def test_a_table_as_the_workflow_gathers_it_is_drawn(runs):
         (lambda runs: rc.draw("curves", runs[0].metrics.drop("run")), "no column run"),
         (lambda runs: rc.draw("storage", runs[0].metrics), "needs runs, .* attention, metrics"),
         (lambda runs: rc.draw("curves", runs[0].metrics.clear()), "its table metrics has no rows"),
-        (lambda runs: rc.train(layer=1), r"layer: unknown key \(did you mean layers\?\).*"),
-        (lambda runs: rc.train(masking="object"), "masking: changes nothing with family gpt .*"),
+        (lambda runs: rc.train(layer=1), r"layer: unknown key .*\(did you mean layers\?\)"),
+        (lambda runs: rc.train(masking="object"), "masking: object changes nothing with family g"),
         (lambda runs: rc.train(heads=5), "heads 5 with embed_dim 768; .*heads that divide.*"),
         (lambda runs: rc.load("nowhere"), r"nowhere: holds no run \(run\.json\)"),
     ],

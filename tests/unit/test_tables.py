@@ -12,7 +12,7 @@ import pytest
 from reversal_curse.config.digest import digest_of
 from reversal_curse.config.errors import UserError
 from reversal_curse.config.file import Config
-from reversal_curse.config.grid import CARD, NOTHING, read_sweeps
+from reversal_curse.config.grid import CARD, NOTHING, all_points, read_sweeps
 from reversal_curse.config.settings import NAMES
 from reversal_curse.tables.aggregate import aggregate
 from reversal_curse.tables.files import read_runs, read_table, write_table
@@ -46,15 +46,13 @@ def test_a_table_is_read_back_and_a_write_that_fails_leaves_it_and_nothing_parti
     assert [p.name for p in path.parent.iterdir()] == ["metrics.parquet"]
 
 
-@pytest.mark.parametrize("content", [b"", b"PAR1" + b"\0" * 64 + b"PAR1", None])
-def test_a_missing_file_or_one_that_is_not_parquet_gives_one_clear_line(tmp_path, content):
+def test_a_missing_file_or_one_that_is_not_parquet_gives_one_clear_line(tmp_path):
     path = tmp_path / "metrics.parquet"
-    if content is not None:
-        path.write_bytes(content)
-    problem = "no such file" if content is None else "is damaged; the next command makes it again"
-    with pytest.raises(UserError, match=f"{path}: {problem}") as caught:
+    with pytest.raises(UserError, match=f"^{path}: no such file$"):
         read_table(path, "metrics")
-    assert "\n" not in str(caught.value)
+    path.write_bytes(b"PAR1" + b"\0" * 64 + b"PAR1")
+    with pytest.raises(UserError, match=f"^{path}: is damaged; the next command makes it again.*$"):
+        read_table(path, "metrics")
 
 
 @pytest.mark.parametrize(
@@ -81,11 +79,21 @@ CONFIG = Config.parse(
 )
 
 
+SWEEPS = read_sweeps(CONFIG)
+RUN, SETTINGS = next(iter(SWEEPS["a"].points.items()))
+
+
 @pytest.fixture
 def results(tmp_path) -> Path:
     """A finished run of every grid point."""
     write_runs(CONFIG, tmp_path, lambda one: metrics())
     return tmp_path
+
+
+@pytest.fixture
+def folder(results) -> Path:
+    """The folder of one of them, RUN."""
+    return results / "runs" / RUN
 
 
 def gather(results: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -128,9 +136,7 @@ def test_runs_scan_as_hive_partitions_with_null_for_settings_that_do_not_apply(r
 
 
 def test_runs_are_read_with_labels_and_only_if_their_family_writes_the_table(results):
-    sweeps = read_sweeps(CONFIG)
-    points = {run: s for sweep in sweeps.values() for run, s in sweep.points.items()}
-    labels = sweeps["a"].labels
+    points, labels = all_points(SWEEPS), SWEEPS["a"].labels
     table = read_runs(points, "metrics", Runs(results), labels)
     assert set(table.columns) == {"run", "label", *NAMES, *metrics().columns}
     assert set(table["label"]) == {"", *labels.values()}
@@ -138,9 +144,8 @@ def test_runs_are_read_with_labels_and_only_if_their_family_writes_the_table(res
 
 
 @pytest.mark.parametrize("gone", ["metrics.parquet", "run.json", "logits.parquet"])
-def test_a_missing_run_is_named_and_no_table_is_written(results, gone):
-    run = next(iter(read_sweeps(CONFIG)["a"].points))
-    (results / "runs" / run / gone).unlink()
+def test_a_missing_run_is_named_and_no_table_is_written(results, folder, gone):
+    (folder / gone).unlink()
     with pytest.raises(UserError, match=r"layers=1.*(no finished|missing).*; train it first"):
         gather(results)
     assert not (results / "metrics.parquet").exists()
@@ -165,59 +170,49 @@ RECORDS = [
 
 
 @pytest.mark.parametrize(("change", "problem"), RECORDS)
-def test_a_run_counts_if_settings_and_tables_are_those_of_its_record(results, change, problem):
-    run, settings = next(iter(read_sweeps(CONFIG)["a"].points.items()))
-    folder = results / "runs" / run
+def test_a_run_counts_if_settings_and_tables_are_those_of_its_record(folder, change, problem):
     change_record(folder / "run.json", change)
     (folder / "metrics.parquet").touch()
-    state = state_of(folder, settings)
+    state = state_of(folder, SETTINGS)
     assert problem in state.problem
     assert (state.record is None) == bool(problem)
 
 
-BROKEN = [b"", b"[]", b"nul", b"{}", b'{"digest": 1}', b"[" * 100_000, b"\xff"]
-
-
-@pytest.mark.parametrize("content", BROKEN)
-def test_a_broken_record_is_named_and_its_run_does_not_count(results, content):
-    run, settings = next(iter(read_sweeps(CONFIG)["a"].points.items()))
-    path = results / "runs" / run / "run.json"
+@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b'{"digest": 1}', b"\xff"])
+def test_a_broken_record_is_named_and_its_run_does_not_count(folder, content):
+    path = folder / "run.json"
     path.write_bytes(content)
-    state = state_of(path.parent, settings)
+    state = state_of(folder, SETTINGS)
     assert state.record is None
     assert state.problem.startswith(f"{path}: ")
 
 
-def test_every_flipped_bit_of_a_run_is_noticed_or_changes_nothing(results):
-    run, settings = next(iter(read_sweeps(CONFIG)["a"].points.items()))
-    folder = results / "runs" / run
-    whole = read_runs({run: settings}, "metrics", Runs(results), {})
+def test_every_flipped_bit_of_a_run_is_noticed_or_changes_nothing(results, folder):
+    whole = read_runs({RUN: SETTINGS}, "metrics", Runs(results), {})
     for name in ("metrics.parquet", "run.json"):
         content = (folder / name).read_bytes()
         for bit in random.Random(0).sample(range(8 * len(content)), 60):
             flipped = bytearray(content)
             flipped[bit // 8] ^= 1 << bit % 8
             (folder / name).write_bytes(flipped)
-            state = state_of(folder, settings)
+            state = state_of(folder, SETTINGS)
             if name == "metrics.parquet" or state.problem:
                 assert name in state.problem
             else:
-                assert read_runs({run: settings}, "metrics", Runs(results), {}).equals(whole)
+                assert read_runs({RUN: SETTINGS}, "metrics", Runs(results), {}).equals(whole)
         (folder / name).write_bytes(content)
 
 
-def test_damage_that_file_times_hide_is_seen_when_the_table_is_read(results):
-    run, settings = next(iter(read_sweeps(CONFIG)["a"].points.items()))
-    folder = results / "runs" / run
+def test_damage_that_file_times_hide_is_seen_when_the_table_is_read(results, folder):
     table = folder / "metrics.parquet"
     table.write_bytes(table.read_bytes()[:-1] + b"2")
     time.sleep(0.02)  # file times have the resolution of the kernel's clock
     (folder / "run.json").touch()
-    assert state_of(folder, settings).record
+    assert state_of(folder, SETTINGS).record
     time.sleep(0.02)
     with pytest.raises(UserError, match=r"metrics.parquet: is damaged; the next command makes it"):
-        read_runs({run: settings}, "metrics", Runs(results), {})
-    assert state_of(folder, settings).problem
+        read_runs({RUN: SETTINGS}, "metrics", Runs(results), {})
+    assert state_of(folder, SETTINGS).problem
 
 
 def test_other_software_or_hardware_inside_a_sweep_is_said():

@@ -15,7 +15,6 @@ from pydantic import (
     Field,
     PrivateAttr,
     ValidationError,
-    ValidationInfo,
     create_model,
 )
 from pydantic_core import PydanticCustomError
@@ -32,20 +31,16 @@ from reversal_curse.config.figures import (
     Figure,
 )
 from reversal_curse.config.plots import PLOTS
-from reversal_curse.config.pretrained import PretrainedModel, check_entries
+from reversal_curse.config.pretrained import PretrainedModel
 from reversal_curse.config.settings import NAMES, PRINTABLE, Name, Settings, Strict, left_out
 from reversal_curse.families import FAMILIES
 
-_FOLDERS = (
-    *("checkpoints", "configs", "data", "figures", "jobs"),
-    *("logs", "made", "pretrained", "runs"),
-)
+_FOLDERS = ["checkpoints", "configs", "data", "figures", "jobs", "logs", "made", "pretrained"]
+_FOLDERS += ["runs"]
 _HOW = ("job_minutes", "hardware")
 """Keys that say how jobs run, not what they make."""
-_OF_SWEEPS = [name for name, plot in PLOTS.items() if not plot.pretrained]
 MOST_BYTES = 250_000  # of a file, and of a config with aliases and ranges written out
-MOST_POINTS = 25_000  # of a config; as many values in its ranges
-DEEPEST = 20
+MOST_POINTS = 25_000  # of a config; as many values in a range
 MOST_MISTAKES = 10  # shown
 _Words = Annotated[str, Field(pattern=r"^[^{}\n]{1,80}$"), PRINTABLE]  # Snakemake fills in braces
 
@@ -70,40 +65,35 @@ def _several(name: str, kind: Any) -> Any:
     """Annotate one value of a setting, a list of them, or a range."""
     annotation = Settings.model_fields[name].annotation
     values = Annotated[list[kind], Field(min_length=1)]
-    ranges, _ = _RANGES.get(annotation, (values, ""))
-    written = kind | values | ranges
+    ranges, allowed = _RANGES.get(annotation, (values, ""))
+    needed: Any = f"must be a value{allowed}; a range has at most {MOST_POINTS:,} values"
 
-    def spread(value: Any, info: ValidationInfo) -> Any:
-        if isinstance(value, dict):
-            budget: Any = info.context
-            found = _in_range(value, annotation, budget["left"])
-            budget["left"] -= len(found)
-            return found
-        return value if isinstance(value, list) else [value]
+    def spread(value: Any) -> Any:
+        if not isinstance(value, dict) or not allowed:
+            return value if isinstance(value, list) else [value]
+        found = _in_range(value, annotation is int)
+        if not found:
+            raise PydanticCustomError("range", needed)
+        return found
 
-    return _in_short(values, written, spread)
+    return _in_short(values, kind | values | ranges, spread)
 
 
-def _in_range(given: dict, annotation: Any, most: int) -> list:
-    """List at most so many values of `{range: [first, last]}`, `{linear: [from, to, n]}` or `log`.
+def _in_range(given: dict, whole: bool) -> list:
+    """List the values of `{range: [first, last]}`, `{linear: [from, to, n]}` or `log`, if valid.
 
     Values of a logarithmic range are rounded to four digits, to keep paths readable.
     """
-    ends = next(iter(given.values()), None) if annotation in _RANGES and len(given) == 1 else None
-    numbers = isinstance(ends, list) and all(type(end) in (int, float) for end in ends)
-    match annotation is int, given if numbers else {}:
-        case True, {"range": [int(first), int(last)]} if 0 < last - first < most:
+    match whole, list(given.items()):
+        case True, [("range", [int(first), int(last)])] if 0 < last - first < MOST_POINTS:
             return list(range(first, last + 1))
-        case False, {"linear": [low, high, int(n)]} if low != high and 2 <= n <= most:
-            return [float(f"{low + (high - low) * (i / (n - 1)):.10g}") for i in range(n)]
-        case False, {"log": [low, high, int(n)]} if min(low, high) > 0 and 2 <= n <= most:
-            values = [float(f"{low * (high / low) ** (i / (n - 1)):.4g}") for i in range(n)]
-            if len(set(values)) == n:
-                return values
-    _, allowed = _RANGES.get(annotation, ("", " or a list"))
-    limit = f", with at most {MOST_POINTS:,} values in all ranges" if numbers else ""
-    needed: Any = f"must be a value{allowed}{limit}"
-    raise PydanticCustomError("range", needed)
+        case False, [(scale, [int() | float() as low, int() | float() as high, int(n)])]:
+            steps = [i / (n - 1) for i in range(n)] if 2 <= n <= MOST_POINTS else []
+            if scale == "linear":
+                return [float(f"{low + (high - low) * step:.10g}") for step in steps]
+            if scale == "log" and min(low, high) > 0:
+                return [float(f"{low * (high / low) ** step:.4g}") for step in steps]
+    return []
 
 
 _KINDS = get_type_hints(Settings, include_extras=True)
@@ -144,7 +134,9 @@ class FigureBlock(Strict):
 
     sweep: Name
     """the sweep that it draws"""
-    plot: Literal[tuple(_OF_SWEEPS)] = left_out("which plot; the papers' figures have their own")
+    plot: Literal[tuple(name for name, plot in PLOTS.items() if not plot.pretrained)] = left_out(
+        "which plot; the papers' figures have their own"
+    )
     title: _Words = left_out("its title in the report")
     width: _Width = left_out("its own, in place of that in `style`")
 
@@ -253,9 +245,9 @@ class Config(Strict):
     def parse(cls, raw: Any, places: dict[Key, str] | None = None) -> Config:
         """Check the content of YAML files; raises ConfigError, which names the first mistakes."""
         try:
-            config = cls.model_validate(raw, context={"left": MOST_POINTS})
+            config = cls.model_validate(raw)
         except ValidationError as error:
-            raise ConfigError(*_lines(_mistakes(error, raw), places or {})) from None
+            raise ConfigError(*_lines(_mistakes(error), places or {})) from None
         config._places = places or {}
         config.refuse(config._wrong_names())
         return config
@@ -268,12 +260,17 @@ class Config(Strict):
     def _wrong_names(self) -> Iterable[Mistake]:
         if self.name in _FOLDERS:
             yield ("name",), f"{_shown(self.name)} is a folder in results; allowed: another name"
-        yield from check_entries(self.pretrained)
+        names = [entry.name for entry in self.pretrained]
+        for i, entry in enumerate(self.pretrained):
+            if entry.name in names[:i]:
+                yield ("pretrained", i, "name"), f'"{entry.name}" is used twice; allowed: a new one'
+            for key, text in entry.mistakes():
+                yield ("pretrained", i, key), text
         for name, block in self.sweeps.items():
             points = [(("sweeps", name, "points", i), p) for i, p in enumerate(block.points or [])]
             for where, entry in [(("sweeps", name), block), *points]:
                 if entry.preset is not None and entry.preset not in self.presets:
-                    yield (*where, "preset"), _unknown(entry.preset, self.presets, "preset")
+                    yield (*where, "preset"), _unknown("preset", entry.preset, self.presets)
             for where, point in points:
                 for key in sorted((point.model_fields_set & block.model_fields_set) - {"preset"}):
                     allowed = "in the sweep or in its points, not in both"
@@ -281,7 +278,7 @@ class Config(Strict):
         for name, figure in self.figures.items():
             where = ("figures", name)
             if figure.sweep not in self.sweeps:
-                yield where, _unknown(figure.sweep, self.sweeps, "sweep")
+                yield where, _unknown("sweep", figure.sweep, self.sweeps)
             if name in PRETRAINED_FIGURES:
                 yield where, "is drawn from `pretrained` models; allowed: another name"
             elif figure.plot is None and name not in PAPER_FIGURES:
@@ -303,9 +300,8 @@ class Config(Strict):
 
     def executed(self, submitted: bool) -> Config:
         """Fill in `job_minutes` and `hardware`, which depend on whether jobs are submitted."""
-        usual = (30.0, "gpu") if submitted else (1.0, "cpu")
-        usual = dict(zip(_HOW, usual, strict=True))
-        missing = {name: value for name, value in usual.items() if getattr(self, name) is None}
+        usual = zip(_HOW, (30.0, "gpu") if submitted else (1.0, "cpu"), strict=True)
+        missing = {name: value for name, value in usual if getattr(self, name) is None}
         return self.model_copy(update=missing)
 
     def settings_given(self) -> list[str]:
@@ -336,7 +332,7 @@ def read_settings(given: Mapping[str, Any]) -> dict[str, Any]:
     try:
         return Block.model_validate(dict(given)).model_dump(exclude_unset=True)
     except ValidationError as error:
-        raise UserError("; ".join(_lines(_mistakes(error, given, Block), {}))) from None
+        raise UserError("; ".join(_lines(_mistakes(error, Block), {}))) from None
 
 
 def read_value(text: str) -> Any:
@@ -364,10 +360,9 @@ _Plain.yaml_implicit_resolvers = {}
 
 
 class _Loader(Composer, yaml.CSafeLoader):
-    """A safe YAML loader that reads 1e-3 as a number, dates as text, and little of the rest.
+    """A safe YAML loader that reads 1e-3 as a number, dates as text, and no key twice.
 
-    It refuses what would crash or stall us later on: aliases that explode, long numbers, tags
-    that do not fit. The parser is that of libyaml, four times as fast as the one in Python.
+    The parser is that of libyaml, four times as fast as the one in Python.
     """
 
     def __init__(self, content: bytes | str, path: str):
@@ -377,53 +372,41 @@ class _Loader(Composer, yaml.CSafeLoader):
 
     def visit(self, node: yaml.Node, key: Key = ()) -> None:
         """Note the place of each key, and check the nodes, those of aliases each time again."""
-        self.check(node)
-        if len(key) > DEEPEST:
-            self.refuse(node, _TOO_DEEP)
+        self.places.setdefault(key, f"{self.path}, line {node.start_mark.line + 1}")
+        self.left -= len(node.value) + 1
+        if self.left < 0:  # aliases can explode
+            self.refuse(node, f"{_TOO_LARGE}, aliases written out")
+        if node.tag not in (_TEXT, self.resolve(type(node), node.value, (True, False))):
+            tag = node.tag.rpartition(":")[2]
+            self.refuse(node, f"the tag {tag} does not fit; allowed: leaving it out")
         if isinstance(node, yaml.SequenceNode):
             for index, value in enumerate(node.value):
-                self.enter((*key, index), value, value)
+                self.visit(value, (*key, index))
         elif isinstance(node, yaml.MappingNode):
             for name, value in node.value:
-                self.check(name)
+                own = (*key, name.value)
                 if not isinstance(name, yaml.ScalarNode):
                     self.refuse(name, "a key must be text")
-                if (*key, name.value) in self.places:
+                if own in self.places:
                     self.refuse(name, f"the key {_shown(name.value)} is given twice")
-                self.enter((*key, name.value), name, value)
-
-    def enter(self, key: Key, at: yaml.Node, value: yaml.Node) -> None:
-        self.places[key] = f"{self.path}, line {at.start_mark.line + 1}"
-        self.visit(value, key)
-
-    def check(self, node: yaml.Node) -> None:
-        """Check the size of a key or a value, and that its tag fits."""
-        text = node.value if isinstance(node, yaml.ScalarNode) else ""
-        self.left -= len(text) + 1
-        if self.left < 0:
-            self.refuse(node, f"{_TOO_LARGE}, aliases written out")
-        if node.tag == f"{_STANDARD}str":
-            return
-        if node.tag != self.resolve(type(node), node.value, (True, False)):
-            tag = node.tag.replace(_STANDARD, "!!")
-            self.refuse(node, f"the tag {tag} does not fit; allowed: leaving it out")
-        if len(text) > 100:
-            self.refuse(node, f"must be a number of at most 100 digits, got {len(text):,}")
+                self.visit(name, own)
+                self.visit(value, own)
+        elif len(node.value) > 100:  # no number that we need, and too long to be shown as one
+            node.tag = _TEXT
 
     def refuse(self, node: yaml.Node, text: str) -> None:
         """Raise ConfigError that names the line of a node."""
         raise ConfigError(f"{self.path}, line {node.start_mark.line + 1}: {text}")
 
 
-_STANDARD = "tag:yaml.org,2002:"
+_TEXT = "tag:yaml.org,2002:str"
 _TOO_LARGE = f"must be at most {MOST_BYTES:,} bytes"
-_TOO_DEEP = f"must be nested at most {DEEPEST} deep"
 _Loader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in pairs if not tag.endswith("timestamp")]
     for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 _Loader.add_implicit_resolver(
-    f"{_STANDARD}float",
+    "tag:yaml.org,2002:float",
     re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
     list("-+.0123456789"),
 )
@@ -432,8 +415,6 @@ _Loader.add_implicit_resolver(
 def read_bytes(path: Path, most: int, mistake: type[UserError] = UserError) -> bytes:
     """Read a file of at most so many bytes; raises a `mistake` if it is anything else."""
     try:
-        if path.exists() and not path.is_file():
-            raise mistake(f"{path}: must be a file")  # a pipe would keep us waiting
         with path.open("rb") as file:
             content = file.read(most + 1)
     except OSError as error:
@@ -455,12 +436,13 @@ def _parse(content: bytes | str | dict, path: str) -> tuple[Any, dict[Key, str]]
         loader.visit(node)
         return loader.construct_document(node), loader.places
     except RecursionError:
-        raise ConfigError(f"{path}: {_TOO_DEEP}") from None
+        raise ConfigError(f"{path}: must be nested less deep") from None
     except (yaml.YAMLError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
-        problem = " ".join(str(getattr(error, "problem", error)).split())
-        raise ConfigError(f"{path}{line}: not valid YAML: {problem}") from None
+        raise ConfigError(
+            f"{path}{line}: not valid YAML: {getattr(error, 'problem', error)}"
+        ) from None
 
 
 def _lines(mistakes: Iterable[Mistake], places: dict[Key, str]) -> list[str]:
@@ -477,21 +459,17 @@ def _lines(mistakes: Iterable[Mistake], places: dict[Key, str]) -> list[str]:
 def _spelt(key: Key) -> str:
     """Write a key as a person would: `sweeps.rates.points[0].layers`."""
     parts = (f"[{k}]" if isinstance(k, int) else f".{one_line(k, 80)}" for k in key)
-    return "".join(parts).removeprefix(".")
+    return "".join(parts).strip(".")
 
 
 def _shown(value: Any) -> str:
     """Write a value for an error message: on one line and not too long."""
-    return one_line(json.dumps(value, default=str, ensure_ascii=False), 80)
+    return one_line(json.dumps(value, default=str, ensure_ascii=False, skipkeys=True), 80)
 
 
-def _unknown(word: Any, known: Iterable[str], kind: str) -> str:
-    return f"unknown {kind} {_shown(word)}{_instead(word, known)}"
-
-
-def _instead(word: Any, known: Iterable[str]) -> str:
-    names = list(known)
-    return f"{suggestion(word, names)}; allowed: {', '.join(names) or 'none is defined'}"
+def _unknown(kind: str, word: Any, known: Iterable[str]) -> str:
+    close, allowed = suggestion(word, known), ", ".join(known) or "none is defined"
+    return f"unknown {kind} {_shown(word)}{close}; allowed: {allowed}"
 
 
 _MODELS = {
@@ -506,47 +484,28 @@ _MODELS = {
 }
 
 
-def _mistakes(
-    error: ValidationError, raw: Any, model: type[BaseModel] = Config
-) -> Iterator[Mistake]:
+def _mistakes(error: ValidationError, model: type[BaseModel] = Config) -> Iterator[Mistake]:
     """Translate the errors of pydantic: which key, and what is allowed there."""
-    for detail in error.errors(include_url=False):
-        parts = [part for part in detail["loc"] if part != "[key]"]
-        of_key = len(parts) < len(detail["loc"])
-        key, value = _locate(parts, raw)
-        kind, context, needed = detail["type"], detail.get("ctx", {}), detail["msg"]
-        known = re.findall(r"'([^']*)'", context.get("expected", ""))
-        if kind == "extra_forbidden":
-            sections = [part for part in parts[:-1] if part in _MODELS]
-            known = (_MODELS[sections[-1]] if sections else model).model_fields
-        if kind == "string_pattern_mismatch":
-            needed = next(text for part, text in _PATTERNS.items() if part in context["pattern"])
-        for theirs, ours in _WORDS.items():
-            needed = re.sub(theirs, ours, needed)
+    for detail in error.errors():
+        key, value, kind, needed = detail["loc"], detail["input"], detail["type"], detail["msg"]
         if kind == "missing":
             yield key, "is missing"
-        elif kind == "extra_forbidden" or (of_key and known):
-            yield key, f"unknown key{_instead(parts[-1], known)}"
-        elif of_key:
-            yield key[:-1], f"a key {needed}, got {_shown(parts[-1])}"
-        else:
-            close = suggestion(value, known) if kind == "literal_error" else ""
-            yield key, f"{needed}, got {_shown(value)}{close}"
-
-
-def _locate(parts: list, raw: Any) -> tuple[Key, Any]:
-    """Find the key of a place and the value at it."""
-    key: Key = ()
-    value = raw
-    for part in parts:
-        if isinstance(part, int):
-            if not isinstance(value, list):  # a single value, or a range, that became a list
-                continue
-            value = value[part]
-        else:
-            value = value.get(part) if isinstance(value, dict) else None
-        key = (*key, part)
-    return key, value
+            continue
+        if kind == "extra_forbidden":
+            section = next((_MODELS[part] for part in key[-2::-1] if part in _MODELS), model)
+            yield key, _unknown("key", key[-1], section.model_fields)
+            continue
+        if kind == "string_pattern_mismatch":
+            pattern = detail["ctx"]["pattern"]
+            needed = next(text for part, text in _PATTERNS.items() if part in pattern)
+        for theirs, ours in _WORDS.items():
+            needed = re.sub(theirs, ours, needed)
+        known = re.findall(r"'([^']*)'", detail["msg"]) if kind == "literal_error" else []
+        if key[-1:] == ("[key]",):
+            key, needed = key[:-2], f"a key {needed}"
+        elif key and isinstance(key[-1], int):  # also of one value, which became a list
+            key = key[:-1]
+        yield key, f"{needed}, got {_shown(value)}{suggestion(value, known)}"
 
 
 _WORDS = {

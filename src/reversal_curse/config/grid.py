@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -28,8 +28,6 @@ CARD = ("task", "family", "layers", "embed_dim", "vocab_size", "pos_encoding")
 """The settings that each have a level in a run's path; the last level spells out all others."""
 NOTHING = "__HIVE_DEFAULT_PARTITION__"  # readers of Hive partitions take it for null
 LONGEST = 240  # letters in the name of a folder; file systems allow 255 bytes
-Label = tuple[str, frozenset[str]]
-"""A grid point's label in the config, and the settings that it stands for."""
 
 
 @dataclass(frozen=True)
@@ -82,83 +80,69 @@ def _lists(block: Any) -> dict[str, list]:
     return {name: getattr(block, name) for name in NAMES if name in block.model_fields_set}
 
 
+def _given(block: Any) -> dict[str, Any]:
+    return block.model_dump(exclude_unset=True, exclude={"preset", "label"})
+
+
 def _read_sweep(config: Config, name: str, mistakes: list[Mistake]) -> Sweep:
-    points: dict[str, Settings] = {}
-    labels: dict[str, Label] = {}
-    tried: dict[tuple[Key, str], dict[Any, bool]] = {}  # whether a value ever changes something
-    for settings, given, label in _combinations(config, name):
-        problem = untrainable(settings)
-        if problem:
-            mistakes.append((("sweeps", name), problem))
-            continue
-        directory = run_directory(settings)
-        points[directory] = settings
-        if label:
-            labels[directory] = label
-        used = meaningful(vars(settings))
-        for key, values in given.items():
-            for setting, value in values.items():
-                outcomes = tried.setdefault((key, setting), {})
-                outcomes[value] = outcomes.get(value, False) or setting in used
-    for (key, setting), outcomes in tried.items():
-        lost = [value for value, used in outcomes.items() if not used]
-        if lost:
-            where = ("sweeps", name, *key, setting)
-            mistakes.append((where, _changes_nothing(setting, lost, points)))
-    rows = {directory: settings.described() for directory, settings in points.items()}
-    return Sweep(points, describe(rows, labels))
-
-
-def _combinations(
-    config: Config, name: str
-) -> Iterator[tuple[Settings, dict[Key, dict[str, Any]], Label | None]]:
-    """Yield the settings of each grid point, the values that the sweep gives, and the label.
+    """Expand a sweep: the product of its lists, times its `points`.
 
     Later values win: built-in ones, `defaults`, the family's block, the sweep's preset, its values,
     the preset of an entry of `points`, the values of that entry.
     """
-    block = config.sweeps[name]
+    block, where = config.sweeps[name], ("sweeps", name)
     lists = _lists(block)
-    presets: dict[str | None, dict] = {
-        name: config.presets[name].model_dump(exclude_unset=True)
-        for name in {block.preset, *(point.preset for point in block.points or [])} - {None}
-    }
-    families = {n: f.model_dump(exclude_unset=True) for n, f in config.families.items()}
-    base = {**DEFAULTS, **config.defaults.model_dump(exclude_unset=True)}
+    base = DEFAULTS | _given(config.defaults)
+    families = {n: _given(family) for n, family in config.families.items()}
+
+    def preset_of(block: Any) -> dict[str, Any]:
+        return _given(config.presets[block.preset]) if block.preset else {}
+
+    preset = preset_of(block)
     entries: list[tuple[Key, dict, dict, str | None]] = [
-        (
-            ("points", i),
-            presets.get(point.preset, {}),
-            point.model_dump(exclude_unset=True, exclude={"preset", "label"}),
-            point.label,
-        )
+        ((*where, "points", i), preset_of(point), _given(point), point.label)
         for i, point in enumerate(block.points or [])
     ]
-    named = frozenset(name for _, preset, own, _ in entries for name in (*preset, *own))
+    idle: dict[Key, list] = {(*where, setting): values for setting, values in lists.items()}
+    idle |= {(*at, setting): [v] for at, _, own, _ in entries for setting, v in own.items()}
+    points: dict[str, Settings] = {}
+    labels: dict[str, str] = {}
     for combination in itertools.product(*lists.values()):
-        values = dict(zip(lists, combination, strict=True))
-        for key, preset, own, label in entries or [((), {}, {}, None)]:
-            chosen = {**presets.get(block.preset, {}), **values, **preset, **own}
+        values = preset | dict(zip(lists, combination, strict=True))
+        for at, its_preset, own, label in entries or [(where, {}, {}, None)]:
+            chosen = values | its_preset | own
             family = families.get(chosen.get("family", base["family"]), {})
-            given: dict[Key, dict[str, Any]] = {(): values} | ({key: own} if key else {})
-            covered = (label, named) if label else None
-            yield settle({**base, **family, **chosen}), given, covered
+            settings = settle(base | family | chosen)
+            used = meaningful(vars(settings))
+            for key in [key for key in idle if key[-1] in used and key[:-1] in (where, at)]:
+                del idle[key]
+            if problem := untrainable(settings):
+                mistakes.append((where, problem))
+                continue
+            directory = run_directory(settings)
+            points[directory] = settings
+            if label:
+                labels[directory] = label
+    mistakes += [
+        (key, changes_nothing(str(key[-1]), values, points.values()))
+        for key, values in idle.items()
+        if points
+    ]
+    rows = {directory: settings.described() for directory, settings in points.items()}
+    named = {name for _, preset, own, _ in entries for name in (*preset, *own)}
+    return Sweep(points, describe(rows, labels, named))
 
 
-def _changes_nothing(setting: str, lost: list, points: Mapping[str, Settings]) -> str:
-    values = ", ".join(map(str, lost))
-    parts = {"", *(part for point in points.values() for part in FAMILIES[point.family].parts)}
-    needs = {n: v for n, v in ABOUT[setting].needs.items() if ABOUT[n].of in parts}
-    if needs and ABOUT[setting].of in parts:
-        needed = " and ".join(f"{n} {' or '.join(map(str, v))}" for n, v in needs.items())
-        return f"{values} changes nothing: it needs {needed}; allowed: leaving it out"
+def changes_nothing(setting: str, values: list, points: Collection[Settings]) -> str:
+    """Say that values of a setting change none of these grid points, and what it needs."""
+    needs = [f"{n} {' or '.join(map(str, v))}" for n, v in ABOUT[setting].needs.items()]
     families, tasks = (
-        ", ".join(dict.fromkeys(getattr(point, name) for point in points.values()))
+        ", ".join(dict.fromkeys(getattr(point, name) for point in points))
         for name in ("family", "task")
     )
     return (
-        f"{values} changes nothing: family {families} with task {tasks} has no such setting; "
-        "allowed: leaving it out (config/README.md lists what has it)"
+        f"{', '.join(map(str, values))} changes nothing with family {families} and task {tasks}"
+        f"{', it needs ' * bool(needs)}{' and '.join(needs)}; allowed: leaving it out"
     )
 
 
@@ -241,18 +225,20 @@ def varying(rows: Collection[Mapping[str, Any]]) -> list[str]:
 
 
 def describe(
-    rows: Mapping[str, Mapping[str, Any]], labels: Mapping[str, Label] | None = None
+    rows: Mapping[str, Mapping[str, Any]],
+    labels: Mapping[str, str] | None = None,
+    covered: Collection[str] = (),
 ) -> dict[str, str]:
     """Say in words how each described grid point differs from the others: `V = 80, ALiBi`.
 
-    If a grid point has a label, it replaces the settings that it stands for.
+    If a grid point has a label, it replaces the settings that are `covered`.
     """
     names = varying(list(rows.values()))
     found = {}
     for directory, row in rows.items():
-        label, covered = (labels or {}).get(directory, ("", frozenset()))
-        words = [label, *(in_words(n, row[n]) for n in names if n not in covered)]
-        found[directory] = ", ".join(filter(None, words))
+        label = (labels or {}).get(directory, "")
+        words = (in_words(n, row[n]) for n in names if not (label and n in covered))
+        found[directory] = ", ".join(filter(None, [label, *words]))
     return found
 
 
@@ -265,9 +251,9 @@ def run_directory(settings: Settings) -> str:
 
 def dataset_directory(settings: Settings) -> str:
     """Return the path of the dataset that a run reads, below `results/data`."""
-    row = {name: v for name, v in settings.described().items() if ABOUT[name].data}
-    shown = {"task", "vocab_size"}
-    return "/".join([*(f"{name}={row[name]}" for name in row if name in shown), _rest(row, shown)])
+    shown = {"task": settings.task, "vocab_size": settings.vocab_size}
+    rest = {n: v for n, v in settings.described().items() if ABOUT[n].data or n == "seeds"}
+    return "/".join([*(f"{name}={value}" for name, value in shown.items()), _rest(rest, set())])
 
 
 def _rest(row: Mapping[str, Any], shown: set[str]) -> str:

@@ -39,14 +39,10 @@ class Plot:
         """Import its module (and matplotlib), and return its function."""
         return getattr(import_module(f"reversal_curse.figures.{self.module}"), self.draw)
 
-    @property
-    def path(self) -> Path:
-        """The file of its module."""
-        return Path(__file__).parent.parent / f"figures/{self.module}.py"
-
     def caption(self) -> str:
         """Read the docstring of its function, without importing matplotlib."""
-        body = ast.parse(self.path.read_text(encoding="utf-8")).body
+        path = Path(__file__).parent.parent / f"figures/{self.module}.py"
+        body = ast.parse(path.read_text(encoding="utf-8")).body
         functions = {node.name: node for node in body if isinstance(node, ast.FunctionDef)}
         docstring = ast.get_docstring(functions[self.draw])
         return " ".join(docstring.split())  # ty: ignore[missing-union-attribute]

@@ -3,8 +3,7 @@
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
-from pydantic_core import PydanticCustomError
+from pydantic import Field
 
 from reversal_curse.config.errors import UserError, first_line
 from reversal_curse.config.settings import (
@@ -25,13 +24,7 @@ REMEDIES = ("bridge", "reversal", "forward_copies")
 """Settings that decide what is trained on besides the forward statements."""
 
 
-def _possible(path: str) -> str:
-    if max(len(part.encode()) for part in path.split("/")) > 255:
-        raise PydanticCustomError("path", "must have at most 255 bytes between two slashes")
-    return path
-
-
-_Path = Annotated[str, Field(min_length=1, max_length=1000), PRINTABLE, AfterValidator(_possible)]
+_Path = Annotated[str, Field(min_length=1, max_length=1000), PRINTABLE]
 _PART = r"[A-Za-z0-9_]+([.-][A-Za-z0-9_]+)*"
 _Count = Annotated[int, Field(ge=1, le=MAX_COUNT)]
 _Natural = Annotated[int, Field(ge=0, le=MAX_COUNT)]
@@ -125,13 +118,3 @@ class PretrainedModel(Strict):
     def error(self, text: str, cause: Exception | None = None) -> UserError:
         """Make an error about this model, followed by the first line of its `cause`."""
         return UserError(f"{self.name}: {text}" + (f": {first_line(cause)}" if cause else ""))
-
-
-def check_entries(entries: list[PretrainedModel]) -> Iterator[tuple[tuple, str]]:
-    """Yield the mistakes in the entries of a config: where, and what is allowed."""
-    names = [entry.name for entry in entries]
-    for index, entry in enumerate(entries):
-        if entry.name in names[:index]:
-            yield ("pretrained", index, "name"), f'"{entry.name}" is used twice; allowed: a new one'
-        for key, text in entry.mistakes():
-            yield ("pretrained", index, *filter(None, [key])), text

@@ -8,7 +8,7 @@ made the paper's curves.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -27,8 +27,7 @@ def _printable(text: str) -> str:
 
 
 PRINTABLE: Any = AfterValidator(_printable)
-NAME_PATTERN = r"^[a-z][a-z0-9_]{0,31}$"
-Name = Annotated[str, Field(pattern=NAME_PATTERN)]
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
 
 # Limits of sizes and counts: larger than anyone needs, and safe in 32 bits.
 SIZE: Any = Field(ge=1, le=10**6)
@@ -44,11 +43,9 @@ class About:
     """What is known about a setting besides its type, limits, default and meaning."""
 
     of: str = ""
-    """The part that a family (if `data`, the task too) needs to have the setting; empty: none."""
+    """The part that a family needs to have the setting, and the task too if it is one of tasks."""
     needs: Mapping[str, tuple] = field(default_factory=dict)
     """Values of other settings, of those that the family has, without which it changes nothing."""
-    data: bool = False
-    """Whether the sentences depend on it."""
     remedy: str = ""
     """The kind of remedy against the curse that another value than the default is."""
     unit: str = ""
@@ -56,6 +53,11 @@ class About:
     """How plots write a value, with `{}` in its place; a plural after `{} ` loses its s at 1."""
     names: Mapping[Any, str] = field(default_factory=dict)
     """How plots write certain values."""
+
+    @cached_property
+    def data(self) -> bool:
+        """Whether the sentences depend on it, in tasks that have its part."""
+        return any(self.of in task.parts for task in TASKS.values())
 
 
 class Strict(BaseModel):
@@ -116,7 +118,7 @@ _Encoding = Literal["none", "absolute", "rotary", "alibi"]
 class Settings(Strict):
     """One value for every setting; those without effect, given the others, keep their default."""
 
-    task: Annotated[Literal[tuple(TASKS)], About(data=True, label="{}")] = "reversal"
+    task: Annotated[Literal[tuple(TASKS)], About(label="{}")] = "reversal"
     """what is learned and asked"""
     family: Annotated[Literal[tuple(FAMILIES)], About(names=_FAMILIES, remedy="objective")] = "gpt"
     """what is trained"""
@@ -126,53 +128,47 @@ class Settings(Strict):
     """attention heads; they divide `embed_dim`"""
     embed_dim: Annotated[int, SIZE, About("embeddings", unit="features", label="d = {}")] = 768
     """width of embeddings and residual stream"""
-    vocab_size: Annotated[int, SIZE, About(data=True, unit="tokens", label="V = {}")] = 800
+    vocab_size: Annotated[int, SIZE, About(unit="tokens", label="V = {}")] = 800
     """ids that entities are drawn from; relation tokens add to it"""
     entity_length: Annotated[
-        int, Field(ge=1, le=3), About("words", data=True, unit="tokens", label="{}-token entities")
+        int, Field(ge=1, le=3), About("words", unit="tokens", label="{}-token entities")
     ] = 1
     """tokens per entity"""
-    distance: Annotated[
-        int, SIZE, About("distance", data=True, unit="tokens", label="{} relation tokens")
-    ] = 1
+    distance: Annotated[int, SIZE, About("distance", unit="tokens", label="{} relation tokens")] = 1
     """relation tokens between the entities of a fact"""
-    exposure: Annotated[bool, About("distance", data=True, names=_EXPOSURE)] = False
+    exposure: Annotated[bool, About("distance", names=_EXPOSURE)] = False
     """whether A and B of a fact are also trained in each other's slots, in other sentences"""
-    train_facts: Annotated[
-        int, SIZE, About("train_facts", data=True, label="{} training facts")
-    ] = 200
+    train_facts: Annotated[int, SIZE, About("train_facts", label="{} training facts")] = 200
     """training triples of `chain_related`"""
-    two_way: Annotated[
-        float, FRACTION, About("remedies", data=True, label="{} of facts both ways")
-    ] = 0.5
+    two_way: Annotated[float, FRACTION, About("remedies", label="{} of facts both ways")] = 0.5
     """part of the facts of `inverse` that are trained in both orders"""
-    bridge: Annotated[
-        Literal[tuple(BRIDGES)], About("bridge", data=True, names=_BRIDGES, remedy="data")
-    ] = "none"
+    bridge: Annotated[Literal[tuple(BRIDGES)], About("bridge", names=_BRIDGES, remedy="data")] = (
+        "none"
+    )
     """identities that are trained on besides the facts"""
     alignment: Annotated[
         Literal["left", "right"],
-        About("bridge", _UNEVEN, data=True, label="{}-aligned", remedy="data"),
+        About("bridge", _UNEVEN, label="{}-aligned", remedy="data"),
     ] = "left"
     """where positions of sentences of unlike length agree: at their start or at their end"""
     forward_copies: Annotated[
-        int, SIZE, About("remedies", data=True, label="facts {}-fold", remedy="data")
+        int, SIZE, About("remedies", label="facts {}-fold", remedy="data")
     ] = 1
     """how often a fact stands in the training set"""
     reversal: Annotated[
         Literal["none", "token", "entity", "permutation"],
-        About("remedies", data=True, names=_REVERSALS, remedy="data"),
+        About("remedies", names=_REVERSALS, remedy="data"),
     ] = "none"
     """how sentences are turned that are trained on besides the facts"""
     reversal_share: Annotated[
         float,
         Field(gt=0, le=1),
-        About("remedies", _REVERSED, data=True, label="{} of the facts", remedy="data"),
+        About("remedies", _REVERSED, label="{} of the facts", remedy="data"),
     ] = 1.0
     """part of the facts whose sentences are turned"""
-    reversal_marker: Annotated[
-        bool, About("marker", _REVERSED, data=True, names=_MARKED, remedy="data")
-    ] = False
+    reversal_marker: Annotated[bool, About("marker", _REVERSED, names=_MARKED, remedy="data")] = (
+        False
+    )
     """whether a token in front says that a sentence is turned"""
     pos_encoding: Annotated[
         _Encoding, About(_TRANSFORMER, label="{} positions", names=_ENCODINGS)
@@ -202,7 +198,7 @@ class Settings(Strict):
         bool, About("mask_rate", _MASKED_LONG, names=_MASKED_WORDS, remedy="objective")
     ] = False
     """whether entities of several tokens are masked whole"""
-    seeds: Annotated[int, COUNT, About(data=True, label="{} seeds")] = 10
+    seeds: Annotated[int, COUNT, About(label="{} seeds")] = 10
     """replicas, trained as one batch: 0 to `seeds` - 1"""
     epochs: Annotated[int, COUNT, About(unit="epochs")] = 3000
     """passes over the training set"""
@@ -284,7 +280,7 @@ def _meaningful(*deciding: Any) -> frozenset[str]:
     return frozenset(
         name
         for name in held
-        if not (ABOUT[name].data and ABOUT[name].of) or ABOUT[name].of in task.parts
+        if not ABOUT[name].data or ABOUT[name].of in task.parts
         if all(values[o] in allowed for o, allowed in ABOUT[name].needs.items() if o in held)
     )
 

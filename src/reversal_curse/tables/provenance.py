@@ -128,26 +128,21 @@ def _outline(name: str) -> tuple[str, list[tuple[str, list[str]]]]:
 
 
 def _shape(node: Any, imports: list) -> Any:
-    """Write a syntax tree as lists, the same in every version of Python."""
-    if isinstance(node, list):
-        return [_shape(one, imports) for one in node if not _says_nothing(one)]
-    if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("reversal_curse"):
-        names = [f"{alias.name} {alias.asname}" for alias in node.names]
-        imports += _imported(str(node.module), [alias.name for alias in node.names])
-        return ["import", *names]
-    if isinstance(node, ast.AST):
-        fields = [(n, v) for n, v in ast.iter_fields(node) if v not in (None, []) and n != "ctx"]
-        return [type(node).__name__, *([n, _shape(v, imports)] for n, v in fields)]
+    """Write a syntax tree as lists, the same in every version of Python; None for a docstring."""
+    match node:
+        case list():
+            shapes = (_shape(one, imports) for one in node)
+            return [shape for shape in shapes if shape is not None]
+        case ast.Expr(ast.Constant(str())):
+            return None
+        case ast.ImportFrom(module=str(module)) if module.startswith("reversal_curse"):
+            names = [f"{alias.name} {alias.asname}" for alias in node.names]
+            imports += _imported(module, [alias.name for alias in node.names])
+            return ["import", *names]
+        case ast.AST():
+            fields = {n: v for n, v in ast.iter_fields(node) if v not in (None, []) and n != "ctx"}
+            return [type(node).__name__, *([n, _shape(v, imports)] for n, v in fields.items())]
     return repr(node)
-
-
-def _says_nothing(node: Any) -> bool:
-    """Tell whether a statement is a docstring."""
-    return (
-        isinstance(node, ast.Expr)
-        and isinstance(node.value, ast.Constant)
-        and isinstance(node.value.value, str)
-    )
 
 
 def _imported(module: str, names: list[str]) -> list[tuple[str, list[str]]]:
