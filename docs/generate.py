@@ -62,7 +62,7 @@ def _applies(name: str) -> str:
     """Name the families and tasks that have a setting, and the other settings that it needs."""
     about = ABOUT[name]
     families = [f"`{key}`" for key, f in FAMILIES.items() if not about.of or about.of in f.parts]
-    tasks = [f"`{key}`" for key, task in TASKS.items() if about.data and about.of in task.parts]
+    tasks = [f"`{key}`" for key, task in TASKS.items() if about.of in task.parts]
     if len(families) == len(FAMILIES):
         families = []
     elif set(families) >= TRANSFORMERS:

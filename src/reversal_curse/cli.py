@@ -15,7 +15,6 @@ from typing import Any
 from reversal_curse import __version__
 from reversal_curse.config.errors import UserError
 from reversal_curse.config.file import Config, read_value
-from reversal_curse.config.grid import refuse_old_layout
 from reversal_curse.config.pretrained import MEASURED
 from reversal_curse.jobs.watcher import Watched
 from reversal_curse.products import OVERVIEW, Products
@@ -183,7 +182,6 @@ def _plan(options: argparse.Namespace) -> None:
 
     given = {"hardware": options.hardware} if options.hardware else {}
     products, progress, jobs = _progress(options, **given)
-    refuse_old_layout(options.results)
     print(plan(progress), *outlook(progress, jobs), *products.notes(), sep="\n")
 
 

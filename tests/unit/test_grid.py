@@ -6,7 +6,6 @@ import pytest
 
 from reversal_curse.config import grid
 from reversal_curse.config import settings as module
-from reversal_curse.config.errors import UserError
 from reversal_curse.config.file import Config
 from reversal_curse.config.grid import CARD, dataset_directory, read_sweeps, run_directory
 from reversal_curse.config.plots import PLOTS
@@ -175,12 +174,3 @@ def test_a_plot_without_conditions_draws_a_sweep_over_any_setting():
     for name, plot in PLOTS.items():
         if plot.tables == ("metrics",) and plot.varies is None and not (plot.has or plot.only):
             assert grid.undrawable(name, points) is None
-
-
-@pytest.mark.parametrize("old", ["runs/task=a/family=b/layers=1/heads=2", "trained"])
-def test_results_of_the_first_version_are_refused_in_one_line(tmp_path, old):
-    (tmp_path / "runs/task=a/family=b/layers=1/embed_dim=2").mkdir(parents=True)
-    grid.refuse_old_layout(tmp_path)
-    (tmp_path / old).mkdir(parents=True)
-    with pytest.raises(UserError, match=r"holds runs of version 0\.1"):
-        grid.refuse_old_layout(tmp_path)

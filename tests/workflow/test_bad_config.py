@@ -51,9 +51,3 @@ def test_a_broken_default_config_gives_one_line(workflow, root, tmp_path_factory
     (complaint,) = complaints(workflow)
     assert complaint.startswith("config error: ")
     assert "config.yaml, line 2: not valid YAML" in complaint, "the end of the file"
-
-
-def test_results_of_an_older_version_are_refused_in_one_line(workflow):
-    (workflow.directory / "results/trained").mkdir(parents=True)
-    (complaint,) = complaints(workflow, "--dry-run")
-    assert complaint.startswith("results: holds runs of version 0.1")

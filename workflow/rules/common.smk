@@ -30,7 +30,7 @@ from reversal_curse.claims.ledger import claim_points
 from reversal_curse.config.digest import digest_of
 from reversal_curse.config.errors import UserError
 from reversal_curse.config.file import Config
-from reversal_curse.config.grid import dataset_directory, refuse_old_layout
+from reversal_curse.config.grid import dataset_directory
 from reversal_curse.config.plots import PLOTS
 from reversal_curse.config.pretrained import MEASURED
 from reversal_curse.families import FAMILIES
@@ -73,7 +73,6 @@ else:
     given = or_exit(Config.load, *FILES, overrides=workflow.config_settings.config)
 CONFIG = given.executed(SUBMITTED)
 PRODUCTS = or_exit(Products, CONFIG, Path("results"))
-or_exit(refuse_old_layout, Path("results"))
 
 SWEEPS, POINTS, RUNS = PRODUCTS.sweeps, PRODUCTS.points, PRODUCTS.runs
 JOBS = training_jobs(CONFIG, SWEEPS)

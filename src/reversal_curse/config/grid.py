@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from reversal_curse.config.digest import digest_of
-from reversal_curse.config.errors import UserError
 from reversal_curse.config.file import MOST_POINTS, Config, Key, Mistake
 from reversal_curse.config.plots import PLOTS
 from reversal_curse.config.settings import (
@@ -278,11 +277,3 @@ def pretrained_file(config: Config, results: Path, table: str) -> Path:
     """Return the path of a config's table of pretrained models, such as `pretrained_scores`."""
     name = table.removeprefix("pretrained_")
     return own_folder(config, results) / f"pretrained/{name}.parquet"
-
-
-def refuse_old_layout(results: Path) -> None:
-    """Raise UserError if `results` holds runs in the layout of version 0.1."""
-    old = next((results / "runs").glob("task=*/family=*/layers=*/heads=*"), None)
-    if old or (results / "trained").exists():
-        ways = f"move it away, or delete {results}/runs, {results}/trained and {results}/sweeps"
-        raise UserError(f"{results}: holds runs of version 0.1, which cannot be read; {ways}")

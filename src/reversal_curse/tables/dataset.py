@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 import polars as pl
 
 from reversal_curse.config.digest import digest_of
-from reversal_curse.config.errors import UserError
 from reversal_curse.config.settings import Settings
-from reversal_curse.tables.files import read_table
 from reversal_curse.tables.schemas import TABLES
 from reversal_curse.tasks import TASKS
 
@@ -34,15 +31,6 @@ class Dataset:
 
     table: pl.DataFrame
     seeds: list[int]
-
-    @classmethod
-    def read(cls, path: Path) -> Dataset:
-        """Read a `dataset` table; raises UserError if the file is not one."""
-        dataset = cls.of(read_table(path, "dataset"))
-        counts = dataset.table.group_by("seed", "split").len()
-        if counts.select("split", "len").unique().height != counts["split"].n_unique():
-            raise UserError(f"{path}: every seed must have the same number of sentences per split")
-        return dataset
 
     @classmethod
     def of(cls, table: pl.DataFrame) -> Dataset:

@@ -15,7 +15,7 @@ from reversal_curse.config.errors import UserError
 from reversal_curse.config.grid import dataset_directory, run_directory
 from reversal_curse.config.settings import Settings
 from reversal_curse.tables.dataset import Dataset, generate_dataset
-from reversal_curse.tables.files import write_table
+from reversal_curse.tables.files import read_table, write_table
 from reversal_curse.tables.provenance import code_of_training, made_since
 from reversal_curse.tables.record import write_record
 from reversal_curse.tables.run_files import RECORD, table_files
@@ -92,7 +92,7 @@ def state_key(settings: Settings, dataset: Dataset, device: torch.device) -> str
 
 def read_dataset(path: Path, settings: Settings) -> Dataset:
     """Read a dataset; raises UserError if it was not made with these settings."""
-    dataset = Dataset.read(path)
+    dataset = Dataset.of(read_table(path, "dataset"))
     if dataset.digest != Dataset.of(generate_dataset(settings)).digest:
         path.touch()  # so that the next command looks at it
         raise UserError(f"{path}: not the dataset of {dataset_directory(settings)}")
