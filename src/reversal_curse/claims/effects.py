@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import Any, Concatenate, ParamSpec
+from typing import Any
 
 import polars as pl
 
@@ -23,12 +23,8 @@ FIRST_ORDER = Threshold(0.0, "within a tenth, for steps that lower the forward l
 ANSWERED = Threshold(0.9, "90 % of the answers right")
 CHANCE = Threshold(0.45, "0.5 is a guess; the interval must lie within 0.05 of it", 0.55)
 
-Given = ParamSpec("Given")
 
-
-def effect_of(
-    judged: Callable[Concatenate[Tables, Given], pl.DataFrame],
-) -> Callable[Given, Effect]:
+def effect_of(judged: Callable[..., pl.DataFrame]) -> Callable[..., Effect]:
     """Let `judged` be called in two steps: first with all other arguments, then the tables."""
     return lambda *given, **named: lambda tables: judged(tables, *given, **named)
 
@@ -99,6 +95,15 @@ def guessed(where: pl.Expr = ANY, points: int = 1) -> Fields:
         "effect": at_points(ABOVE_CLASS_CHANCE, where, learned=True),
         "threshold": NO_BETTER,
         "points": points,
+    }
+
+
+def answered(what: str, where: pl.Expr = ANY, learned: bool = False) -> Fields:
+    """Return the fields of a claim that unseen sentences are said right."""
+    return {
+        "measures": f"accuracy {what} (fraction)",
+        "effect": at_points(pl.col("unseen_accuracy"), where, learned),
+        "threshold": ANSWERED,
     }
 
 
