@@ -51,7 +51,7 @@ def judge(claim: Claim, tables: Tables) -> Judgement:
     points = counted.partition_by("run") if "run" in rows.columns else [counted]
     values = [point["effect"].to_numpy().astype(float) for point in points if len(point)]
     values = [one for one in values if len(one) >= LEAST_SEEDS] or values
-    if len(values) < claim.points or not values:
+    if len(values) < claim.points:
         return Judgement(NOT_TESTED, reason="too small: too few seeds learned what is compared")
     by_point = [_at_point(one, claim.threshold) for one in values]
     # Contradicted first, then the interval that reaches furthest out.

@@ -127,10 +127,7 @@ def claim_points(sweeps: Mapping[str, Sweep]) -> dict[str, Settings]:
 def claims_with_tables(
     config: Config, runs: Runs
 ) -> Iterator[tuple[str, Claim, Selection, Tables]]:
-    """Yield each claim, the grid points it is about, and its tables, empty if there are none.
-
-    Raises UserError if a table is missing.
-    """
+    """Yield each claim, the grid points it is about, and its tables; none if it is not tested."""
     sweeps = read_sweeps(config)
     every = all_points(sweeps)
     untested = "" if config.pretrained else "not in this config: it has no pretrained models"
@@ -139,27 +136,21 @@ def claims_with_tables(
     def read(wanted: tuple[str, ...], table: str) -> pl.DataFrame:
         if table.startswith("pretrained_"):
             return read_table(pretrained_file(config, runs.results, table), table)
-        points = {run: settings for run, settings in every.items() if run in set(wanted)}
-        return read_runs(points, table, runs, {})
+        return read_runs({run: every[run] for run in wanted}, table, runs, {})
 
     for name, claim in CLAIMS.items():
         chosen = Selection(reason=untested) if claim.pretrained else select(claim, sweeps)
-        read_from = tuple(chosen.points)
-        yield (
-            name,
-            claim,
-            chosen,
-            {t: read(read_from, t) for t in claim.tables if not chosen.reason},
-        )
+        tables = () if chosen.reason else claim.tables
+        yield name, claim, chosen, {t: read(tuple(chosen.points), t) for t in tables}
 
 
 def evaluate(config: Config, runs: Runs) -> pl.DataFrame:
     """Judge every claim and return the `claims` table; raises UserError if a table is missing."""
     rows = []
     for name, claim, chosen, tables in claims_with_tables(config, runs):
-        result, grid = Judgement(NOT_TESTED, reason=chosen.reason), ""
-        if tables:
-            result, grid = judge(claim, tables), _grid(config, chosen)
+        untested = Judgement(NOT_TESTED, reason=chosen.reason)
+        result = judge(claim, tables) if tables else untested
+        grid = _grid(config, chosen) if tables else ""
         ends = {"threshold": claim.threshold.above, "threshold_below": claim.threshold.below}
         kind = "check" if claim.check else "evidence"
         own = {"kind": kind, "grid": grid, "figure": _figure(config, claim, chosen.sweeps)}
