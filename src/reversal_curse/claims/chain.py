@@ -37,8 +37,7 @@ def _two_steps(tables: Tables) -> pl.DataFrame:
 
 CLAIMS = {
     "chain_learned": _figure_3(
-        statement="The training sentences of the chain are learned.",
-        **effects.LEARNS,
+        statement="The training sentences of the chain are learned.", **effects.LEARNS
     ),
     "chain_not_inferred": _figure_3(
         statement="A ~> C is not inferred from A -> B and B -> C without a chain of thought.",

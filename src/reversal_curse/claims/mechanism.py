@@ -106,8 +106,7 @@ CLAIMS = {
     ),
     "scores_correlated_untrained": _correlated(BEFORE, "before training"),
     "scores_correlated_trained": _correlated(
-        LAST & (pl.col("masking") == "any_order"),
-        "after training with tokens masked in any order",
+        LAST & (pl.col("masking") == "any_order"), "after training with tokens masked in any order"
     ),
     "scores_correlated_either": _correlated(
         LAST & (pl.col("masking") == "either"),

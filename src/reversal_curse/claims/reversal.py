@@ -62,8 +62,7 @@ def _cosine_margin(tables: Tables) -> pl.DataFrame:
 
 CLAIMS = {
     "reversal_learned": _figure_1(
-        statement="The training sentences are learned.",
-        **effects.LEARNS,
+        statement="The training sentences are learned.", **effects.LEARNS
     ),
     "reversal_curse": _figure_1(
         statement="The untrained direction is said no better than by a guess.",
@@ -81,10 +80,7 @@ CLAIMS = {
     **robust("reversal_heads", "appendix", "with every number of heads of the sweep", HEADS),
     **robust("reversal_depth_width", "figure 10", "in shallow and in narrow models", SHAPES),
     **robust(
-        "reversal_positional",
-        "appendix",
-        "under every positional encoding of the sweep",
-        ENCODINGS,
+        "reversal_positional", "appendix", "under every positional encoding of the sweep", ENCODINGS
     ),
     **robust(
         "reversal_entity_length",

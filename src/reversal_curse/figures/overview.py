@@ -65,7 +65,7 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
             ax.spines[:].set_visible(False)
     for axes, (_, _, name) in zip(grid.T, MAPS.values(), strict=True):
         bar: dict[str, Any] = {"ax": axes}
-        if style.columns_of(axes[0]) == 1:  # maps of both kinds in turn
+        if style.grid_of(axes[0]).ncols == 1:  # maps of both kinds in turn
             bar = {"ax": list(grid.flat), "location": "bottom", "aspect": 30}
         figure.colorbar(axes[0].images[0], **bar, label=name, shrink=0.6, pad=0.02)
     note = (

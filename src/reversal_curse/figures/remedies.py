@@ -71,8 +71,8 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
             _frame(ax, rows, PANELS[value])
             if value != "cost":
                 ax.set_xlim(-0.06, 1.06)
-        for place, ax in enumerate(axes):
-            first = place % style.columns_of(ax) == 0
+        for ax in axes:
+            first = style.is_leftmost(ax)
             ax.tick_params(axis="y", length=0, labelleft=first)
             ax.set_ylabel(label, visible=first)
         if "known" in panels:
