@@ -19,10 +19,9 @@ from reversal_curse.tables.summaries import LEARNED, final_by_seed
 SIZES = ("pos_encoding", "entity_length", "layers", "heads", "embed_dim", "vocab_size")
 SIZES += ("epochs", "learning_rate")
 ABSOLUTE = pl.col("pos_encoding") == "absolute"
-LEFT = ABSOLUTE & (pl.col("alignment") == "left")
 FULL, NAMES = (pl.col("bridge") == name for name in ("full", "names"))
 PARTS = pl.col("bridge").is_in(["objects", "composed"])
-LONG = pl.col("entity_length") > 1
+LEFT, LONG = pl.col("alignment") == "left", pl.col("entity_length") > 1
 MASKED, UNIFORM = pl.col("copy_first") == "masked", pl.col("mask_rate") == "uniform"
 TOKENS = pl.col("mask_entities").is_null() | ~pl.col("mask_entities")
 
@@ -101,18 +100,16 @@ RATES = (
     "Published, on other tasks: 1.00 at any rate, 0.22 at 15 %, 0.00 for the next token (as quoted "
     "by others)."
 )
-UNTAUGHT = "r' never stands in the training set"
-PAPER_3 = "P3, main claim"
 CLAIMS = {
     "bridge_answers": _one_way(
-        PAPER_3,
+        "P3, main claim",
         "With the identity bridge, facts shown in one order only are answered in the other, "
         "whatever the positions.",
         **_answers(FULL),
         remark=BRIDGED,
     ),
     "bridge_answers_unless_absolute": _one_way(
-        f"{PAPER_3}; restricted by us",
+        "P3, main claim; restricted by us",
         "With the identity bridge, facts shown in one order only are answered in the other unless "
         "positions are absolute.",
         **_answers(FULL & ~ABSOLUTE),
@@ -129,13 +126,13 @@ CLAIMS = {
         "Where positions are absolute and count from the start of a sentence, the identity bridge "
         "makes the model echo the entity that it is asked about.",
         measures="queries answered with the entity that they name (fraction)",
-        effect=effects.at_points(pl.col(MEASURES["echo"]), FULL & LEFT, learned=True),
+        effect=effects.at_points(pl.col(MEASURES["echo"]), FULL & ABSOLUTE & LEFT, learned=True),
         threshold=Threshold(0.5, "one half"),
     ),
     "naive_identity_fails": _one_way(
         "P3, naive control",
         "Sentences that say the names of A and of B do not help with the inverse.",
-        check=UNTAUGHT,
+        check="r' never stands in the training set",
         **_no_gain("said", NAMES),
         remark="Published: the naive control stays cursed.",
     ),

@@ -72,13 +72,9 @@ def _first_passage(tables: Tables, level: float) -> pl.DataFrame:
     return effects.by_seed(table, found)
 
 
-KNOWN_IF_LEARNED = pl.when(pl.col("train_accuracy") >= LEARNED_ACCURACY).then(
-    pl.col("unseen_rank_choice")
-)
-
-
 def any_loss(family: str, words: str, check: str = "") -> Claim:
     """Return a claim that no loss function lets a model know the held-out direction."""
+    learned = pl.col("train_accuracy") >= LEARNED_ACCURACY
     return Claim(
         paper="ours; P1 proves it for cross-entropy",
         statement=f"Whatever the loss, cross-entropy, Brier score or hinge loss, {words} that "
@@ -86,7 +82,7 @@ def any_loss(family: str, words: str, check: str = "") -> Claim:
         where={"task": ("reversal",), "family": (family,)},
         varies=("loss",),
         measures="rank of the right answer among the candidates, with every loss",
-        effect=effects.at_points(KNOWN_IF_LEARNED),
+        effect=effects.at_points(pl.when(learned).then("unseen_rank_choice")),
         threshold=effects.CHANCE,
         check=check,
         points=3,

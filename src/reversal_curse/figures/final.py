@@ -7,6 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from reversal_curse.config.settings import in_words
+from reversal_curse.families import FAMILIES
 from reversal_curse.figures import grouping, marks, style
 from reversal_curse.tables.summaries import LAST
 from reversal_curse.tasks.masking_arms import MASKINGS
@@ -50,7 +51,7 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
     step = 0.38 / len(families)
     dots, handles = [], []
     for i, family in enumerate(families):
-        colour = style.family_colour(family)
+        colour = FAMILIES[family].colour
         for j, (split, marker) in enumerate(style.SPLIT_MARKERS.items()):
             offset = step * (2 * i + j - len(families) + 0.5)
             dots.append((offset, {"family": family, "split": split}, colour, marker))
@@ -127,7 +128,8 @@ def draw_masking(tables: dict[str, pl.DataFrame]) -> Figure:
         handles.append(style.key(name, colour, marker=marker, ls=""))
     for loss, known, (label, table) in zip(losses.flat, choices.flat, panels, strict=False):
         arms = grouping.split_points(table, ["masking"])
-        words = [_arm_name(arm["masking"][0]) for _, arm in arms]
+        words = [MASKINGS[arm["masking"][0]].label for _, arm in arms]
+        words = [name.replace(" ", "\n", 1) if len(name) > 8 else name for name in words]
         for ax, value in ((loss, "nll_token"), (known, "accuracy_choice")):
             _draw_columns(ax, arms, words, value, dots)
         loss.set_title(label)
@@ -158,8 +160,3 @@ def _draw_columns(ax: Axes, columns: list, names: list[str], value: str, dots: l
     for place, (_, column) in enumerate(columns):
         for offset, shown, colour, marker in dots:
             marks.draw_dots(ax, place + offset, column.filter(**shown)[value], colour, marker)
-
-
-def _arm_name(arm: str) -> str:
-    name = MASKINGS[arm].label if arm in MASKINGS else arm
-    return name.replace(" ", "\n", 1) if len(name) > 8 else name

@@ -31,10 +31,9 @@ def draw_dots(
     turn = slice(None, None, -1 if lying else 1)
     bar = [place - 0.085, place + 0.085], [finite.mean()] * 2
     ax.plot(*bar[turn], color=colour, lw=2)
-    look: dict[str, Any] = {"ms": 3.6, "alpha": 0.6}
-    look |= {"mec": "white", "mew": 0.4}  # so that dots on the bar are seen
     dots = place + spread(len(finite), 0.06), finite
-    ax.plot(*dots[turn], marker, color=colour, **look)
+    edge: dict[str, Any] = {"mec": "white", "mew": 0.4}  # so that dots on the bar are seen
+    ax.plot(*dots[turn], marker, color=colour, ms=3.6, alpha=0.6, **edge)
 
 
 def draw_mean_and_band(

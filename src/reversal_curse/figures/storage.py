@@ -32,7 +32,7 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
     handles = []
     colours = style.shades(range(len(points)))
     for (label, point), colour in zip(points, colours.values(), strict=True):
-        look = {"marker": style.encoding_look(point["pos_encoding"][0])["marker"], "ls": ""}
+        look = {"marker": style.ENCODINGS[point["pos_encoding"][0]]["marker"], "ls": ""}
         look |= {"ms": 4.5, "alpha": 0.7, "mec": "white", "mew": 0.4, "color": colour}
         handles.append(style.key(label or "all seeds", colour, marker=look["marker"], ls=""))
         for row, answered in zip(grid, ANSWERED, strict=True):

@@ -21,7 +21,6 @@ from matplotlib.text import Text
 
 from reversal_curse.config.figures import PALETTES
 from reversal_curse.config.file import Style
-from reversal_curse.families import FAMILIES
 from reversal_curse.tasks import TASKS
 
 # Okabe and Ito's palette.
@@ -40,7 +39,7 @@ CHANCES = {
     "chance_class": ("chance, entity class", (0, (1, 1.5))),
 }
 CHANCE_CHOICE = ("chance, candidates", (0, (4, 3, 1, 3)))
-_ENCODINGS = {
+ENCODINGS: dict[str, dict[str, Any]] = {
     "rotary": {"ls": "-", "marker": "o"},
     "alibi": {"ls": (0, (6, 1, 1, 1)), "marker": "^"},
     "none": {"ls": (0, (1, 1)), "marker": "v"},
@@ -105,21 +104,10 @@ def recolour(figure: Figure, palette: str) -> None:
             put(replaced)
 
 
-def family_colour(family: str) -> str:
-    """Return the colour of a family, grey if it is unknown."""
-    return FAMILIES[family].colour if family in FAMILIES else REFERENCE
-
-
-def encoding_look(encoding: str | None) -> dict[str, Any]:
-    """Return the line and marker of a positional encoding; unknown ones share one look."""
-    return _ENCODINGS.get(encoding, {"ls": "-.", "marker": "D"})
-
-
 def split_names(metrics: pl.DataFrame) -> dict[str, str]:
     """Name the two splits, in the words of the task if the table has only one task."""
     task, *others = metrics["task"].unique()
-    known = task in TASKS and not others
-    return {"train": "train", "unseen": TASKS[task].unseen if known else "unseen"}
+    return {"train": "train", "unseen": "unseen" if others else TASKS[task].unseen}
 
 
 def in_lines(label: str) -> str:
