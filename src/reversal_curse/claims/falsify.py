@@ -50,17 +50,14 @@ CHANCES = {
 
 def permutations(claim: Claim, tables: Tables) -> Iterator[tuple[str, Tables]]:
     """Yield the name of what is destroyed, and the tables without it."""
-
-    def changed(change: Callable[[str, pl.DataFrame], pl.DataFrame]) -> Tables:
-        return {name: change(name, table) for name, table in tables.items()}
-
-    for setting in claim.varies:  # family, positions, masking, ...: each has another's results
-        yield setting, changed(partial(_next_value, setting))
-    yield "direction", changed(_other_direction)
-    yield "partners", changed(_other_partners)
+    # Family, positions, masking, ...: each value has another's results.
+    changes: dict[str, Callable] = {name: partial(_next_value, name) for name in claim.varies}
+    changes |= {"direction": _other_direction, "partners": _other_partners}
     for split, other in SPLITS:
-        yield f"{split} as {other}", changed(partial(_as_other, split, other))
-        yield f"{split} against chance", changed(partial(_by_chance, split))
+        changes[f"{split} as {other}"] = partial(_as_other, split, other)
+        changes[f"{split} against chance"] = partial(_by_chance, split)
+    for what, change in changes.items():
+        yield what, {name: change(name, table) for name, table in tables.items()}
 
 
 def _next_value(setting: str, name: str, table: pl.DataFrame) -> pl.DataFrame:

@@ -46,7 +46,11 @@ def _panels(metrics: pl.DataFrame, losses: dict) -> Figure:
                 part = table.filter(split=split)
                 width = 2.2 if split == "train" else 1.2  # so that both show where they coincide
                 marks.draw_mean_and_band(ax, part, column, color=colour, ls=line, lw=width)
-        marks.draw_choice(ax, table, all_seeds, answer)
+        unseen = table.filter(split="unseen").drop_nulls("nll_choice")
+        marks.draw_mean_and_band(ax, unseen, "nll_choice", color=style.KNOWN, lw=1.2, ls=answer)
+        level = all_seeds.filter(split="unseen").select(pl.col("chance_choice").mean()).item()
+        # Above the line, which it often coincides with.
+        ax.axhline(level, color="black", lw=0.8, ls=style.CHANCE_CHOICE[1], zorder=3)
         point = settings_of(all_seeds.row(0, named=True))
         marks.draw_chance(ax, all_seeds, TASKS[point.task].answer_length(point) if words else 1)
     _frame(axes, metrics, "negative log-likelihood (nats)")

@@ -55,15 +55,6 @@ def draw_mean_and_band(
     ax.fill_between(at, *band, color=drawn.get_color(), alpha=opacity, lw=0)
 
 
-def draw_choice(ax: Axes, kept: pl.DataFrame, every: pl.DataFrame, line: Any) -> None:
-    """Draw the unseen loss among candidates of the seeds `kept`, and its chance level."""
-    unseen = kept.filter(split="unseen").drop_nulls("nll_choice")
-    draw_mean_and_band(ax, unseen, "nll_choice", color=style.KNOWN, lw=1.2, ls=line)
-    level = every.filter(split="unseen").select(pl.col("chance_choice").mean()).item()
-    # Above the line, which it often coincides with.
-    ax.axhline(level, color="black", lw=0.8, ls=style.CHANCE_CHOICE[1], zorder=3)
-
-
 def draw_chance(ax: Axes, metrics: pl.DataFrame, tokens: int = 1) -> None:
     """Draw both chance levels of a token, and that of a word of `tokens` among all words, and label
     them to the right of the panel."""

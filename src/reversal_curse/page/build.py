@@ -70,7 +70,7 @@ def write_page(config: Config, runs: Runs, origin: Iterable[str], *outputs: Path
         unsettled=unsettled(claims),
         # matplotlib's links open a window of their own.
         overview=overview[overview.index("<svg") :].replace(' target="_blank"', ""),
-        overview_files=_files(folder, "claims_overview"),
+        formats=sorted({*config.style.formats, "csv"} - {"svg"}),
         overview_caption=" ".join(str(claims_overview.draw.__doc__).split()),
         groups=_figures(config, sweeps, folder),
         quantities=CURVES,
@@ -154,19 +154,10 @@ def _figures(config: Config, sweeps: Mapping[str, Sweep], folder: Path) -> dict[
             "svg": _packed(svg),
             "width": width,
             "height": height,
-            "files": _files(folder, name),
             "yaml": minimal_config(config, sweeps, name),
         }
         groups.setdefault(figure.group, []).append(shown)
     return groups
-
-
-def _files(folder: Path, figure: str) -> dict[str, str]:
-    """List the other files of a figure, which lie beside the page, by what they are."""
-    found = sorted((folder / "figures").glob(f"{figure}.*"))
-    return {
-        path.suffix[1:].upper(): f"figures/{path.name}" for path in found if path.suffix != ".svg"
-    }
 
 
 def _curves(path: Path, runs: list[str]) -> str:
