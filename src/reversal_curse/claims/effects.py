@@ -43,13 +43,6 @@ def at_points(
     return final.select("run", "seed", effect=pl.when(counts).then(value))
 
 
-@effect_of
-def mean_of_points(tables: Tables, value: pl.Expr, where: pl.Expr = ANY) -> pl.DataFrame:
-    """Average `value` over the grid points of `where` that a seed has learned."""
-    rows = at_points(value, where, learned=True)(tables)
-    return rows.group_by("seed").agg(pl.col("effect").mean())
-
-
 def slope(rows: pl.DataFrame, x: str, y: str) -> pl.DataFrame:
     """Return the least-squares slope of `y` against `x`, per seed with three values of `x`."""
     return by_seed(rows, slopes(rows, x, y, 3).rename({"slope": "effect"}))
@@ -109,10 +102,11 @@ def answered(what: str, where: pl.Expr = ANY, learned: bool = False) -> Fields:
 
 def unknown(where: pl.Expr = ANY) -> Fields:
     """Return the fields of a claim that it is not known which answer is right: an equivalence."""
+    ranks = at_points(pl.col("unseen_rank_choice"), where, learned=True)
     return {
         "measures": "rank of the right answer among the candidates, mean over the grid points "
         "that a seed learned",
-        "effect": mean_of_points(pl.col("unseen_rank_choice"), where),
+        "effect": lambda tables: ranks(tables).group_by("seed").agg(pl.col("effect").mean()),
         "threshold": CHANCE,
     }
 

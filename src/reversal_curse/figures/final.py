@@ -1,5 +1,6 @@
 """Loss and accuracy after training, by grid point and by masking arm: Jeon et al. 2026."""
 
+from itertools import product
 from typing import Any
 
 import polars as pl
@@ -50,13 +51,11 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
     names = FACTS_NAMES if set(last["task"]) == {"facts"} else style.split_names(last)
     step = 0.38 / len(families)
     dots, handles = [], []
-    for i, family in enumerate(families):
-        colour = FAMILIES[family].colour
-        for j, (split, marker) in enumerate(style.SPLIT_MARKERS.items()):
-            offset = step * (2 * i + j - len(families) + 0.5)
-            dots.append((offset, {"family": family, "split": split}, colour, marker))
-            label = f"{in_words('family', family)}, {names[split]}"
-            handles.append(style.key(label, colour, marker=marker, ls=""))
+    for family, (split, marker) in product(families, style.SPLIT_MARKERS.items()):
+        offset, colour = step * (len(dots) - len(families) + 0.5), FAMILIES[family].colour
+        dots.append((offset, {"family": family, "split": split}, colour, marker))
+        label = f"{in_words('family', family)}, {names[split]}"
+        handles.append(style.key(label, colour, marker=marker, ls=""))
     for ax, (value, name) in zip(panels, MEASURED.items(), strict=True):
         _draw_columns(ax, columns, labels, value, dots)
         ax.set(ylabel=name, ylim=(-0.03 * ax.get_ylim()[1], None))  # so dots at 0 are not cut off
