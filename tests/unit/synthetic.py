@@ -12,6 +12,7 @@ import polars as pl
 from reversal_curse.config.file import Config
 from reversal_curse.config.grid import describe, read_sweeps, run_directory
 from reversal_curse.config.settings import DEFAULTS, NAMES, settings_of, settle
+from reversal_curse.figures.logits import LAYOUTS as LOGITS
 from reversal_curse.tables.files import settings_frame, write_table
 from reversal_curse.tables.run_files import table_files
 from reversal_curse.tables.schemas import TABLES
@@ -56,6 +57,64 @@ def write_runs(config: Config, results: Path, metrics: Callable[[dict], pl.DataF
                 frame = metrics(own) if table.name == "metrics" else table.empty()
                 write_table(folder / name, table.conform(frame), table)
             write_run_record(folder, settings)
+
+
+def logits(points: list[dict], seen=9.0, unseen=9.0, seeds=3) -> pl.DataFrame:
+    """Make right answers that stand out from the others by `seen`, or by `unseen` if held out."""
+    rows = [
+        {**axes, "seed": seed, "group": group, "readout": readout}
+        | {"query": query, "candidate": candidate}
+        | {"logit": height + 0.01 * seed if query == candidate else 0.0}
+        for axes, seed in product(points, range(seeds))
+        for part in LOGITS.get(axes["task"], LOGITS["reversal"]).values()
+        for group, readout in product(part, ("entity", "entity_relation"))
+        for height in [unseen if group in ("unseen", "validation_a_to_c") else seen]
+        for query, candidate in product(range(4), range(4))
+    ]
+    return gathered("logits", rows)
+
+
+def embeddings(points: list[dict], mean=0.0, seeds=2) -> pl.DataFrame:
+    """Make random directions around a `mean`."""
+    rng, roles = np.random.default_rng(0), ("relation", "A", "B", "unused")
+    rows = [
+        {**axes, "seed": seed, "token": token, "role": roles[token // 4], "position": token % 4}
+        | {"embedding": (mean + rng.normal(size=axes["embed_dim"])).tolist()}
+        for axes, seed, token in product(points, range(seeds), range(16))
+    ]
+    return gathered("embeddings", rows)
+
+
+def separation(points: list[dict], *exponents: float, seeds=2) -> pl.DataFrame:
+    """Make losses for which the bound is an equality, at each point with an exponent of its own."""
+    rows = [
+        {**axes, "seed": seed, "pair": pair, "epoch": epoch}
+        | {"nll_forward": 4 * ratio, "nll_reverse": 6 * ratio**exponent}
+        for axes, exponent in zip(points, exponents or [0.1] * len(points), strict=True)
+        for seed, pair in product(range(seeds), (0, 1))
+        for epoch, ratio in enumerate((1.0, 0.2, 0.02, 0.002))
+    ]
+    return gathered("separation", rows)
+
+
+def chain_of_thought(points: list[dict], right=True, seeds=2) -> pl.DataFrame:
+    """Make triples whose two steps become `right`, and whose leap does if it is trained."""
+    rows = [
+        {**axes, "seed": seed, "epoch": epoch, "pair": pair, "pair_split": split}
+        | {"steps": right and epoch > 0, "leap": epoch > 0 and split == "train"}
+        for axes, seed, epoch in product(points, range(seeds), (0, 1, 8))
+        for pair, split in enumerate(("train", "train", "validation", "validation"))
+    ]
+    return gathered("chain_of_thought", rows)
+
+
+def asymmetry(points: list[dict], seeds=2) -> pl.DataFrame:
+    rows = [
+        {**axes, "seed": seed, "epoch": epoch, "pair": pair}
+        | {"contrast_seen": 4.0 + seed if epoch else 1.0, "contrast_unseen": 0.0 if epoch else 1.0}
+        for axes, seed, epoch, pair in product(points, range(seeds), (0, 1, 8), range(2))
+    ]
+    return gathered("asymmetry", rows)
 
 
 def sentence_nll(points: list[dict], exponent=1.0, unseen_ratio=1.0, seeds=2) -> pl.DataFrame:

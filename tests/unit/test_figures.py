@@ -17,17 +17,17 @@ from reversal_curse.config.figures import PALETTES
 from reversal_curse.config.file import Config, Style
 from reversal_curse.config.grid import undrawable
 from reversal_curse.config.plots import PLOTS
-from reversal_curse.config.settings import settings_of
+from reversal_curse.config.settings import choices, settings_of
 from reversal_curse.families import FAMILIES
 from reversal_curse.figures import grouping, style
 from reversal_curse.figures.final import BRIDGED
-from reversal_curse.figures.logits import LAYOUTS
 from reversal_curse.figures.numbers import drawn_numbers
 from reversal_curse.figures.render import draw, draw_figure, save
 from reversal_curse.products import Products
 from reversal_curse.tables import summaries
 from reversal_curse.tables.pretrained_summaries import answer_means, head_correlations, learned
 from reversal_curse.tables.run_files import Runs
+from reversal_curse.tables.schemas import TABLES
 
 from . import synthetic
 from .synthetic import CHOICE, gathered, point, write_runs
@@ -44,63 +44,7 @@ def metrics(points, seeds=3) -> pl.DataFrame:
     return gathered("metrics", rows)
 
 
-def logits(points, seeds=3) -> pl.DataFrame:
-    rows = [
-        {**one, "seed": seed, "group": group, "readout": readout}
-        | {"query": query, "candidate": candidate, "logit": 9.0 if query == candidate else seed}
-        for one, seed in product(points, range(seeds))
-        for part in LAYOUTS.get(one["task"], LAYOUTS["reversal"]).values()
-        for group, readout in product(part, ("entity", "entity_relation"))
-        for query, candidate in product(range(4), range(4))
-    ]
-    return gathered("logits", rows)
-
-
-def embeddings(points, seeds=2) -> pl.DataFrame:
-    rng = np.random.default_rng(0)
-    roles = [("relation", 0), ("relation", 1), ("A", 0), ("A", 1), ("B", 0), ("unused", 0)]
-    rows = [
-        {**one, "seed": seed, "token": token, "role": role, "position": position}
-        | {"embedding": rng.normal(size=one["embed_dim"]).tolist()}
-        for one, seed in product(points, range(seeds))
-        for token, (role, position) in enumerate(roles)
-    ]
-    return gathered("embeddings", rows)
-
-
-def separation(points, seeds=2, exponent=0.1) -> pl.DataFrame:
-    """Make losses for which the theorem's bound is an equality at the given exponent."""
-    rows = [
-        {**one, "seed": seed, "pair": pair, "epoch": epoch}
-        | {"nll_forward": 4 * ratio, "nll_reverse": 5 * ratio**exponent}
-        for one, seed, pair in product(points, range(seeds), (0, 1))
-        for epoch, ratio in ((0, 1.0), (10, 0.5), (20, 0.01))
-    ]
-    return gathered("separation", rows)
-
-
-def chain_of_thought(points, seeds=2) -> pl.DataFrame:
-    rows = [
-        {**one, "seed": seed, "epoch": epoch, "pair": pair, "pair_split": split}
-        | {"steps": epoch > 0, "leap": epoch > 0 and split == "train"}
-        for one, seed, epoch in product(points, range(seeds), (0, 1, 8))
-        for pair, split in enumerate(("train", "train", "validation", "validation"))
-    ]
-    return gathered("chain_of_thought", rows)
-
-
-def asymmetry(points, seeds=2) -> pl.DataFrame:
-    rows = [
-        {**one, "seed": seed, "epoch": epoch, "pair": pair}
-        | {"contrast_seen": 4.0 + seed if epoch else 1.0, "contrast_unseen": 0.0 if epoch else 1.0}
-        for one, seed, epoch, pair in product(points, range(seeds), (0, 1, 8), range(2))
-    ]
-    return gathered("asymmetry", rows)
-
-
-MAKERS = {make.__name__: make for make in (metrics, logits, embeddings, separation, asymmetry)}
-MAKERS |= {"chain_of_thought": chain_of_thought}
-MAKERS |= {n: getattr(synthetic, n) for n in ("sentence_nll", "weights", "attention", "gradients")}
+MAKERS = {"metrics": metrics} | {n: f for n, f in vars(synthetic).items() if n in TABLES}
 BILINEAR = {"family": "bilinear"}
 FACTS = {"family": "masked_diffusion", "task": "facts", "pos_encoding": "rotary"}
 SWEEPS = {
@@ -195,6 +139,7 @@ def test_every_plot_has_a_sweep_here_and_those_of_metrics_draw_all():
     assert {sweeps[plot] for plot in ("curves", "word_curves", "final", "overview")} == {
         len(SWEEPS)
     }
+    assert set(style.ENCODINGS) == set(choices("pos_encoding"))
 
 
 @pytest.mark.parametrize(("plot", "sweep"), dict(reversed(DRAWABLE)).items())
@@ -224,22 +169,11 @@ def test_places_named_by_numbers_keep_their_names_in_the_numbers_of_a_figure():
     assert drawn_numbers(figure)["x_label"].to_list() == ["3", "9"]
 
 
-def test_an_unknown_family_is_drawn_in_grey_and_not_left_out():
-    table = metrics([point(), point(**BILINEAR)])
-    table = table.with_columns(pl.col("family").replace({"bilinear": "mamba"}))
-    assert len(titles(draw("curves", {"metrics": table}))) == 2
-    assert "mamba" in texts(draw("overview", {"metrics": table}))
-    figure = draw("final", {"metrics": table})
-    assert "mamba, train" in texts(figure)
-    colours = {line.get_color() for line in figure.axes[1].lines}
-    assert colours == {style.REFERENCE, FAMILIES["gpt"].colour}
-
-
 @pytest.mark.parametrize(
     ("plot", "sweep", "expected"),
     [
         ("curves", "one gpt", ["ln 81", "ln 20", "mean of 3 seeds;"]),
-        ("logits", "one gpt", ["validation, unseen direction", "right − other: 8.0 ± 1.0"]),
+        ("logits", "one gpt", ["validation, unseen direction", "right − other: 9.0 ± 0.0"]),
         ("weights", "one layer", ["held out: 1.00 ± 0.00", "A to B: 10.0 ± 0.0", "C: 0.0 ± 0.0"]),
         ("attention", "facts", ["rotary positions, D = 2, d$_h$ = 64", "training, d$_h$ = 64"]),
         ("bounds", "one layer", ["M = 82", "c = 1.00"]),
@@ -306,7 +240,7 @@ def test_many_columns_are_drawn_below_each_other_and_more_have_turned_labels(poi
 
 def test_a_map_with_one_candidate_has_no_contrast():
     lonely = (pl.col("group") == "unseen") & ((pl.col("query") > 0) | (pl.col("candidate") > 0))
-    tables = {"logits": logits([point()]).filter(~lonely)}
+    tables = {"logits": synthetic.logits([point()]).filter(~lonely)}
     assert "one candidate only" in texts(draw("logits", tables))
 
 
@@ -433,18 +367,19 @@ def test_the_overview_has_no_row_of_maps_for_what_follows_from_the_other_setting
 
 @pytest.mark.parametrize("exponent", [0.3, 0.0, -0.5])
 def test_the_exponent_of_the_bound_is_found_and_is_0_if_the_reverse_loss_grows(exponent):
-    found = summaries.exponents(separation(SWEEPS["bilinear widths"], exponent=exponent))
+    table = synthetic.separation(SWEEPS["bilinear widths"], exponent, exponent)
+    found = summaries.exponents(table)
     assert found["exponent"].to_list() == pytest.approx([max(exponent, 0)] * 4, abs=1e-5)
 
 
 def test_the_slope_of_the_exponent_is_a_power_of_the_dimension():
     widths = (16, 32, 64)
-    parts = [separation([point(**BILINEAR, embed_dim=d)], exponent=3 * d**-0.75) for d in widths]
-    table = pl.concat(parts)
+    points = [point(**BILINEAR, embed_dim=d) for d in widths]
+    table = synthetic.separation(points, *(3 * d**-0.75 for d in widths))
     slopes = summaries.exponent_slopes(table)["slope"]
     assert slopes.to_list() == pytest.approx([-0.75] * 2, abs=1e-4)
     assert "fit: slope −0.75 [−0.75, −0.75]" in texts(draw("separation", {"separation": table}))
-    none = separation([point(**BILINEAR, embed_dim=d) for d in widths], exponent=-0.5)
+    none = synthetic.separation(points, *[-0.5] * 3)
     assert summaries.exponent_slopes(none).is_empty()
     assert draw("separation", {"separation": none})
 
@@ -455,7 +390,9 @@ def test_the_t_interval_is_wider_than_that_of_a_normal_distribution():
 
 
 def test_separation_is_refused_if_nothing_was_learned():
-    table = separation([point(**BILINEAR)]).with_columns(nll_forward=pl.lit(4.0, pl.Float32))
+    table = synthetic.separation([point(**BILINEAR)]).with_columns(
+        nll_forward=pl.lit(4.0, pl.Float32)
+    )
     with pytest.raises(UserError, match="no run learned"):
         draw("separation", {"separation": table})
 

@@ -1,5 +1,7 @@
 """Claims on chain of thought and on reversal in context: Zhu et al. 2024, section 5, appendix."""
 
+from functools import partial
+
 import polars as pl
 
 from reversal_curse.claims import effects
@@ -9,12 +11,11 @@ from reversal_curse.tables.summaries import LAST
 
 CHAIN = {"task": ("chain",), "family": ("gpt",), "tie_head": (False,)}
 FROZEN: Fields = {"varies": ("freeze_embeddings",), "may_vary": ("loss_on",)}
-FIGURE_3: Fields = {"paper": "P1, figure 3", "where": CHAIN}
-FIGURE_4: Fields = {"paper": "P1, figure 4", "where": CHAIN, "tables": ("logits",)}
-RELATED: Fields = {
-    "where": {"task": ("chain_related",), "family": ("gpt",)},
-    "may_vary": ("train_facts",),
-}
+_figure_3 = partial(Claim, paper="P1, figure 3", where=CHAIN)
+_figure_4 = partial(Claim, paper="P1, figure 4", where=CHAIN, tables=("logits",))
+_related = partial(
+    Claim, where={"task": ("chain_related",), "family": ("gpt",)}, may_vary=("train_facts",)
+)
 
 
 def _robust(name: str, what: str, data: Fields, where: dict = CHAIN) -> dict:
@@ -35,20 +36,16 @@ def _two_steps(tables: Tables) -> pl.DataFrame:
 
 
 CLAIMS = {
-    "chain_learned": Claim(
-        statement="The training sentences of the chain are learned.",
-        **FIGURE_3,
-        **effects.LEARNS,
+    "chain_learned": _figure_3(
+        statement="The training sentences of the chain are learned.", **effects.LEARNS
     ),
-    "chain_not_inferred": Claim(
+    "chain_not_inferred": _figure_3(
         statement="A ~> C is not inferred from A -> B and B -> C without a chain of thought.",
-        **FIGURE_3,
         **effects.guessed(),
     ),
-    "chain_unknown": Claim(
+    "chain_unknown": _figure_3(
         statement="There is no trace of A ~> C: which C follows from A is not known without a "
         "chain of thought.",
-        **FIGURE_3,
         **effects.unknown(),
     ),
     **_robust("chain_vocab", "at any vocabulary size of the sweep", SIZES),
@@ -57,16 +54,14 @@ CLAIMS = {
     **_robust("chain_positional", "under any positional encoding of the sweep", ENCODINGS),
     **_robust("chain_entity_length", "with entities of several tokens", LENGTHS, CHAIN | LONG),
     **_robust("chain_frozen", "with frozen or learned embeddings", FROZEN),
-    "chain_logits_seen": Claim(
+    "chain_logits_seen": _figure_4(
         statement="The logits of A -> B stand out on the diagonal for held-out chains.",
-        **FIGURE_4,
         measures="right minus other logits, validation triples, A -> B (nats)",
         effect=effects.contrast("validation_a_to_b"),
         threshold=effects.STANDS_OUT,
     ),
-    "chain_logits_unseen": Claim(
+    "chain_logits_unseen": _figure_4(
         statement="The logits of A ~> C do not stand out on the diagonal for held-out chains.",
-        **FIGURE_4,
         measures="0.1 minus (contrast of A ~> C / contrast of A -> B)",
         effect=effects.contrast_left("validation_a_to_b", "validation_a_to_c"),
         threshold=Threshold(0.0, "less than a tenth of the contrast of A -> B"),
@@ -81,29 +76,23 @@ CLAIMS = {
         effect=_two_steps,
         threshold=effects.ANSWERED,
     ),
-    "chain_related_words": Claim(
+    "chain_related_words": _related(
         paper="P1, appendix (entities that share a token)",
         statement="x i ~> z i is not inferred although the entities of a chain share a token.",
-        **RELATED,
         measures="loss of the unseen word minus that of a guess of its index (nats)",
         effect=effects.at_points(pl.col("unseen_nll_word") - pl.col("chance_class")),
         threshold=Threshold(0.0, "0: the class token known, the index guessed"),
     ),
-    "chain_related_inferred": Claim(
+    "chain_related_inferred": _related(
         paper="ours, against P1, appendix (entities that share a token)",
         statement="If a held-out chain's entities share a token, its leap x i ~> z i is answered.",
-        **RELATED,
-        measures="accuracy of the whole words (fraction)",
-        effect=effects.at_points(pl.col("unseen_accuracy")),
-        threshold=effects.ANSWERED,
+        **effects.answered("of the whole words"),
     ),
     "in_context_reversal": Claim(
         paper="P1, appendix",
         statement="A fact in the context is reversed, even in sentences that were never trained.",
         where={"task": ("in_context",), "family": ("gpt",)},
         may_vary=("loss_on",),
-        measures="accuracy on the unseen sentences (fraction)",
-        effect=effects.at_points(pl.col("unseen_accuracy")),
-        threshold=effects.ANSWERED,
+        **effects.answered("on the unseen sentences"),
     ),
 }

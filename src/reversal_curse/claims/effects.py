@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import Any, Concatenate, ParamSpec
+from typing import Any
 
 import polars as pl
 
@@ -23,12 +23,8 @@ FIRST_ORDER = Threshold(0.0, "within a tenth, for steps that lower the forward l
 ANSWERED = Threshold(0.9, "90 % of the answers right")
 CHANCE = Threshold(0.45, "0.5 is a guess; the interval must lie within 0.05 of it", 0.55)
 
-Given = ParamSpec("Given")
 
-
-def effect_of(
-    judged: Callable[Concatenate[Tables, Given], pl.DataFrame],
-) -> Callable[Given, Effect]:
+def effect_of(judged: Callable[..., pl.DataFrame]) -> Callable[..., Effect]:
     """Let `judged` be called in two steps: first with all other arguments, then the tables."""
     return lambda *given, **named: lambda tables: judged(tables, *given, **named)
 
@@ -45,13 +41,6 @@ def at_points(
     final = final_by_seed(tables["metrics"]).filter(where)
     counts = LEARNED if learned else ANY
     return final.select("run", "seed", effect=pl.when(counts).then(value))
-
-
-@effect_of
-def mean_of_points(tables: Tables, value: pl.Expr, where: pl.Expr = ANY) -> pl.DataFrame:
-    """Average `value` over the grid points of `where` that a seed has learned."""
-    rows = at_points(value, where, learned=True)(tables)
-    return rows.group_by("seed").agg(pl.col("effect").mean())
 
 
 def slope(rows: pl.DataFrame, x: str, y: str) -> pl.DataFrame:
@@ -102,12 +91,22 @@ def guessed(where: pl.Expr = ANY, points: int = 1) -> Fields:
     }
 
 
+def answered(what: str, where: pl.Expr = ANY, learned: bool = False) -> Fields:
+    """Return the fields of a claim that unseen sentences are said right."""
+    return {
+        "measures": f"accuracy {what} (fraction)",
+        "effect": at_points(pl.col("unseen_accuracy"), where, learned),
+        "threshold": ANSWERED,
+    }
+
+
 def unknown(where: pl.Expr = ANY) -> Fields:
     """Return the fields of a claim that it is not known which answer is right: an equivalence."""
+    ranks = at_points(pl.col("unseen_rank_choice"), where, learned=True)
     return {
         "measures": "rank of the right answer among the candidates, mean over the grid points "
         "that a seed learned",
-        "effect": mean_of_points(pl.col("unseen_rank_choice"), where),
+        "effect": lambda tables: ranks(tables).group_by("seed").agg(pl.col("effect").mean()),
         "threshold": CHANCE,
     }
 

@@ -17,13 +17,14 @@ from reversal_curse.config.file import Config
 from reversal_curse.tables.run_files import Runs
 from reversal_curse.tables.schemas import MEASURED
 
-SWAPPED = {
-    "direction": ("forward", "reverse"),
-    "group": ("seen", "unseen"),
-    "kind": ("masked_diffusion", "causal"),
-}
-"""Labels that change places, by column."""
 LEAPS = ("validation_a_to_b", "validation_a_to_c")
+SWAPPED = (
+    ("direction", "forward", "reverse"),
+    ("group", "seen", "unseen"),
+    ("group", *LEAPS),
+    ("kind", "masked_diffusion", "causal"),
+)
+"""Columns, and two labels in them that change places."""
 EXCHANGED = (("nll_forward", "nll_reverse"), ("score_forward", "score_reverse"), ("steps", "leap"))
 CONTROLS = (("cosine", "cosine_control"), ("nll", "nll_shuffled"))
 """Columns that change places."""
@@ -49,17 +50,14 @@ CHANCES = {
 
 def permutations(claim: Claim, tables: Tables) -> Iterator[tuple[str, Tables]]:
     """Yield the name of what is destroyed, and the tables without it."""
-
-    def changed(change: Callable[[str, pl.DataFrame], pl.DataFrame]) -> Tables:
-        return {name: change(name, table) for name, table in tables.items()}
-
-    for setting in claim.varies:  # family, positions, masking, ...: each has another's results
-        yield setting, changed(partial(_next_value, setting))
-    yield "direction", changed(_other_direction)
-    yield "partners", changed(_other_partners)
+    # Family, positions, masking, ...: each value has another's results.
+    changes: dict[str, Callable] = {name: partial(_next_value, name) for name in claim.varies}
+    changes |= {"direction": _other_direction, "partners": _other_partners}
     for split, other in SPLITS:
-        yield f"{split} as {other}", changed(partial(_as_other, split, other))
-        yield f"{split} against chance", changed(partial(_by_chance, split))
+        changes[f"{split} as {other}"] = partial(_as_other, split, other)
+        changes[f"{split} against chance"] = partial(_by_chance, split)
+    for what, change in changes.items():
+        yield what, {name: change(name, table) for name, table in tables.items()}
 
 
 def _next_value(setting: str, name: str, table: pl.DataFrame) -> pl.DataFrame:
@@ -67,25 +65,17 @@ def _next_value(setting: str, name: str, table: pl.DataFrame) -> pl.DataFrame:
     return table.with_columns(pl.col(setting).replace(values, values[1:] + values[:1]))
 
 
-def _swap(table: pl.DataFrame, column: str, a: str, b: str) -> pl.DataFrame:
-    return table.with_columns(pl.col(column).replace([a, b], [b, a]))
-
-
 def _exchange(table: pl.DataFrame, pairs: tuple) -> pl.DataFrame:
-    found = [(a, b) for a, b in pairs if a in table.columns and b in table.columns]
-    both = [pl.col(x).alias(y) for a, b in found for x, y in ((a, b), (b, a))]
-    return table.with_columns(both)
+    found = [pair for pair in pairs if {*pair} <= {*table.columns}]
+    return table.rename({x: y for a, b in found for x, y in ((a, b), (b, a))})
 
 
 def _other_direction(name: str, table: pl.DataFrame) -> pl.DataFrame:
     """Swap what was trained and what was held out."""
-    for column, pair in SWAPPED.items():
+    pairs = [("pair_split", "train", "validation")] if name == "weights" else []
+    for column, a, b in (*SWAPPED, *pairs):
         if column in table.columns:
-            table = _swap(table, column, *pair)
-    if name == "logits":
-        table = _swap(table, "group", *LEAPS)
-    if name == "weights":
-        table = _swap(table, "pair_split", "train", "validation")
+            table = table.with_columns(pl.col(column).replace([a, b], [b, a]))
     return _exchange(table, EXCHANGED)
 
 
@@ -113,10 +103,9 @@ def _as_other(split: str, other: str, name: str, table: pl.DataFrame) -> pl.Data
         return table.with_columns(nll_reverse="nll_forward")
     if name != "metrics":
         return table
-    keys = ["run", "seed", "epoch"]
-    measured = pl.col([column.name for column in MEASURED])
-    theirs = table.filter(split=other).select(*keys, measured)
-    ours = table.filter(split=split).drop([column.name for column in MEASURED])
+    keys, measured = ["run", "seed", "epoch"], [column.name for column in MEASURED]
+    theirs = table.filter(split=other).select(*keys, *measured)
+    ours = table.filter(split=split).drop(measured)
     mended = ours.join(theirs, on=keys).select(table.columns)
     return pl.concat((table.filter(pl.col("split") != split), mended))
 

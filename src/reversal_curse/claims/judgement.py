@@ -46,12 +46,16 @@ def judge(claim: Claim, tables: Tables) -> Judgement:
     if empty:
         return Judgement(NOT_TESTED, reason=f"too small: no rows in {', '.join(empty)}")
     rows = claim.effect(tables)
-    whole = ~pl.col("seed").is_in(list(_diverged(tables)))
+    # A seed with a number that is not finite, anywhere in the tables, counts nowhere.
+    lists = cs.by_dtype(pl.List(pl.Float32)).list.eval(pl.element().is_finite()).list.all()
+    finite = pl.all_horizontal(cs.float().is_finite().fill_null(True), lists)
+    diverged = {seed for table in tables.values() for seed in table.filter(~finite)["seed"]}
+    whole = ~pl.col("seed").is_in(list(diverged))
     counted = rows.filter(whole, pl.col("effect").is_finite()).sort("seed")
     points = counted.partition_by("run") if "run" in rows.columns else [counted]
     values = [point["effect"].to_numpy().astype(float) for point in points if len(point)]
     values = [one for one in values if len(one) >= LEAST_SEEDS] or values
-    if len(values) < claim.points or not values:
+    if len(values) < claim.points:
         return Judgement(NOT_TESTED, reason="too small: too few seeds learned what is compared")
     by_point = [_at_point(one, claim.threshold) for one in values]
     # Contradicted first, then the interval that reaches furthest out.
@@ -70,13 +74,6 @@ def judge(claim: Claim, tables: Tables) -> Judgement:
         n_left_out=len(rows) - sum(map(len, values)),
         p_value=2 * min(p_supported, p_contradicted, 0.5) if enough else None,
     )
-
-
-def _diverged(tables: Tables) -> set[int]:
-    """Find the seeds with a number that is not finite, anywhere in the tables."""
-    lists = cs.by_dtype(pl.List(pl.Float32)).list.eval(pl.element().is_finite()).list.all()
-    finite = pl.all_horizontal(cs.float().is_finite().fill_null(True), lists)
-    return {seed for table in tables.values() for seed in table.filter(~finite)["seed"]}
 
 
 def _at_point(

@@ -19,7 +19,7 @@ from reversal_curse.claims import (
     reversal,
     theory,
 )
-from reversal_curse.claims.claim import Claim, Selection, Tables, Threshold, select
+from reversal_curse.claims.claim import Claim, Selection, Tables, select
 from reversal_curse.claims.judgement import (
     CONTRADICTED,
     INCONCLUSIVE,
@@ -127,10 +127,7 @@ def claim_points(sweeps: Mapping[str, Sweep]) -> dict[str, Settings]:
 def claims_with_tables(
     config: Config, runs: Runs
 ) -> Iterator[tuple[str, Claim, Selection, Tables]]:
-    """Yield each claim, the grid points it is about, and its tables, empty if there are none.
-
-    Raises UserError if a table is missing.
-    """
+    """Yield each claim, the grid points it is about, and its tables; none if it is not tested."""
     sweeps = read_sweeps(config)
     every = all_points(sweeps)
     untested = "" if config.pretrained else "not in this config: it has no pretrained models"
@@ -139,27 +136,21 @@ def claims_with_tables(
     def read(wanted: tuple[str, ...], table: str) -> pl.DataFrame:
         if table.startswith("pretrained_"):
             return read_table(pretrained_file(config, runs.results, table), table)
-        points = {run: settings for run, settings in every.items() if run in set(wanted)}
-        return read_runs(points, table, runs, {})
+        return read_runs({run: every[run] for run in wanted}, table, runs, {})
 
     for name, claim in CLAIMS.items():
         chosen = Selection(reason=untested) if claim.pretrained else select(claim, sweeps)
-        read_from = tuple(chosen.points)
-        yield (
-            name,
-            claim,
-            chosen,
-            {t: read(read_from, t) for t in claim.tables if not chosen.reason},
-        )
+        tables = () if chosen.reason else claim.tables
+        yield name, claim, chosen, {t: read(tuple(chosen.points), t) for t in tables}
 
 
 def evaluate(config: Config, runs: Runs) -> pl.DataFrame:
     """Judge every claim and return the `claims` table; raises UserError if a table is missing."""
     rows = []
     for name, claim, chosen, tables in claims_with_tables(config, runs):
-        result, grid = Judgement(NOT_TESTED, reason=chosen.reason), ""
-        if tables:
-            result, grid = judge(claim, tables), _grid(config, chosen)
+        untested = Judgement(NOT_TESTED, reason=chosen.reason)
+        result = judge(claim, tables) if tables else untested
+        grid = _grid(config, chosen) if tables else ""
         ends = {"threshold": claim.threshold.above, "threshold_below": claim.threshold.below}
         kind = "check" if claim.check else "evidence"
         own = {"kind": kind, "grid": grid, "figure": _figure(config, claim, chosen.sweeps)}
@@ -200,8 +191,10 @@ def described(table: pl.DataFrame) -> list[dict[str, Any]]:
     rows = []
     for row in table.iter_rows(named=True):
         claim, verdict = CLAIMS[row["id"]], row["verdict"]
+        above, because, below = claim.threshold
+        ends = f"above {above:.3g}" + (f" and below {below:.3g}" if below < math.inf else "")
         words = {"section": sections[row["id"]], "check": claim.check, "remark": claim.remark}
-        words |= {"wanted": _in_words(claim.threshold), "mark": MARKS.get(verdict, "–")}
+        words |= {"wanted": f"{ends} ({because})", "mark": MARKS.get(verdict, "–")}
         words["said"] = f"{verdict}, alone" if alone(row) else verdict
         if row["effect"] is not None:
             words["found"] = f"{row['effect']:.3g}"
@@ -298,11 +291,6 @@ def alone(row: dict) -> bool:
     return decided and (row["p_holm"] or 0) >= FAMILY_WISE
 
 
-def _in_words(threshold: Threshold) -> str:
-    between = f" and below {threshold.below:.3g}" if threshold.below < math.inf else ""
-    return f"above {threshold.above:.3g}{between} ({threshold.because})"
-
-
 def _differences(config: Config) -> list[str]:
     """Return a line per block whose settings differ from the built-in ones."""
     blocks = {"defaults": config.defaults}
@@ -317,19 +305,14 @@ def _differences(config: Config) -> list[str]:
     return found or ["None."]
 
 
-def _commits(sweeps: Mapping[str, Sweep], runs: Runs) -> list[str]:
-    """Say how many runs each commit trained."""
-    points = claim_points(sweeps).items()
-    found = Counter(runs.trained(*point)["commit"] for point in points)
-    return [f"{n} runs trained by commit {name}" for name, n in found.items()]
-
-
 def write_ledger(
     config: Config, runs: Runs, origin: list[str], page_path: Path, table_path: Path
 ) -> pl.DataFrame:
     """Judge every claim; write the page, with the `origin` of its runs, and the table."""
-    table = evaluate(config, runs)
-    text = page(config, table, [*_commits(read_sweeps(config), runs), *origin])
+    table, points = evaluate(config, runs), claim_points(read_sweeps(config)).items()
+    commits = Counter(runs.trained(*point)["commit"] for point in points)
+    trained = [f"{n} runs trained by commit {name}" for name, n in commits.items()]
+    text = page(config, table, [*trained, *origin])
     write_table(table_path, table, TABLES["claims"])
     with replacing(page_path) as partial:
         partial.write_text(text, encoding="utf-8")

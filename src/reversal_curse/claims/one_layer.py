@@ -4,10 +4,12 @@ Y and Z start at zero, so seeds differ only in their sentences, and their effect
 wherever the theory is exact.
 """
 
+from functools import partial
+
 import polars as pl
 
 from reversal_curse.claims import effects
-from reversal_curse.claims.claim import Claim, Fields, Tables, Threshold
+from reversal_curse.claims.claim import Claim, Tables, Threshold
 from reversal_curse.claims.effects import STANDS_OUT, effect_of
 from reversal_curse.claims.theory import any_loss
 from reversal_curse.tables.summaries import LAST, asymmetry, one_layer_bounds, partner_contrasts
@@ -15,6 +17,16 @@ from reversal_curse.tables.summaries import LAST, asymmetry, one_layer_bounds, p
 SEEN, UNSEEN = pl.col("split") == "train", pl.col("split") == "unseen"
 ROUNDING = -1e-9
 MODEL = {"family": ("one_layer",), "entity_length": (1,), "loss": ("cross_entropy",)}
+_reversal, _chain = (
+    partial(
+        Claim,
+        paper=f"P1, section 4, {task} theorem",
+        where={"task": (task,), **MODEL},
+        may_vary=("vocab_size",),
+        tables=("sentence_nll",),
+    )
+    for task in ("reversal", "chain")
+)
 
 
 @effect_of
@@ -22,16 +34,6 @@ def _bounds(tables: Tables, value: pl.Expr, *where: pl.Expr) -> pl.DataFrame:
     """Return the smallest `value` over steps and sentences, by grid point and seed."""
     bounds = one_layer_bounds(tables["sentence_nll"]).filter(*where)
     return bounds.group_by("run", "seed").agg(effect=value.min())
-
-
-def _theorem(task: str) -> Fields:
-    """Return the fields of a claim on the theorem about a task."""
-    return {
-        "paper": f"P1, section 4, {task} theorem",
-        "where": {"task": (task,), **MODEL},
-        "may_vary": ("vocab_size",),
-        "tables": ("sentence_nll",),
-    }
 
 
 def _asymmetry(tables: Tables) -> pl.DataFrame:
@@ -51,9 +53,8 @@ def _intransitivity(tables: Tables) -> pl.DataFrame:
 
 
 CLAIMS = {
-    "one_layer_seen_bound": Claim(
+    "one_layer_seen_bound": _reversal(
         statement="What is trained is learned: p >= 1 - (M - 1) (M eta_Y t / N)^(-c) for all t.",
-        **_theorem("reversal"),
         measures="largest c with which the bound holds at every step, sentence and vocabulary",
         effect=_bounds(pl.col("exponent"), SEEN),
         threshold=Threshold(
@@ -61,18 +62,16 @@ CLAIMS = {
         ),
         check="the update is a recursion that has no chance in it, the same in every seed",
     ),
-    "one_layer_seen_rate": Claim(
+    "one_layer_seen_rate": _reversal(
         statement="In the end what is trained is learned at the rate c = 1: 1 - p falls as "
         "(M - 1) / (M eta_Y t / N).",
-        **_theorem("reversal"),
         measures="0.05 minus the distance of c from 1 after the last step",
         effect=_bounds(0.05 - (pl.col("exponent") - 1).abs(), SEEN, LAST),
         threshold=Threshold(0.0, "c within 0.05 of the derived 1"),
         check="1 - p = (M - 1) / (M eta_Y n) after n visits follows from the update",
     ),
-    "one_layer_unseen_bound": Claim(
+    "one_layer_unseen_bound": _reversal(
         statement="The held-out direction never becomes more probable than 1 / M.",
-        **_theorem("reversal"),
         measures="1 minus the largest M p over steps, sentences and vocabularies",
         effect=_bounds(1 - pl.col("ratio"), UNSEEN),
         threshold=Threshold(
@@ -81,9 +80,8 @@ CLAIMS = {
         ),
         check="no sentence writes the row of a held-out question, which starts at zero: p = 1 / M",
     ),
-    "one_layer_chain_steps": Claim(
+    "one_layer_chain_steps": _chain(
         statement="The two steps of a held-out chain, A -> B and B -> C, are learned.",
-        **_theorem("chain"),
         measures="smallest p of the two answers after the last step",
         effect=_bounds(1 - pl.col("missing"), SEEN, LAST),
         threshold=Threshold(0.95, "as for the training sentences of the transformers"),
@@ -97,9 +95,8 @@ CLAIMS = {
         **effects.LEARNS,
         check="A -> B and A ~> C share the row Y[A], so no training can learn both",
     ),
-    "one_layer_chain_bound": Claim(
+    "one_layer_chain_bound": _chain(
         statement="The leap A ~> C of a held-out chain never becomes more probable than 1 / M.",
-        **_theorem("chain"),
         measures="1 minus the largest M p over steps, sentences and vocabularies",
         effect=_bounds(1 - pl.col("ratio"), UNSEEN),
         threshold=Threshold(ROUNDING, "the theorem's bound, up to rounding"),

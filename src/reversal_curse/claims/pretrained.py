@@ -1,9 +1,11 @@
 """Claims on pretrained models: the large-scale check of Jeon et al. 2026."""
 
+from functools import partial
+
 import polars as pl
 
 from reversal_curse.claims import effects
-from reversal_curse.claims.claim import Claim, Fields, Tables, Threshold
+from reversal_curse.claims.claim import Claim, Tables, Threshold
 from reversal_curse.tables.pretrained_summaries import AFTER, STATE, head_correlations, learned
 
 WITHOUT = pl.col("arm") == "none"  # remedies are not what this paper is about
@@ -14,10 +16,10 @@ MARGIN = "reverse loss of another fact's answer minus that of the right one (nat
 ONE_CHOICE = "0.1: the right answer is hardly more probable than another fact's"
 TUNED = "after fine-tuning, every model that learned"
 LEARNED = "In a pretrained masked-diffusion model that learned `A is B`"
-_ANSWERS: Fields = {"paper": "P2, large-scale check", "tables": ("pretrained_answers",)}
-_SCORES: Fields = {**_ANSWERS, "tables": ("pretrained_scores", "pretrained_answers")}
-_GRADIENTS: Fields = {**_ANSWERS, "tables": ("pretrained_gradients", "pretrained_answers")}
-_STEPS: Fields = {**_ANSWERS, "tables": ("pretrained_gradients",)}
+_answers = partial(Claim, paper="P2, large-scale check", tables=("pretrained_answers",))
+_scores = partial(_answers, tables=("pretrained_scores", "pretrained_answers"))
+_with_gradients = partial(_answers, tables=("pretrained_gradients", "pretrained_answers"))
+_steps = partial(_answers, tables=("pretrained_gradients",))
 
 
 def _of_learned(tables: Tables, rows: pl.DataFrame) -> pl.DataFrame:
@@ -66,80 +68,70 @@ def _first_order(tables: Tables) -> pl.DataFrame:
 
 
 CLAIMS = {
-    "pretrained_diffusion_reverses": Claim(
+    "pretrained_diffusion_reverses": _answers(
         statement="A pretrained masked-diffusion model that learns `A is B` knows `B is A`.",
-        **_ANSWERS,
         measures=f"{MARGIN}, {TUNED}",
         effect=_by_model(pl.col("margin_reverse"), DIFFUSION),
         threshold=Threshold(0.1, ONE_CHOICE),
     ),
-    "pretrained_causal_does_not": Claim(
+    "pretrained_causal_does_not": _answers(
         statement="A pretrained autoregressive model that learns `A is B` does not know `B is A`.",
-        **_ANSWERS,
         measures=f"0.1 minus: {MARGIN}, {TUNED}",
         effect=_by_model(0.1 - pl.col("margin_reverse"), CAUSAL),
         threshold=Threshold(0.0, ONE_CHOICE),
     ),
-    "pretrained_diffusion_known": Claim(
+    "pretrained_diffusion_known": _answers(
         statement="A pretrained masked-diffusion model that learns `A is B` ranks the right answer "
         "to `B is` above the others.",
-        **_ANSWERS,
         measures=f"rank of the right answer among the candidates, {TUNED}",
         effect=_by_model(pl.col("rank_choice_reverse"), DIFFUSION),
         threshold=Threshold(0.55, "0.5 is a guess; more than 0.05 above it"),
     ),
-    "pretrained_causal_unknown": Claim(
+    "pretrained_causal_unknown": _answers(
         statement="A pretrained autoregressive model that learns `A is B` does not know which "
         "answer to `B is` is right.",
-        **_ANSWERS,
         measures=f"rank of the right answer among the candidates, {TUNED}",
         effect=_by_model(pl.col("rank_choice_reverse"), CAUSAL),
         threshold=effects.CHANCE,
     ),
-    "pretrained_diffusion_ahead": Claim(
+    "pretrained_diffusion_ahead": _answers(
         statement="Of the pretrained models that learned `A is B`, masked-diffusion ones know "
         "`B is A` better than autoregressive ones.",
-        **_ANSWERS,
         measures=f"{MARGIN}: of the worst masked-diffusion model minus that of the best causal one",
         effect=_advantage,
         threshold=Threshold(0.0, "0: alike"),
         remark="This compares the config's models whatever their sizes: use models of one size.",
     ),
-    "pretrained_reverse_below": Claim(
+    "pretrained_reverse_below": _answers(
         statement=f"{LEARNED} the answer to `B is` stays less probable than that to `A is`.",
-        **_ANSWERS,
         measures=f"reverse loss minus forward loss (nats per token), masked diffusion, {TUNED}",
         effect=_by_model(pl.col("nll_reverse") - pl.col("nll_forward"), DIFFUSION),
         threshold=effects.EQUAL,
         remark="The answers are different entities: the object forward, the subject in reverse.",
     ),
-    "pretrained_scores_correlated": Claim(
+    "pretrained_scores_correlated": _scores(
         statement=f"{LEARNED} the attention scores of both layouts are positively correlated.",
-        **_SCORES,
         measures="correlation over facts minus the 97.5 % quantile of the permutation null, mean "
         f"over layers and heads, {TUNED}",
         effect=_correlated,
         threshold=Threshold(0.0, "0: no more than for shuffled facts"),
     ),
-    "pretrained_gradients_aligned": Claim(
+    "pretrained_gradients_aligned": _with_gradients(
         statement=f"{LEARNED} the forward and reverse gradients of a fact are aligned.",
-        **_GRADIENTS,
         measures=f"cosine minus that with another fact's answer, masked diffusion, {TUNED}",
         effect=_gradients(effects.OWN_COSINE, DIFFUSION),
         threshold=effects.ALIGNED,
     ),
-    "pretrained_gradients_not_causal": Claim(
+    "pretrained_gradients_not_causal": _with_gradients(
         statement="In a pretrained autoregressive model that learned `A is B` the forward and "
         "reverse gradients of a fact are not aligned.",
-        **_GRADIENTS,
         measures=f"0.1 minus the cosine in excess of that with another fact's answer, {TUNED}",
         effect=_gradients(0.1 - effects.OWN_COSINE, CAUSAL),
         threshold=effects.NOT_ALIGNED,
     ),
-    "pretrained_first_order": Claim(
+    "pretrained_first_order": _steps(
         statement="In a pretrained masked-diffusion model a forward step changes the reverse loss "
         "as the inner product of both gradients predicts.",
-        **_STEPS,
         measures="0.1 minus the relative error of the predicted change, summed over before and "
         "after fine-tuning, masked diffusion",
         effect=_first_order,

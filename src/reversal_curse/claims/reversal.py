@@ -1,5 +1,7 @@
 """Claims on the reversal experiments: Zhu et al. 2024, section 5 and appendix."""
 
+from functools import partial
+
 import polars as pl
 
 from reversal_curse.claims import effects
@@ -19,19 +21,16 @@ SHAPES: Fields = {"varies": ("layers", "embed_dim"), "may_vary": ("heads",)}
 ENCODINGS: Fields = {"varies": ("pos_encoding",), "may_vary": ("rotary_fraction",)}
 LENGTHS: Fields = {"varies": ("entity_length",)}
 FROZEN: Fields = {"varies": ("freeze_embeddings",)}
-FIGURE_1: Fields = {"paper": "P1, figure 1", "where": UNTIED}
-FIGURE_2: Fields = {"paper": "P1, figure 2", "where": UNTIED, "tables": ("logits",)}
-DECAYS: Fields = {
-    "paper": "P1, table of settings",
-    "where": UNTIED,
-    "varies": ("weight_decay",),
-}
-HEAD: Fields = {
-    "paper": "ours; GPT-2 ties its head, the code of P1 does not",
-    "where": {"task": ("reversal",), "family": ("gpt",)},
-    "varies": ("tie_head",),
-    "may_vary": ("vocab_size", "layers", "embed_dim", "heads", "pos_encoding", "epochs"),
-}
+_figure_1 = partial(Claim, paper="P1, figure 1", where=UNTIED)
+_figure_2 = partial(Claim, paper="P1, figure 2", where=UNTIED, tables=("logits",))
+_decays = partial(Claim, paper="P1, table of settings", where=UNTIED, varies=("weight_decay",))
+_head = partial(
+    Claim,
+    paper="ours; GPT-2 ties its head, the code of P1 does not",
+    where={"task": ("reversal",), "family": ("gpt",)},
+    varies=("tie_head",),
+    may_vary=("vocab_size", "layers", "embed_dim", "heads", "pos_encoding", "epochs"),
+)
 AS_PRINTED = (pl.col("learning_rate") * pl.col("weight_decay") - 0.01 * 0.9).abs() < 1e-9
 TIED = pl.col("tie_head")
 
@@ -62,22 +61,18 @@ def _cosine_margin(tables: Tables) -> pl.DataFrame:
 
 
 CLAIMS = {
-    "reversal_learned": Claim(
-        statement="The training sentences are learned.",
-        **FIGURE_1,
-        **effects.LEARNS,
+    "reversal_learned": _figure_1(
+        statement="The training sentences are learned.", **effects.LEARNS
     ),
-    "reversal_curse": Claim(
+    "reversal_curse": _figure_1(
         statement="The untrained direction is said no better than by a guess.",
         check=ONE_SENTENCE,
-        **FIGURE_1,
         **effects.guessed(),
     ),
-    "reversal_unknown": Claim(
+    "reversal_unknown": _figure_1(
         statement="There is no trace of the untrained direction: which answer is right is not "
         "known.",
         check=ONE_SENTENCE,
-        **FIGURE_1,
         **effects.unknown(),
     ),
     **robust("reversal_vocab", "figure 5", "at every vocabulary size of the sweep", SIZES),
@@ -85,10 +80,7 @@ CLAIMS = {
     **robust("reversal_heads", "appendix", "with every number of heads of the sweep", HEADS),
     **robust("reversal_depth_width", "figure 10", "in shallow and in narrow models", SHAPES),
     **robust(
-        "reversal_positional",
-        "appendix",
-        "under every positional encoding of the sweep",
-        ENCODINGS,
+        "reversal_positional", "appendix", "under every positional encoding of the sweep", ENCODINGS
     ),
     **robust(
         "reversal_entity_length",
@@ -99,36 +91,31 @@ CLAIMS = {
         check="",  # entities share tokens
     ),
     **robust("reversal_frozen", "appendix", "with frozen embeddings as with learned ones", FROZEN),
-    "tied_head_unsaid": Claim(
+    "tied_head_unsaid": _head(
         statement="With a tied head, too, the untrained direction is said no better than by a "
         "guess.",
-        **HEAD,
         **effects.guessed(TIED),
     ),
-    "tied_head_known": Claim(
+    "tied_head_known": _head(
         statement="With a tied head it is known which answer is right in the direction that was "
         "never trained.",
-        **HEAD,
         **effects.known(TIED),
     ),
-    "untied_head_unknown": Claim(
+    "untied_head_unknown": _head(
         statement="With an untied head it is not known, on average, which answer is right in the "
         "direction that was never trained.",
         check=ONE_SENTENCE,
-        **HEAD,
         **effects.unknown(~TIED),
     ),
-    "reversal_logits_seen": Claim(
+    "reversal_logits_seen": _figure_2(
         statement="The logits of the seen direction stand out on the diagonal.",
-        **FIGURE_2,
         measures="right minus other logits, validation pairs, seen direction (nats)",
         effect=effects.contrast("seen"),
         threshold=effects.STANDS_OUT,
     ),
-    "reversal_logits_unseen": Claim(
+    "reversal_logits_unseen": _figure_2(
         statement="The logits of the unseen direction do not stand out on the diagonal.",
         check=ONE_SENTENCE,
-        **FIGURE_2,
         measures="0.1 minus (contrast of the unseen direction / contrast of the seen one)",
         effect=effects.contrast_left("seen", "unseen"),
         threshold=Threshold(0.0, "less than a tenth of the seen direction's contrast"),
@@ -139,17 +126,15 @@ CLAIMS = {
         "at every weight decay of the sweep at which the training sentences are learned",
         {"varies": ("weight_decay",)},
     ),
-    "printed_decay_learns": Claim(
+    "printed_decay_learns": _decays(
         statement="The training sentences are learned with the weight decay that the paper prints.",
-        **DECAYS,
         measures="accuracy on them where rate times decay is 0.009, as printed (fraction)",
         effect=effects.at_points(pl.col("train_accuracy"), AS_PRINTED),
         threshold=effects.LEARNS["threshold"],
     ),
-    "printed_decay_confident": Claim(
+    "printed_decay_confident": _decays(
         statement="With the weight decay that the paper prints the right answers become more "
         "probable than all others together, as in the paper's curves, whose loss ends near 0.",
-        **DECAYS,
         measures="probability exp(-training loss) where rate times decay is 0.009, as printed",
         effect=effects.at_points((-pl.col("train_nll_token")).exp(), AS_PRINTED),
         threshold=Threshold(0.5, "one half"),

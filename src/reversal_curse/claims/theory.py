@@ -1,11 +1,12 @@
 """Claims on the theory of the bilinear model: Zhu et al. 2024, section 3."""
 
 import math
+from functools import partial
 
 import polars as pl
 
 from reversal_curse.claims import effects
-from reversal_curse.claims.claim import Claim, Fields, Tables, Threshold
+from reversal_curse.claims.claim import Claim, Tables, Threshold
 from reversal_curse.config.settings import NAMES, Settings
 from reversal_curse.tables.summaries import (
     LEARNED_ACCURACY,
@@ -15,11 +16,12 @@ from reversal_curse.tables.summaries import (
 )
 from reversal_curse.tasks import TASKS
 
-BILINEAR: Fields = {
-    "where": {"family": ("bilinear",), "loss": ("cross_entropy",)},
-    "varies": ("embed_dim",),
-    "tables": ("separation",),
-}
+_bilinear = partial(
+    Claim,
+    where={"family": ("bilinear",), "loss": ("cross_entropy",)},
+    varies=("embed_dim",),
+    tables=("separation",),
+)
 
 
 def _learning(separation: pl.DataFrame) -> pl.DataFrame:
@@ -70,13 +72,9 @@ def _first_passage(tables: Tables, level: float) -> pl.DataFrame:
     return effects.by_seed(table, found)
 
 
-KNOWN_IF_LEARNED = pl.when(pl.col("train_accuracy") >= LEARNED_ACCURACY).then(
-    pl.col("unseen_rank_choice")
-)
-
-
 def any_loss(family: str, words: str, check: str = "") -> Claim:
     """Return a claim that no loss function lets a model know the held-out direction."""
+    learned = pl.col("train_accuracy") >= LEARNED_ACCURACY
     return Claim(
         paper="ours; P1 proves it for cross-entropy",
         statement=f"Whatever the loss, cross-entropy, Brier score or hinge loss, {words} that "
@@ -84,7 +82,7 @@ def any_loss(family: str, words: str, check: str = "") -> Claim:
         where={"task": ("reversal",), "family": (family,)},
         varies=("loss",),
         measures="rank of the right answer among the candidates, with every loss",
-        effect=effects.at_points(KNOWN_IF_LEARNED),
+        effect=effects.at_points(pl.when(learned).then("unseen_rank_choice")),
         threshold=effects.CHANCE,
         check=check,
         points=3,
@@ -92,40 +90,36 @@ def any_loss(family: str, words: str, check: str = "") -> Claim:
 
 
 CLAIMS = {
-    "bilinear_separation": Claim(
+    "bilinear_separation": _bilinear(
         paper="P1, section 3, separation theorem",
         statement="L_rev(t) / L_rev(0) >= (L(t) / L(0))^eps for all t, with eps below 1.",
-        **BILINEAR,
         measures="1 minus the smallest exponent that holds for all t and pairs, at every d",
         effect=_bound_bites,
         threshold=Threshold(0.0, "an exponent of 1 would mean that the reverse is learned as fast"),
         remark="The exponent is attained in the first steps, so it measures how fast the reverse "
         "loss falls in the beginning.",
     ),
-    "bilinear_exponent_shrinks": Claim(
+    "bilinear_exponent_shrinks": _bilinear(
         paper="P1, section 3, separation theorem",
         statement="The eps of the bound L_rev(t) / L_rev(0) >= (L(t) / L(0))^eps shrinks as the "
         "embedding dimension d grows.",
-        **BILINEAR,
         measures="decrease of the exponent per doubling of d",
         effect=_trend,
         threshold=Threshold(0.0, "0: no trend"),
     ),
-    "bilinear_exponent_rate": Claim(
+    "bilinear_exponent_rate": _bilinear(
         paper="P1, section 3, separation theorem; the rate is ours",
         statement="The eps of the bound L_rev(t) / L_rev(0) >= (L(t) / L(0))^eps shrinks at least "
         "as fast as d^(-1/2), the overlap of random embeddings.",
-        **BILINEAR,
         measures="minus the slope of ln eps against ln d, less 1/2",
         effect=_log_slope,
         threshold=Threshold(0.0, "a slope of -1/2"),
     ),
     **{
-        f"bilinear_first_passage_{name}": Claim(
+        f"bilinear_first_passage_{name}": _bilinear(
             paper="P1, section 3, lower bound",
             statement=f"When the forward loss first falls below {level}, the reverse loss is "
             "still at least ln(m / 2), m the number of tokens.",
-            **BILINEAR,
             measures="mean reverse loss at first passage minus ln(m / 2) at the largest d (nats)",
             effect=_first_passage(level),
             threshold=Threshold(0.0, "the theorem's largest C, log(m / 2)"),

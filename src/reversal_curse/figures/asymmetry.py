@@ -28,12 +28,9 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
         colour = colours[label]
         marks.draw_mean_and_band(index, part, "asymmetry", limits=(0, 1), color=colour)
         for value, (name, line) in CONTRASTS.items():
-            look: dict[str, Any] = {
-                "color": colour,
-                "ls": line,
-                "label": f"{label}, {name}".removeprefix(", "),
-            }
-            marks.draw_mean_and_band(strength, part, value, opacity=0.1, **look)
+            look: dict[str, Any] = {"color": colour, "ls": line, "opacity": 0.1}
+            words = f"{label}, {name}".removeprefix(", ")
+            marks.draw_mean_and_band(strength, part, value, **look, label=words)
     index.axhline(UNRELATED, color=style.REFERENCE, lw=0.8, ls=(0, (1, 1.5)))
     index.set(ylim=(0, 1.03), ylabel="asymmetry, 0 to 1")
     strength.axhline(0, color=style.REFERENCE, lw=0.6)

@@ -35,7 +35,7 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
         after.set_title(f"{masking}; after training")
     keys = [style.key(f"d$_h$ = {d}", c, marker="o", ls="") for d, c in colours.items()]
     for encoding in grouping.values_of(correlations, "pos_encoding"):
-        look = style.encoding_look(encoding)
+        look = style.ENCODINGS[encoding]
         keys.append(style.key(in_words("pos_encoding", encoding), style.REFERENCE, **look))
     keys.append(style.key("ρ(D) for rotary positions, isotropic q and k", style.REFERENCE, lw=2))
     note = (
@@ -79,7 +79,7 @@ def _draw_training(ax: Axes, correlations: pl.DataFrame) -> None:
     colours = style.shades(sorted(table["displacement"].unique()))
     for _, point in grouping.split_points(table, ["displacement", "pos_encoding"]):
         displacement = point["displacement"][0]
-        look = style.encoding_look(point["pos_encoding"][0]) | {"color": colours[displacement]}
+        look = style.ENCODINGS[point["pos_encoding"][0]] | {"color": colours[displacement]}
         look |= {"ms": 2.5, "label": f"D = {displacement}", "limits": (-1, 1)}
         marks.draw_mean_and_band(ax, point, "correlation", opacity=0.1, **look)  # bands overlap
     ax.axhline(0, color=style.REFERENCE, lw=0.6)
@@ -96,7 +96,7 @@ def _draw_distances(ax: Axes, table: pl.DataFrame, colours: dict) -> None:
     columns = grouping.split_points(table, ["pos_encoding", "head_dim"])
     for offset, (_, column) in zip(marks.spread(len(columns), 0.3), columns, strict=True):
         dim, encoding = column["head_dim"][0], column["pos_encoding"][0]
-        marker = style.encoding_look(encoding)["marker"]
+        marker = style.ENCODINGS[encoding]["marker"]
         for _, part in grouping.split_points(column, ["displacement"]):
             displacement = part["displacement"][0]
             x = displacements.index(displacement) + offset

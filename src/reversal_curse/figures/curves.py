@@ -1,17 +1,17 @@
 """Loss against epoch, one panel per grid point: Zhu et al. 2024, figures 1, 5, 8, 10."""
 
-from types import SimpleNamespace
-
 import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from reversal_curse.config.settings import settings_of
 from reversal_curse.figures import grouping, marks, style
 from reversal_curse.tasks import TASKS
 
 WORD_STYLE = (0, (4, 1.5))
-VOCABULARY = style.CHANCES["chance_vocab"]
+# The chance levels beside the parts of a loss.
+PARTS = {"chance_choice": style.CHANCE_CHOICE, "chance_vocab": style.CHANCES["chance_vocab"]}
 LONG_TITLE = 32  # characters; if one is longer, all take two lines
 
 
@@ -34,10 +34,10 @@ def draw_with_words(tables: dict[str, pl.DataFrame]) -> Figure:
 def _panels(metrics: pl.DataFrame, losses: dict) -> Figure:
     """Draw the columns `losses`, each with its line style."""
     panels = _titled_points(metrics)
-    single, with_words = len(panels) == 1, "nll_word" in losses
+    single, words = len(panels) == 1, "nll_word" in losses
     answer = losses.get("nll_word", "-")  # the line of whole answers
     wide = 1.55 * style.PANEL_WIDTH if single else style.PANEL_WIDTH
-    high = (1.35 if single or with_words else 1.0) * style.PANEL_HEIGHT
+    high = (1.35 if single or words else 1.0) * style.PANEL_HEIGHT
     figure, axes = style.panel_grid(len(panels), wide, high, (0, 0.55), sharex=True, sharey=True)
     for ax, (label, all_seeds) in zip(axes, panels, strict=True):
         table = _titled(ax, label, all_seeds, "nll_token")
@@ -46,10 +46,13 @@ def _panels(metrics: pl.DataFrame, losses: dict) -> Figure:
                 part = table.filter(split=split)
                 width = 2.2 if split == "train" else 1.2  # so that both show where they coincide
                 marks.draw_mean_and_band(ax, part, column, color=colour, ls=line, lw=width)
-        marks.draw_choice(ax, table, all_seeds, answer)
-        point = SimpleNamespace(**all_seeds.row(0, named=True))
-        tokens = TASKS[point.task].answer_length(point) if with_words else 1
-        marks.draw_chance(ax, all_seeds, tokens or 1)  # None: a family without longer entities
+        unseen = table.filter(split="unseen").drop_nulls("nll_choice")
+        marks.draw_mean_and_band(ax, unseen, "nll_choice", color=style.KNOWN, lw=1.2, ls=answer)
+        level = all_seeds.filter(split="unseen").select(pl.col("chance_choice").mean()).item()
+        # Above the line, which it often coincides with.
+        ax.axhline(level, color="black", lw=0.8, ls=style.CHANCE_CHOICE[1], zorder=3)
+        point = settings_of(all_seeds.row(0, named=True))
+        marks.draw_chance(ax, all_seeds, TASKS[point.task].answer_length(point) if words else 1)
     _frame(axes, metrics, "negative log-likelihood (nats)")
     names = style.split_names(metrics)
     lines = [style.key(name, style.COLOURS[split]) for split, name in names.items()]
@@ -57,7 +60,7 @@ def _panels(metrics: pl.DataFrame, losses: dict) -> Figure:
     levels = [style.key(n, style.REFERENCE, lw=0.8, ls=ls) for n, ls in style.CHANCES.values()]
     levels.append(style.key(style.CHANCE_CHOICE[0], lw=0.8, ls=style.CHANCE_CHOICE[1]))
     note = f"line: mean of {grouping.seed_phrase(metrics)}; band: one standard deviation"
-    if with_words:
+    if words:
         lines.append(style.key("first token"))
         levels.append(style.key("whole entity", ls=WORD_STYLE))
         # With shared tokens, the first one may not tell the class; the whole word does.
@@ -85,21 +88,18 @@ def draw_parts(tables: dict[str, pl.DataFrame]) -> Figure:
         parts = means["nll_choice"], means["nll_set"]
         colours = [style.KNOWN, style.COLOURS["unseen"]]
         ax.stackplot(means["epoch"], *parts, colors=colours, alpha=0.65, lw=0)
-        for level, (_, line) in (
-            ("chance_choice", style.CHANCE_CHOICE),
-            ("chance_vocab", VOCABULARY),
-        ):
+        for level, (_, line) in PARTS.items():
             ax.plot(means["epoch"], means[level], color="black", lw=0.8, ls=line)
     _frame(axes, metrics, "unseen loss (nats)")
     handles = [
         Patch(color=style.KNOWN, alpha=0.65, lw=0, label="which of the candidates"),
         Patch(color=style.COLOURS["unseen"], alpha=0.65, lw=0, label="that it is a candidate"),
-        *(style.key(name, lw=0.8, ls=line) for name, line in (style.CHANCE_CHOICE, VOCABULARY)),
+        *(style.key(name, lw=0.8, ls=line) for name, line in PARTS.values()),
     ]
     note = (
         f"mean of {grouping.seed_phrase(metrics)}; whole answers; candidates: the answers of all "
+        "unseen questions of the same kind"
     )
-    note += "unseen questions of the same kind"
     return style.finish(figure, axes, note, handles, columns=2)
 
 

@@ -40,10 +40,9 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
     for ax, (value, label) in zip(panels, PANELS.items(), strict=True):
         ax.set_xscale("symlog", linthresh=0.01)  # first: it decides the limits
         for split, colour in style.COLOURS.items():
-            by_point = last.filter(split=split).group_by("total").agg(mean=pl.col(value).mean())
-            line = by_point.sort("total")
-            ax.plot(line["total"], line["mean"], color=colour)
             rows = last.filter(split=split)
+            line = rows.group_by("total").agg(pl.col(value).mean()).sort("total")
+            ax.plot(line["total"], line[value], color=colour)
             look: dict[str, Any] = {"ms": 3.6, "alpha": 0.5, "mec": "white", "mew": 0.4}
             ax.plot(rows["total"], rows[value], style.SPLIT_MARKERS[split], color=colour, **look)
         if value in GUESS:
@@ -56,10 +55,10 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
         style.key(names[split], colour, marker=style.SPLIT_MARKERS[split])
         for split, colour in style.COLOURS.items()
     ]
-    paper = f"the paper's code ({OFFICIAL:.1f}), its printed settings ({PRINTED:.0f})"
-    levels = {"guess": style.CHANCES["chance_class"][1]} | (
-        {paper: style.DASHES} if of_paper else {}
-    )
+    levels: dict[str, Any] = {"guess": style.CHANCES["chance_class"][1]}
+    if of_paper:
+        shown = f"the paper's code ({OFFICIAL:.1f}), its printed settings ({PRINTED:.0f})"
+        levels[shown] = style.DASHES
     handles += [style.key(name, style.REFERENCE, lw=0.8, ls=line) for name, line in levels.items()]
     note = f"dots: {grouping.seed_phrase(last)}; line: mean"
     return style.finish(figure, panels, note, handles)

@@ -1,5 +1,6 @@
 """Loss and accuracy after training, by grid point and by masking arm: Jeon et al. 2026."""
 
+from itertools import product
 from typing import Any
 
 import polars as pl
@@ -7,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from reversal_curse.config.settings import in_words
+from reversal_curse.families import FAMILIES
 from reversal_curse.figures import grouping, marks, style
 from reversal_curse.tables.summaries import LAST
 from reversal_curse.tasks.masking_arms import MASKINGS
@@ -49,16 +51,13 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
     names = FACTS_NAMES if set(last["task"]) == {"facts"} else style.split_names(last)
     step = 0.38 / len(families)
     dots, handles = [], []
-    for i, family in enumerate(families):
-        colour = style.family_colour(family)
-        for j, (split, marker) in enumerate(style.SPLIT_MARKERS.items()):
-            offset = step * (2 * i + j - len(families) + 0.5)
-            dots.append((offset, {"family": family, "split": split}, colour, marker))
-            label = f"{in_words('family', family)}, {names[split]}"
-            handles.append(style.key(label, colour, marker=marker, ls=""))
+    for family, (split, marker) in product(families, style.SPLIT_MARKERS.items()):
+        offset, colour = step * (len(dots) - len(families) + 0.5), FAMILIES[family].colour
+        dots.append((offset, {"family": family, "split": split}, colour, marker))
+        label = f"{in_words('family', family)}, {names[split]}"
+        handles.append(style.key(label, colour, marker=marker, ls=""))
     for ax, (value, name) in zip(panels, MEASURED.items(), strict=True):
-        _draw_columns(ax, columns, value, dots)
-        ax.set_xticks(range(len(columns)), labels)
+        _draw_columns(ax, columns, labels, value, dots)
         ax.set(ylabel=name, ylim=(-0.03 * ax.get_ylim()[1], None))  # so dots at 0 are not cut off
     named = panels[-1:] if stacked else panels
     style.turn_crowded(named, [style.in_two_lines(label, ", ") for label, _ in columns])
@@ -91,21 +90,16 @@ def draw_bridge(tables: dict[str, pl.DataFrame]) -> Figure:
     panels = grouping.split_points(last, models + others)
     size = (1.35 * style.PANEL_WIDTH, 1.3 * style.PANEL_HEIGHT)
     figure, axes = style.panel_grid(len(panels), *size, (0.3, 0.8), sharey=True)
-    room = 20 * figure.get_figwidth() / style.columns_of(axes[0]) - 15  # letters
     for ax, (label, table) in zip(axes, panels, strict=True):
         encodings = grouping.split_points(table, columns)
-        for offset, (value, (_, colour, marker)) in zip(
-            (-0.22, 0, 0.22), BRIDGED.items(), strict=True
-        ):
-            _draw_columns(ax, encodings, value, [(offset, {"split": "unseen"}, colour, marker)])
+        names = [style.in_lines(name) for name, _ in encodings]
+        for place, (value, (_, colour, marker)) in enumerate(BRIDGED.items()):
+            dots = [(0.22 * (place - 1), {"split": "unseen"}, colour, marker)]
+            _draw_columns(ax, encodings, names, value, dots)
         _draw_guess(ax, table)
-        names = [name for name, _ in encodings]
-        lines = [style.in_lines(name) for name in names]
-        turned = sum(max(map(len, label.split("\n"))) for label in lines) > room
-        words = [name.replace(", ", ",\n") for name in names] if turned else lines
-        ax.set_xticks(range(len(words)), words, rotation=90 if turned else 0)
         ax.set(title=style.in_two_lines(label, ", "), ylim=(-0.04, 1.04))
-    for ax in axes[:: style.columns_of(axes[0])]:
+    style.turn_crowded(axes)
+    for ax in filter(style.is_leftmost, axes):
         ax.set_ylabel("fraction of unseen questions")
     handles = [style.key(name, c, marker=m, ls="") for name, c, m in BRIDGED.values()]
     note = f"dots: {grouping.seed_phrase(last)}; bars: mean; dashed: guess among the candidates"
@@ -133,9 +127,10 @@ def draw_masking(tables: dict[str, pl.DataFrame]) -> Figure:
         handles.append(style.key(name, colour, marker=marker, ls=""))
     for loss, known, (label, table) in zip(losses.flat, choices.flat, panels, strict=False):
         arms = grouping.split_points(table, ["masking"])
+        words = [MASKINGS[arm["masking"][0]].label for _, arm in arms]
+        words = [name.replace(" ", "\n", 1) if len(name) > 8 else name for name in words]
         for ax, value in ((loss, "nll_token"), (known, "accuracy_choice")):
-            _draw_columns(ax, arms, value, dots)
-            ax.set_xticks(range(len(arms)), [_arm_name(arm["masking"][0]) for _, arm in arms])
+            _draw_columns(ax, arms, words, value, dots)
         loss.set_title(label)
         known.set_xlabel("tokens of “A is B” that are ever masked")
         marks.draw_chance(loss, table)
@@ -145,8 +140,8 @@ def draw_masking(tables: dict[str, pl.DataFrame]) -> Figure:
             ax.set_ylim(bottom=-0.03 * ax.get_ylim()[1])  # dots at 0 are seen whole
             ax.set_ylabel(name)
     style.turn_crowded(figure.axes)
-    note = f"dots: {grouping.seed_phrase(last)}; bars: mean; losses: {CHANCE}\n"
-    note += (
+    note = (
+        f"dots: {grouping.seed_phrase(last)}; bars: mean; losses: {CHANCE}\n"
         "accuracy, dashed: guess among the candidates: answers of all questions of the same kind"
     )
     return style.finish(figure, figure.axes, note, handles)
@@ -158,13 +153,9 @@ def _draw_guess(ax: Axes, metrics: pl.DataFrame) -> None:
     ax.axhline(level, color=style.REFERENCE, lw=0.8, ls=style.DASHES, zorder=1)
 
 
-def _draw_columns(ax: Axes, columns: list, value: str, dots: list) -> None:
-    """Draw all `dots` (offset, selected rows, colour, marker) in every column."""
+def _draw_columns(ax: Axes, columns: list, names: list[str], value: str, dots: list) -> None:
+    """Draw all `dots` (offset, selected rows, colour, marker) in every column, above its name."""
+    ax.set_xticks(range(len(columns)), names)
     for place, (_, column) in enumerate(columns):
         for offset, shown, colour, marker in dots:
             marks.draw_dots(ax, place + offset, column.filter(**shown)[value], colour, marker)
-
-
-def _arm_name(arm: str) -> str:
-    name = MASKINGS[arm].label if arm in MASKINGS else arm
-    return name.replace(" ", "\n", 1) if len(name) > 8 else name

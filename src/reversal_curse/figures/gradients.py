@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from reversal_curse.config.settings import in_words
+from reversal_curse.families import FAMILIES
 from reversal_curse.figures import grouping, marks, style
 
 
@@ -14,7 +15,7 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
     """Alignment of forward and reverse gradients: cosine during training, and its mean by group of
     parameters; and the change of the reverse loss by a forward step, predicted and actual."""
     gradients = tables["gradients"]
-    colours = {f: style.family_colour(f) for f in grouping.values_of(gradients, "family")}
+    colours = {f: FAMILIES[f].colour for f in grouping.values_of(gradients, "family")}
     encodings = grouping.values_of(gradients, "pos_encoding")
     size = (4.1 * style.PANEL_WIDTH, 1.3 * style.PANEL_HEIGHT + 0.9)
     figure, [panels] = style.new_figure(*size, 1, 3, width_ratios=(1, 1.25, 1))
@@ -32,7 +33,7 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
     style.turn_crowded([change])
     handles = [style.key(in_words("family", family), c) for family, c in colours.items()]
     for name in encodings:
-        line = style.encoding_look(name)["ls"]
+        line = style.ENCODINGS[name]["ls"]
         handles.append(style.key(in_words("pos_encoding", name), ls=line))
     handles.append(style.key("another fact's answer", style.REFERENCE, lw=0.5, marker="x", ms=4))
     note = (
@@ -50,7 +51,7 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
 def _draw_cosine(ax: Axes, whole: pl.DataFrame, colours: dict[str, str]) -> None:
     for _, point in grouping.split_points(whole, ["family", "pos_encoding"]):
         colour = colours[point["family"][0]]
-        line = style.encoding_look(point["pos_encoding"][0])["ls"]
+        line = style.ENCODINGS[point["pos_encoding"][0]]["ls"]
         marks.draw_mean_and_band(ax, point, "cosine", limits=(-1, 1), color=colour, ls=line)
         control = point.group_by("epoch").agg(pl.col("cosine_control").mean()).sort("epoch")
         ax.plot(control["epoch"], control["cosine_control"], color=colour, ls=line, lw=0.5)

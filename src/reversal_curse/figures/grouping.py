@@ -23,14 +23,10 @@ def split_points(
     keys = ["run"] if settings is None else settings
     parts = table.partition_by(keys) if keys else [table]
     parts.sort(key=lambda part: [rank(name, part[name][0]) for name in names])
-    return [(part["label"][0] if settings is None else _label(part, names), part) for part in parts]
-
-
-def _label(part: pl.DataFrame, names: Sequence[str]) -> str:
-    """Put the values that a part shares into words; only settings have words of their own."""
-    values = {name: part[name][0] for name in names}
-    words = (in_words(n, value) if n in NAMES else str(value) for n, value in values.items())
-    return ", ".join(filter(None, words))
+    if settings is None:
+        return [(part["label"][0], part) for part in parts]
+    words = ([in_words(n, part[n][0]) for n in names if n in NAMES] for part in parts)
+    return [(", ".join(filter(None, own)), part) for own, part in zip(words, parts, strict=True)]
 
 
 def values_of(table: pl.DataFrame, setting: str) -> list:

@@ -1,5 +1,7 @@
 """Logits of the answers, seen and unseen: Zhu et al. 2024, figures 2 and 4."""
 
+from itertools import product
+
 import polars as pl
 from matplotlib.figure import Figure
 
@@ -29,16 +31,11 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
     is trained and for what is held out; right answers lie on the diagonal. Maps are of one seed,
     the numbers below them of all."""
     logits = tables["logits"]
-    rows = [
-        (
-            "\n".join(filter(None, [label, part, f"query: {words}"])),
-            table.filter(readout=readout),
-            groups,
-        )
-        for label, table in grouping.split_points(logits)
-        for readout, words in READOUTS.items()
-        for part, groups in _layout(table).items()
-    ]
+    rows = []
+    for label, table in grouping.split_points(logits):
+        for (readout, words), (part, groups) in product(READOUTS.items(), _layout(table).items()):
+            name = "\n".join(filter(None, [label, part, f"query: {words}"]))
+            rows.append((name, table.filter(readout=readout), groups))
     columns = max(len(groups) for *_, groups in rows)
     size = (columns * 0.7 * style.PANEL_WIDTH + 0.9, len(rows) * 2.15 + 0.3)
     figure, axes = style.new_figure(*size, len(rows), columns)

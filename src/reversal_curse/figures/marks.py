@@ -31,10 +31,9 @@ def draw_dots(
     turn = slice(None, None, -1 if lying else 1)
     bar = [place - 0.085, place + 0.085], [finite.mean()] * 2
     ax.plot(*bar[turn], color=colour, lw=2)
-    look: dict[str, Any] = {"ms": 3.6, "alpha": 0.6}
-    look |= {"mec": "white", "mew": 0.4}  # so that dots on the bar are seen
     dots = place + spread(len(finite), 0.06), finite
-    ax.plot(*dots[turn], marker, color=colour, **look)
+    edge: dict[str, Any] = {"mec": "white", "mew": 0.4}  # so that dots on the bar are seen
+    ax.plot(*dots[turn], marker, color=colour, ms=3.6, alpha=0.6, **edge)
 
 
 def draw_mean_and_band(
@@ -54,15 +53,6 @@ def draw_mean_and_band(
     (drawn,) = ax.plot(at, mean, **line)
     band = np.clip([mean - sd, mean + sd], *limits)
     ax.fill_between(at, *band, color=drawn.get_color(), alpha=opacity, lw=0)
-
-
-def draw_choice(ax: Axes, kept: pl.DataFrame, every: pl.DataFrame, line: Any) -> None:
-    """Draw the unseen loss among candidates of the seeds `kept`, and its chance level."""
-    unseen = kept.filter(split="unseen").drop_nulls("nll_choice")
-    draw_mean_and_band(ax, unseen, "nll_choice", color=style.KNOWN, lw=1.2, ls=line)
-    level = every.filter(split="unseen").select(pl.col("chance_choice").mean()).item()
-    # Above the line, which it often coincides with.
-    ax.axhline(level, color="black", lw=0.8, ls=style.CHANCE_CHOICE[1], zorder=3)
 
 
 def draw_chance(ax: Axes, metrics: pl.DataFrame, tokens: int = 1) -> None:

@@ -31,17 +31,16 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
     varied = grouping.varying_settings(last)
     down = [name for name in ROWS if name in varied]
     across = [name for name in COLUMNS if name in varied]
-    outer, follows = [name for name in varied if name not in (*down, *across)], []
-    for name in [name for name in outer if name not in ("family", "task")]:
-        rest = [other for other in (*down, *across, *outer) if other != name]
+    others, follows = [n for n in varied if n not in (*ROWS, *COLUMNS, "family", "task")], []
+    for name in others:
+        rest = [other for other in varied if other not in (name, *follows)]
         if rest and last.n_unique(rest) == last.n_unique("run"):
-            outer.remove(name)
             follows.append(name)
+    others = [name for name in others if name not in follows]
     for place in (across, down):  # what else varies fills a side that is empty
-        others = [name for name in outer if name not in ("family", "task")]
         if not place and others:
-            place.append(others[-1])
-            outer.remove(others[-1])
+            place.append(others.pop())
+    outer = [name for name in varied if name not in (*down, *across, *follows)]
     parts = grouping.split_points(last, outer)
     rows = [_split(part, down) for _, part in parts]
     columns = [[label for label, _ in _split(part, across)] for _, part in parts]
@@ -65,7 +64,7 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
             ax.spines[:].set_visible(False)
     for axes, (_, _, name) in zip(grid.T, MAPS.values(), strict=True):
         bar: dict[str, Any] = {"ax": axes}
-        if style.columns_of(axes[0]) == 1:  # maps of both kinds in turn
+        if style.grid_of(axes[0]).ncols == 1:  # maps of both kinds in turn
             bar = {"ax": list(grid.flat), "location": "bottom", "aspect": 30}
         figure.colorbar(axes[0].images[0], **bar, label=name, shrink=0.6, pad=0.02)
     note = (

@@ -5,7 +5,6 @@ from functools import partial
 from typing import Any
 
 import polars as pl
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from reversal_curse.config.settings import in_words, settings_of
@@ -68,11 +67,17 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
                 if level is not None:
                     words = ", ".join(filter(None, ["without a remedy", name]))
                     ax.axvline(level, color=colours[name], lw=0.7, zorder=0, label=words)
-            _frame(ax, rows, PANELS[value])
+            # Heads of kinds are bold.
+            ax.set_yticks(range(len(rows)), [textwrap.fill(arm or k, LABEL) for k, arm in rows])
+            for text, (_, arm) in zip(ax.get_yticklabels(), rows, strict=True):
+                text.set_fontweight("normal" if arm else "bold")
+            ax.set(ylim=(len(rows) - 0.4, -0.6), title=PANELS[value])
+            ax.grid(axis="y", color="#E5E5E5", lw=0.5)
+            ax.set_axisbelow(True)
             if value != "cost":
                 ax.set_xlim(-0.06, 1.06)
-        for place, ax in enumerate(axes):
-            first = place % style.columns_of(ax) == 0
+        for ax in axes:
+            first = style.is_leftmost(ax)
             ax.tick_params(axis="y", length=0, labelleft=first)
             ax.set_ylabel(label, visible=first)
         if "known" in panels:
@@ -102,13 +107,3 @@ def _rows(block: pl.DataFrame) -> list[tuple[str, str]]:
         rows += [(kind, "")] if len(arms) and kind != "none" else []
         rows += [(kind, arm) for arm in arms]
     return rows
-
-
-def _frame(ax: Axes, rows: list[tuple[str, str]], title: str) -> None:
-    """Name the rows of a panel; heads of kinds are bold."""
-    ax.set_yticks(range(len(rows)), [textwrap.fill(arm or kind, LABEL) for kind, arm in rows])
-    for text, (_, arm) in zip(ax.get_yticklabels(), rows, strict=True):
-        text.set_fontweight("normal" if arm else "bold")
-    ax.set(ylim=(len(rows) - 0.4, -0.6), title=title)
-    ax.grid(axis="y", color="#E5E5E5", lw=0.5)
-    ax.set_axisbelow(True)

@@ -12,8 +12,7 @@ from reversal_curse.config.errors import UserError
 from reversal_curse.figures import grouping, marks, style
 from reversal_curse.tables import summaries
 
-BLUE = "#0072B2"
-EXPECTED: dict[str, Any] = {"color": style.REFERENCE, "lw": 0.8, "ls": (0, (5, 2))}
+BLUE = style.COLOURS["train"]
 
 
 def draw(tables: dict[str, pl.DataFrame]) -> Figure:
@@ -45,7 +44,8 @@ def _draw_paths(ax: Axes, separation: pl.DataFrame) -> None:
         seeds = ratios.filter(embed_dim=dim).group_by("epoch", "seed").agg(losses)
         marks.draw_mean_and_band(ax, seeds, "reverse", "forward", color=colour, label=f"d = {dim}")
     diagonal = np.geomspace(max(ratios.select(pl.col("forward").min()).item(), 1e-4), 1)
-    ax.plot(diagonal, diagonal, **EXPECTED, label="no curse: equal")
+    look: dict[str, Any] = {"color": style.REFERENCE, "lw": 0.8, "ls": (0, (5, 2))}
+    ax.plot(diagonal, diagonal, **look, label="no curse: equal")
     ax.axhline(1, color=style.REFERENCE, lw=0.8, ls=(0, (1, 1.5)))
     ax.set(xscale="log", xlabel="trained direction, L(t) / L(0)")
     ax.set(ylim=(0, None), ylabel="held-out direction, L$_{rev}$(t) / L$_{rev}$(0)")

@@ -32,7 +32,7 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
     handles = []
     colours = style.shades(range(len(points)))
     for (label, point), colour in zip(points, colours.values(), strict=True):
-        look = {"marker": style.encoding_look(point["pos_encoding"][0])["marker"], "ls": ""}
+        look = {"marker": style.ENCODINGS[point["pos_encoding"][0]]["marker"], "ls": ""}
         look |= {"ms": 4.5, "alpha": 0.7, "mec": "white", "mew": 0.4, "color": colour}
         handles.append(style.key(label or "all seeds", colour, marker=look["marker"], ls=""))
         for row, answered in zip(grid, ANSWERED, strict=True):
@@ -44,7 +44,7 @@ def draw(tables: dict[str, pl.DataFrame]) -> Figure:
             ax.set_ylabel(name)
     for ax in grid[0]:
         ax.axhline(table[GUESS].mean(), color=style.REFERENCE, lw=0.8, ls=style.DASHES, zorder=0)
-    named = grid if style.columns_of(grid[0, 0]) == 1 else grid[1:]
+    named = grid if style.grid_of(grid[0, 0]).ncols == 1 else grid[1:]
     for ax, name in zip(named.flat, cycle(READ.values()), strict=False):
         ax.set(xlabel=name, xlim=(-0.03, 1.03), ylim=(-0.03, 1.03))
         ax.tick_params(labelbottom=True)

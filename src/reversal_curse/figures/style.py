@@ -5,7 +5,6 @@ import re
 import textwrap
 from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
-from contextvars import ContextVar
 from itertools import pairwise, product
 from string import ascii_lowercase
 from typing import Any
@@ -22,7 +21,6 @@ from matplotlib.text import Text
 
 from reversal_curse.config.figures import PALETTES
 from reversal_curse.config.file import Style
-from reversal_curse.families import FAMILIES
 from reversal_curse.tasks import TASKS
 
 # Okabe and Ito's palette.
@@ -41,7 +39,7 @@ CHANCES = {
     "chance_class": ("chance, entity class", (0, (1, 1.5))),
 }
 CHANCE_CHOICE = ("chance, candidates", (0, (4, 3, 1, 3)))
-_ENCODINGS = {
+ENCODINGS: dict[str, dict[str, Any]] = {
     "rotary": {"ls": "-", "marker": "o"},
     "alibi": {"ls": (0, (6, 1, 1, 1)), "marker": "^"},
     "none": {"ls": (0, (1, 1)), "marker": "v"},
@@ -70,27 +68,26 @@ _RC: dict[Any, Any] = {
     "pdf.fonttype": 42,
     "svg.hashsalt": "1",  # the same numbers give the same file
 }
-_PAGE: ContextVar[float] = ContextVar("page", default=math.inf)
-"""How wide a figure may be, in inches."""
 
 
 @contextmanager
 def styled(look: Style) -> Generator[None]:
-    """Draw in a style."""
-    page = _PAGE.set(look.width or math.inf)
-    try:
-        chosen: dict[Any, Any] = {"font.size": look.font_size, "savefig.dpi": look.dpi}
-        with matplotlib.rc_context(_RC | chosen):
-            sizes: dict[Any, float] = {name: points(size) for name, size in _SIZES.items()}
-            with matplotlib.rc_context(sizes):
-                yield
-    finally:
-        _PAGE.reset(page)
+    """Draw in a style; the default size of a figure says how wide the page is."""
+    chosen: dict[Any, Any] = {"font.size": look.font_size, "savefig.dpi": look.dpi}
+    chosen["figure.figsize"] = (look.width or math.inf, 1)
+    chosen |= {name: points(size, look.font_size) for name, size in _SIZES.items()}
+    with matplotlib.rc_context(_RC | chosen):
+        yield
 
 
-def points(size: float) -> float:
-    """Scale a size of text, given for the default style, to that in use."""
-    return max(LEAST_SIZE, size * matplotlib.rcParams["font.size"] / FONT_SIZE)
+def _page() -> float:
+    """Return how wide a figure may be, in inches."""
+    return matplotlib.rcParams["figure.figsize"][0]
+
+
+def points(size: float, font_size: float = 0) -> float:
+    """Scale a size of text, given for the default style, to a font size, or to that in use."""
+    return max(LEAST_SIZE, size * (font_size or matplotlib.rcParams["font.size"]) / FONT_SIZE)
 
 
 def recolour(figure: Figure, palette: str) -> None:
@@ -107,21 +104,10 @@ def recolour(figure: Figure, palette: str) -> None:
             put(replaced)
 
 
-def family_colour(family: str) -> str:
-    """Return the colour of a family, grey if it is unknown."""
-    return FAMILIES[family].colour if family in FAMILIES else REFERENCE
-
-
-def encoding_look(encoding: str | None) -> dict[str, Any]:
-    """Return the line and marker of a positional encoding; unknown ones share one look."""
-    return _ENCODINGS.get(encoding, {"ls": "-.", "marker": "D"})
-
-
 def split_names(metrics: pl.DataFrame) -> dict[str, str]:
     """Name the two splits, in the words of the task if the table has only one task."""
     task, *others = metrics["task"].unique()
-    known = task in TASKS and not others
-    return {"train": "train", "unseen": TASKS[task].unseen if known else "unseen"}
+    return {"train": "train", "unseen": "unseen" if others else TASKS[task].unseen}
 
 
 def in_lines(label: str) -> str:
@@ -159,10 +145,9 @@ def new_figure(
 
     If the page is narrower, panels shrink, and what does not fit in a row is in several.
     """
-    page, liked = _PAGE.get(), width / columns
+    page, liked = _page(), width / columns
     divisors = (n for n in range(columns, 0, -1) if columns % n == 0)
-    fitting = (n for n in divisors if page / n >= NARROWEST * liked)
-    across = next(fitting, 1)
+    across = next((n for n in divisors if page / n >= NARROWEST * liked), 1)
     times = columns // across
     page = min(page, across * liked)
     if page < width:
@@ -181,7 +166,7 @@ def panel_grid(
     count: int, width: float, height: float, extra: tuple[float, float], **shared: Any
 ) -> tuple[Figure, list[Axes]]:
     """Make a figure of `count` panels of a width and height (inches), listed row by row."""
-    page = min(_PAGE.get(), 100)
+    page = min(_page(), 100)
     columns = min(count, MAX_COLUMNS, max(1, int((page - extra[0]) / (NARROWEST * width))))
     rows = -(-count // columns)
     whole = columns * width + extra[0]
@@ -211,19 +196,17 @@ def is_leftmost(ax: Axes) -> bool:
     return place.is_first_col()
 
 
-def columns_of(ax: Axes) -> int:
-    """Count the columns of the grid of panels that this one is in."""
-    grid: Any = ax.get_gridspec()
-    return grid.ncols
+def grid_of(ax: Axes) -> Any:
+    """Return the grid of panels that this one is in."""
+    return ax.get_gridspec()
 
 
 def name_axes(axes: Sequence[Axes], x: str, y: str) -> None:
     """Name the axes that the panels of a grid share, at its left and below each column."""
-    columns = columns_of(axes[0])
-    for ax in axes[-columns:]:
+    for ax in axes[-grid_of(axes[0]).ncols :]:
         ax.set_xlabel(x)
         ax.tick_params(labelbottom=True)
-    for ax in axes[::columns]:
+    for ax in filter(is_leftmost, axes):
         ax.set_ylabel(y)
 
 
@@ -237,7 +220,7 @@ def finish(
 ) -> Figure:
     """Letter the panels if there are several; add the legend above and the note below."""
     axes = list(axes)
-    letters = [*ascii_lowercase, *map("".join, product(ascii_lowercase, repeat=2))]
+    letters = (before + letter for before in ("", *ascii_lowercase) for letter in ascii_lowercase)
     look: dict[str, Any] = {"fontweight": "bold", "fontsize": points(9)}
     look |= {"ha": "right", "va": "bottom"}
     look |= {"xycoords": "axes fraction", "textcoords": "offset points"}
@@ -249,11 +232,12 @@ def finish(
             break
         legend.remove()
     write_note(figure, note)
-    if _on_a_page():
+    if _page() < math.inf:
         outside = [*figure.legends, *figure.texts]
         height = sum(one.get_window_extent().height for one in outside) / figure.dpi
         figure.set_figheight(figure.get_figheight() + max(0, height - OUTSIDE + 0.3))
-        _break_lines(figure, axes)
+        if axes:
+            _break_lines(figure, axes)
     return figure
 
 
@@ -262,24 +246,18 @@ def write_note(figure: Figure, note: str) -> None:
     figure.supxlabel(note, fontsize=points(7), color=REFERENCE, wrap=True)
 
 
-def _on_a_page() -> bool:
-    return _PAGE.get() < math.inf
-
-
 def _break_lines(figure: Figure, axes: Sequence[Axes]) -> None:
     """Break the titles of panels and the names of their axes into lines that fit."""
     figure.draw_without_rendering()  # places the panels
-    high = axes[0].get_window_extent().height if axes else 0
+    high = axes[0].get_window_extent().height
     for ax in axes:
         for text in (ax.title, ax.xaxis.label):
             _fit(text, text.get_window_extent().width, ax.get_window_extent().width)
     figure.draw_without_rendering()
-    if axes:  # the panels are lower now
-        place: Any = axes[0].get_subplotspec()
-        lost = high - axes[0].get_window_extent().height
-        lost *= place.get_gridspec().nrows / figure.dpi
-        figure.set_figheight(figure.get_figheight() + lost)
-        figure.draw_without_rendering()
+    lost = high - axes[0].get_window_extent().height  # the panels are lower now
+    lost *= grid_of(axes[0]).nrows / figure.dpi
+    figure.set_figheight(figure.get_figheight() + lost)
+    figure.draw_without_rendering()
     for ax in axes:
         label = ax.yaxis.label
         _fit(label, label.get_window_extent().height, ax.get_window_extent().height + 20)

@@ -70,7 +70,7 @@ def write_page(config: Config, runs: Runs, origin: Iterable[str], *outputs: Path
         unsettled=unsettled(claims),
         # matplotlib's links open a window of their own.
         overview=overview[overview.index("<svg") :].replace(' target="_blank"', ""),
-        overview_files=_files(folder, "claims_overview"),
+        formats=sorted({*config.style.formats, "csv"} - {"svg"}),
         overview_caption=" ".join(str(claims_overview.draw.__doc__).split()),
         groups=_figures(config, sweeps, folder),
         quantities=CURVES,
@@ -154,19 +154,10 @@ def _figures(config: Config, sweeps: Mapping[str, Sweep], folder: Path) -> dict[
             "svg": _packed(svg),
             "width": width,
             "height": height,
-            "files": _files(folder, name),
             "yaml": minimal_config(config, sweeps, name),
         }
         groups.setdefault(figure.group, []).append(shown)
     return groups
-
-
-def _files(folder: Path, figure: str) -> dict[str, str]:
-    """List the other files of a figure, which lie beside the page, by what they are."""
-    found = sorted((folder / "figures").glob(f"{figure}.*"))
-    return {
-        path.suffix[1:].upper(): f"figures/{path.name}" for path in found if path.suffix != ".svg"
-    }
 
 
 def _curves(path: Path, runs: list[str]) -> str:
@@ -187,36 +178,25 @@ def _explorer(points: pl.DataFrame, sweeps: Mapping[str, Sweep]) -> dict[str, An
     """Describe the grid points to the script of the page: their settings in words."""
     varied = list(dict.fromkeys(name for sweep in sweeps.values() for name in sweep.varied))
     number = {run: index for index, run in enumerate(points["run"])}
+    rows = points.select(varied).to_dicts()
+    shown = {}
+    for name, sweep in sweeps.items():
+        labels = {number[run]: sweep.labels[run] for run in sweep.points}
+        shown[name] = {"points": labels, "varied": sweep.varied}
     return {
-        "points": [
-            {name: in_words(name, value) for name, value in point.items()}
-            for point in points.select(varied).to_dicts()
-        ],
-        "order": {
-            name: [in_words(name, value) for value in grouping.values_of(points, name)]
-            for name in varied
-        },
-        "sweeps": {
-            name: {
-                "points": {number[run]: sweep.labels[run] for run in sweep.points},
-                "varied": sweep.varied,
-            }
-            for name, sweep in sweeps.items()
-        },
+        "points": [{name: in_words(name, value) for name, value in row.items()} for row in rows],
+        "order": {n: [in_words(n, v) for v in grouping.values_of(points, n)] for n in varied},
+        "sweeps": shown,
     }
 
 
 def _points(points: pl.DataFrame) -> list[list[Any]]:
     """Tabulate the grid points: a header, and the last values beside the settings that vary."""
     varied = grouping.varying_settings(points)
-    rows = [
-        [
-            *(_mean_and_spread(point[name], point[f"{name}_sd"]) for name in SHOWN),
-            f"{point['seconds']:.1f}",
-            *(point[name] for name in varied),
-        ]
-        for point in points.to_dicts()
-    ]
+    rows = []
+    for point in points.to_dicts():
+        found = [_mean_and_spread(point[name], point[f"{name}_sd"]) for name in SHOWN]
+        rows.append([*found, f"{point['seconds']:.1f}", *(point[name] for name in varied)])
     return [[*SHOWN.values(), "seconds", *varied], *rows]
 
 
