@@ -7,6 +7,7 @@ import math
 import re
 from functools import partial
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -22,6 +23,7 @@ from reversal_curse.config.settings import DEFAULTS, choices, meaningful, settle
 from reversal_curse.tables.files import write_table
 from reversal_curse.tables.run_files import Runs
 from reversal_curse.tables.schemas import TABLES
+from reversal_curse.tables.summaries import t_interval
 
 from . import synthetic
 from .synthetic import CHOICE, gathered, point, write_runs
@@ -573,3 +575,21 @@ def test_a_remark_follows_a_claim_that_was_judged(verdict):
     text = page(config_of(RAW), pl.DataFrame(rows, TABLES["claims"].schema, strict=False), [])
     for name, claim in CLAIMS.items():
         assert (f"**{name}**" in text) == (bool(claim.remark) and verdict != "not tested")
+
+
+COVERAGE = {
+    # spread over seeds: (samples of mean 0, how often five and ten seeds must hold it)
+    "normal": (lambda rng, shape: rng.normal(size=shape), 0.94, 0.94),
+    "uniform": (lambda rng, shape: rng.uniform(-1, 1, size=shape), 0.92, 0.93),
+    "skewed": (lambda rng, shape: rng.exponential(size=shape) - 1, 0.87, 0.88),
+    "two of ten seeds fail": (lambda rng, shape: (rng.random(shape) < 0.2) - 0.2, 0.65, 0.87),
+}
+
+
+@pytest.mark.parametrize("spread", COVERAGE)
+def test_the_interval_holds_the_truth_about_as_often_as_it_says(spread):
+    draw, *least = COVERAGE[spread]
+    for seeds, share in zip((5, 10), least, strict=True):
+        samples = draw(np.random.default_rng(1), (4000, seeds))
+        low, high = np.array([t_interval(values) for values in samples]).T
+        assert ((low <= 0) & (high >= 0)).mean() >= share, seeds
