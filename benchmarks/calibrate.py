@@ -1,4 +1,4 @@
-"""Fit the prices of `config/hardware.json` to measured runs, and say how well they predict other runs.
+"""Fit the prices of `hardware.json` to measured runs, and say how well they predict other runs.
 
     python benchmarks/calibrate.py results/runs cpu > tests/unit/measured_runs.json
 
