@@ -5,7 +5,7 @@ export CONFIG ?= config/config.yaml
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help env demo figures results plan status falsify check test test-battery slurm-packages browser-packages test-slurm benchmark lint format docs clean
+.PHONY: help env demo figures results plan status falsify check test test-battery slurm-packages browser-packages test-slurm test-gpu benchmark lint format docs clean
 .DEFAULT_GOAL := help
 
 # The package of this folder runs, also in a copy of a checkout with its environment.
@@ -73,6 +73,16 @@ slurm-packages: # what `make test-slurm` needs of the system (Debian, root)
 
 test-slurm: $(VENV)/installed-test slurm-packages ## test on a real SLURM, on this machine (Debian, root)
 	$(BIN)/python -m pytest tests/slurm
+
+# With the machine's own PyTorch, and no network if WHEELS is given. `GPU_DEVICE=cpu` is a rehearsal.
+GPU_DEVICE ?= cuda
+
+test-gpu: ## prove training on a GPU, in nine minutes: PYTHON=interpreter that has PyTorch, WHEELS=folder of the other packages
+	@$(PYTHON) tests/gpu/environment.py $(GPU_DEVICE) $(WHEELS)
+	@rm -rf results/gpu
+	@.venv-gpu/bin/python -m pytest -q tests/gpu/test_stages.py --gpu-device $(GPU_DEVICE) --gpu-report results/gpu; status=$$?; \
+	    [ ! -e results/gpu/hardware.json ] || cp results/gpu/hardware.json src/reversal_curse/config/; \
+	    echo "results/gpu/report.md"; exit $$status
 
 benchmark: $(VENV)/installed-test ## time training and workflow, also of the official code: OFFICIAL=folder OFFICIAL_PYTHON=interpreter
 	$(BIN)/python benchmarks/page.py $(if $(OFFICIAL),--official $(OFFICIAL) --official-python $(OFFICIAL_PYTHON))

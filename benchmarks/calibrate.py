@@ -1,4 +1,4 @@
-"""Fit the prices of `cost.py` to measured runs, and say how well they predict other runs.
+"""Fit the prices of `hardware.json` to measured runs, and say how well they predict other runs.
 
     python benchmarks/calibrate.py results/runs cpu > tests/unit/measured_runs.json
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -63,12 +63,13 @@ def main(folder: str, hardware: str) -> None:
     foretold = np.where(even, amounts @ halves[1], amounts @ halves[0])
     prices = fitted(amounts, measured)
     names = dict(zip(PRICES, prices.tolist(), strict=True))
-    print(replace(HARDWARE[hardware], **names), file=sys.stderr)
+    entry = asdict(replace(HARDWARE[hardware], **names))
+    print(json.dumps({hardware: entry}, indent=2), file=sys.stderr)
     shipped = np.array([seconds(one, hardware) for one in settings])
     for label, estimate in (
         ("fitted to all", amounts @ prices),
         ("fitted to the other half", foretold),
-        ("as in cost.py", shipped),
+        ("as in hardware.json", shipped),
     ):
         print(f"{label}: {within(estimate / measured):.2f} within 1.5", file=sys.stderr)
     rows = [

@@ -15,30 +15,30 @@ def device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def _best(function, repeats: int = 7) -> float:
+def _best(device: torch.device, function, repeats: int = 7) -> float:
     def once() -> float:
         started = time.perf_counter()
         function()
-        if device().type == "cuda":
-            torch.cuda.synchronize()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
         return time.perf_counter() - started
 
     once()
     return min(once() for _ in range(repeats))
 
 
-def product_rate(precision: str) -> float:
+def product_rate(precision: str, device: torch.device) -> float:
     """Measure the floating-point operations per second of a large product."""
-    size = 8192 if device().type == "cuda" else 2048
-    a, b = torch.randn(2, size, size, device=device()).to(DTYPES[precision])
-    return 2 * size**3 / _best(lambda: a @ b)
+    size = 8192 if device.type == "cuda" else 2048
+    a, b = torch.randn(2, size, size, device=device).to(DTYPES[precision])
+    return 2 * size**3 / _best(device, lambda: a @ b)
 
 
-def memory_rate() -> float:
+def memory_rate(device: torch.device) -> float:
     """Measure the bytes per second that a sum of two large tensors reads and writes."""
-    a, b = torch.randn(2, 2**25, device=device())
+    a, b = torch.randn(2, 2**25, device=device)
     out = torch.empty_like(a)
-    return 3 * 4 * 2**25 / _best(lambda: torch.add(a, b, out=out))
+    return 3 * 4 * 2**25 / _best(device, lambda: torch.add(a, b, out=out))
 
 
 def floor_seconds(layers: int, embed_dim: int, seeds: int, products: float, memory: float) -> float:

@@ -16,12 +16,12 @@ HERE = Path(__file__).parent
 NARROW = ({"layers": 1, "embed_dim": 20, "heads": 2}, 10)
 MIDDLE = ({"layers": 4, "embed_dim": 128, "heads": 4}, 1)
 PAPER = {"layers": 24, "embed_dim": 768, "heads": 12}
-# Shape and seeds; then how many epochs to time, ours and the others' (of one seed). The official
+# Shape and seeds; then how many epochs to train, ours and the others' (of one seed). The official
 # code's time is the difference of two runs whose start takes seconds: its epochs must take several
 # times as long as the start varies.
 CASES = {
-    "cpu": [(*NARROW, 200, 400), (*MIDDLE, 100, 120), (PAPER, 1, 3, 2)],
-    "cuda": [(*NARROW, 200, 40), (*MIDDLE, 200, 40), (PAPER, 10, 40, 20)],
+    "cpu": [(*NARROW, 256, 400), (*MIDDLE, 128, 120), (PAPER, 1, 8, 2)],
+    "cuda": [(*NARROW, 256, 40), (*MIDDLE, 256, 40), (PAPER, 10, 64, 20)],
 }
 
 
@@ -31,7 +31,7 @@ def _json(script: str, shape: dict, epochs: int) -> dict:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def _official(folder: Path, python: Path, shape: dict, epochs: int) -> float:
+def official_seconds(folder: Path, python: Path, shape: dict, epochs: int) -> float:
     """Measure the seconds per epoch of one seed: the difference of a short and a longer run."""
 
     def run(count: int) -> float:
@@ -51,8 +51,8 @@ def _official(folder: Path, python: Path, shape: dict, epochs: int) -> float:
 
 def lines(official: tuple[Path, Path] | None, repeats: int) -> list[str]:
     """Return the section of the page. `official` is a checkout and an interpreter for it."""
-    products = {precision: product_rate(precision) for precision in ("float32", "bfloat16")}
-    memory = memory_rate()
+    products = {name: product_rate(name, device()) for name in ("float32", "bfloat16")}
+    memory = memory_rate(device())
     rates = ", ".join(f"{rate / 1e9:.0f} GFLOP/s ({name})" for name, rate in products.items())
     table = [
         f"Ceilings measured in the same call: {rates}, {memory / 1e9:.0f} GB/s (memory).",
@@ -68,7 +68,7 @@ def lines(official: tuple[Path, Path] | None, repeats: int) -> list[str]:
             times["ours"].append(own["seconds"])
             times["plain"].append(seeds * _json("plain.py", shape, others)["seconds"])
             if official:
-                times["official"].append(seeds * _official(*official, shape, others))
+                times["official"].append(seeds * official_seconds(*official, shape, others))
         ours = statistics.median(times["ours"])
         case = f"{shape['layers']}, {shape['embed_dim']}, {seeds}"
         cells = [case, _ms(ours)]

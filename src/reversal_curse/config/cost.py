@@ -1,12 +1,14 @@
 """Estimate what training a grid point costs: a small model, fitted to measured runs.
 
 A run has five kinds of work, which its family counts. Its seconds are the sum of each amount times
-its price on the hardware. The CPU's prices are least-squares fits to the `wall_seconds` of the
-default sweep's runs (`run.json`, by `benchmarks/calibrate.py`); the GPU's are guesses from data
-sheets.
+its price on the hardware, in `hardware.json`. The CPU's prices are least-squares fits to the
+`wall_seconds` of the default sweep's runs (`run.json`, by `benchmarks/calibrate.py`); the GPU's are
+guesses from data sheets until `make test-gpu` has measured one.
 """
 
+import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from reversal_curse.families import FAMILIES
@@ -30,8 +32,8 @@ class Hardware:
 
 
 HARDWARE = {
-    "cpu": Hardware("one CPU core of 2026", 0.95, 0.0, 2.82e-6, 1.46e-11, 4.16e-9),
-    "gpu": Hardware("one H100 or H200, not calibrated", 3.0, 2e-4, 1e-9, 5e-14, 1.2e-11),
+    name: Hardware(**prices)
+    for name, prices in json.loads(Path(__file__).with_name("hardware.json").read_text()).items()
 }
 
 

@@ -81,4 +81,6 @@ def training_devices(count: int) -> tuple[torch.device, ...]:
         _claims.append(file)
         devices.append(torch.device("cuda", left.pop(place)))
     torch.cuda.set_device(devices[0])
+    # float32, also where a container's TORCH_ALLOW_TF32_CUBLAS_OVERRIDE would round to 10 bits
+    torch.set_float32_matmul_precision("highest")
     return tuple(devices)
