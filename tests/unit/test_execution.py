@@ -109,20 +109,12 @@ def assert_near(compiled: dict[str, pl.DataFrame], plain: dict[str, pl.DataFrame
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "given",
-    [
-        {"family": "masked_diffusion", "pos_encoding": "rotary"},
-        {"family": "masked_diffusion", "masking": "either"},
-    ],
-    ids=str,
-)
-def test_compiled_training_gives_the_tables_of_plain_training(compiler, capfd, given):
+def test_compiled_training_gives_the_tables_of_plain_training(compiler, capfd):
     """This holds for every table, with dropout; the smaller last batch is not compiled."""
     tables = {}
     for choice in ("never", "always"):
         pace = {"epochs": 6, "batch_size": 5, "eval_every": 1, "compile": choice}
-        settings = small_settings(layers=1, **given, **pace)
+        settings = small_settings(layers=1, family="masked_diffusion", masking="either", **pace)
         torch._dynamo.utils.counters.clear()
         tables[choice] = trained(settings)
     assert "not compiled" not in capfd.readouterr().out
