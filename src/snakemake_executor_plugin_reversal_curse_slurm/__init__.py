@@ -5,8 +5,9 @@ refuses are tried again, and other refusals are one line; requests stay within t
 training jobs that a killed Snakemake left in the queue are gone on with.
 
 Of plugin 2.8.0 (pinned in `requirements.lock`) it uses, beside what every executor has, the
-thread pool `_job_submission_executor`, `_preemption_warning`, `run_uuid` (the name of all jobs in
-SLURM), `slurm_logdir`, the job's comment, `query_job_status*`, and the words `REFUSED`. `tests/slurm` notices if they go.
+thread pool `_job_submission_executor`, `_preemption_warning`, `_fallback_account_arg`, `run_uuid`
+(the name of all jobs in SLURM), `slurm_logdir`, the jobs' comments, `query_job_status*`, and the
+words of a refusal. `tests/slurm` notices if they go.
 """
 
 import re
@@ -69,6 +70,7 @@ class Executor(slurm.Executor):
             raise WorkflowError(f"{ours}array-jobs: must be unset (issue 473 of the SLURM plugin)")
         super().__post_init__(test_mode)
         self._preemption_warning = True  # its words are many, and true of requeueing alone
+        self._fallback_account_arg = ""  # to guess one, it calls sacct wrongly, and says so
 
     def run_job(self, job: Any) -> None:
         """Submit a job, again and again while SLURM takes none."""
@@ -131,8 +133,7 @@ class Executor(slurm.Executor):
             else:
                 log = str(job.aux["slurm_logfile"])
                 self.report_job_error(job, f"SLURM job {number}: {state}. ", aux_logs=[log])
-        if any(self._looks[job.external_jobid] for job in left):
-            self.next_seconds_between_status_checks = None  # as configured, not more and more
+        self.next_seconds_between_status_checks = None  # as configured, not more and more
 
     async def _states(self, jobs: set[str]) -> dict[str, str]:
         """Ask squeue, and sacct about jobs that it does not show; all run if squeue is silent."""
@@ -159,7 +160,7 @@ class Executor(slurm.Executor):
                 self._held[job] = said
                 return
             job.attempt = job.restart_times + 1  # SLURM would say the same again
-            msg = f"sbatch refused {job.name}: {said}"
+            msg = f"sbatch refused: {said}"
             for log in job.log:  # where people, and the screen, look for the reason
                 Path(log).parent.mkdir(parents=True, exist_ok=True)
                 Path(log).write_text(msg + "\n", encoding="utf-8")
@@ -178,5 +179,9 @@ class Executor(slurm.Executor):
 
 def _words(stderr: str) -> str:
     """Return what a SLURM command said, as one line."""
-    lines = [re.sub(r"^\w+: error: ", "", line) for line in stderr.splitlines() if line.strip()]
+    lines = [
+        re.sub(r"^\w+: error: (Batch job submission failed: )?", "", line)
+        for line in stderr.splitlines()
+        if line.strip()
+    ]
     return "; ".join(lines)

@@ -43,8 +43,8 @@ SchedulerParameters=bf_interval=2,sched_min_interval=100000
 NodeName={host} NodeAddr=127.0.0.1 CPUs=16 RealMemory=400000 Gres=gpu:{gpus}
 PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
-PartitionName=main Default=YES Nodes=ALL MaxTime=INFINITE State=UP PreemptMode=CANCEL GraceTime=5
-PartitionName=again Nodes=ALL MaxTime=INFINITE State=UP PreemptMode=REQUEUE GraceTime=5
+PartitionName=main Default=YES Nodes=ALL MaxTime=INFINITE State=UP PreemptMode=CANCEL
+PartitionName=again Nodes=ALL MaxTime=INFINITE State=UP PreemptMode=REQUEUE
 PartitionName=urgent Nodes=ALL MaxTime=INFINITE State=UP PriorityTier=2 PreemptMode=OFF
 """
 

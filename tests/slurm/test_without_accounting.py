@@ -22,7 +22,7 @@ def test_a_sweep_goes_from_the_config_to_figures(workflow):
 
 def test_jobs_that_slurm_has_forgotten_are_submitted_again_and_silence_is_no_forgetting(workflow):
     cluster = workflow.cluster
-    workflow.write_config(epochs=12000, eval_every=3000)
+    workflow.write_config(epochs=6000, eval_every=3000)
     process = workflow.start("results/figures/reversal_curve.pdf")
     wait_for(lambda: "epoch 0 of" in workflow.training_log())
     cluster.kill("slurmctld")
@@ -35,7 +35,6 @@ def test_jobs_that_slurm_has_forgotten_are_submitted_again_and_silence_is_no_for
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     cluster.start("slurmctld")
     output = output_of(process)
-    print(output)
     assert "is gone; looking for what it made" in output
     (job,) = workflow.jobs("train")
     assert job["JobState"] == "COMPLETED"
