@@ -22,8 +22,6 @@ from typing import Any
 
 import snakemake_executor_plugin_slurm
 from snakemake_executor_plugin_slurm import common_settings, job_status_query
-from snakemake_interface_common.exceptions import WorkflowError
-from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
 
 __all__ = ["Executor", "ExecutorSettings", "common_settings"]
 
@@ -65,9 +63,11 @@ class Executor(slurm.Executor):
         ours = "--reversal-curse-slurm-"
         for given in sys.argv:
             if given.startswith("--slurm-"):
-                raise WorkflowError(f"{given}: must be {given.replace('--slurm-', ours)}")
+                raise slurm.WorkflowError(f"{given}: must be {given.replace('--slurm-', ours)}")
         if self.workflow.executor_settings.array_jobs:
-            raise WorkflowError(f"{ours}array-jobs: must be unset (issue 473 of the SLURM plugin)")
+            raise slurm.WorkflowError(
+                f"{ours}array-jobs: must be unset (issue 473 of the SLURM plugin)"
+            )
         super().__post_init__(test_mode)
         self._preemption_warning = True  # its words are many, and true of requeueing alone
         self._fallback_account_arg = ""  # to guess one, it calls sacct wrongly, and says so
@@ -108,7 +108,9 @@ class Executor(slurm.Executor):
             if same and not subprocess.run(rename, capture_output=True).returncode:
                 self.logger.warning(f"going on with SLURM job {number}, which trains {name}")
                 log = self.slurm_logdir / f"rule_{job.name}" / name / f"{number}.log"
-                self.report_job_submission(SubmittedJobInfo(job, number, {"slurm_logfile": log}))
+                self.report_job_submission(
+                    slurm.SubmittedJobInfo(job, number, {"slurm_logfile": log})
+                )
                 return True
         return False
 
@@ -179,9 +181,5 @@ class Executor(slurm.Executor):
 
 def _words(stderr: str) -> str:
     """Return what a SLURM command said, as one line."""
-    lines = [
-        re.sub(r"^\w+: error: (Batch job submission failed: )?", "", line)
-        for line in stderr.splitlines()
-        if line.strip()
-    ]
-    return "; ".join(lines)
+    said = re.sub(r"^\w+: error: (Batch job submission failed: )?", "", stderr.strip(), flags=re.M)
+    return "; ".join(said.splitlines())

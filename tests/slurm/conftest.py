@@ -15,7 +15,6 @@ from .cluster import Cluster, missing
 
 # The cluster is ours alone, so it may be asked often.
 HERE = [
-    "--reversal-curse-slurm-no-account",
     *("--reversal-curse-slurm-init-seconds-before-status-checks", "2"),
     *("--seconds-between-status-checks", "2"),
     *("--latency-wait", "10"),

@@ -113,7 +113,9 @@ def test_a_preempted_job_goes_on_whoever_puts_it_back_into_the_queue(workflow, p
     workflow.write_config(epochs=3000, eval_every=3000)
     process = workflow.start(CURVE, "--set-resources", f"train_gpt:slurm_partition={partition}")
     wait_for(lambda: "epoch 0 of" in workflow.training_log())
-    workflow.cluster.call("sbatch", "--partition=urgent", "--gpus=2", "--wrap=sleep 5")
+    workflow.cluster.call(
+        "sbatch", "--partition=urgent", "--gpus=2", "--output=/dev/null", "--wrap=sleep 5"
+    )
     output = output_of(process)
     assert [job["JobState"] for job in workflow.jobs("train_gpt")] == states, output
     assert workflow.training_log().count("epoch 0 of") == 2
