@@ -187,6 +187,13 @@ class Cluster:
         self.daemons[daemon].kill()
         self.daemons[daemon].wait()
 
+    def drain(self) -> None:
+        """Start no more jobs until `resume`."""
+        self.call("scontrol", "update", f"NodeName={self.host}", "State=DRAIN", "Reason=test")
+
+    def resume(self) -> None:
+        self.call("scontrol", "update", f"NodeName={self.host}", "State=RESUME")
+
     def _start(self, *command: str) -> None:
         log = open(self.folder / f"{command[0]}.out", "ab")  # noqa: SIM115 - the daemon's own
         self.daemons[command[0]] = subprocess.Popen(
