@@ -41,7 +41,11 @@ KillWait=5
 SlurmdParameters=config_overrides
 SchedulerParameters=bf_interval=2,sched_min_interval=100000
 NodeName={host} NodeAddr=127.0.0.1 CPUs=16 RealMemory=400000 Gres=gpu:{gpus}
-PartitionName=main Default=YES Nodes=ALL MaxTime=INFINITE State=UP
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
+PartitionName=main Default=YES Nodes=ALL MaxTime=INFINITE State=UP PreemptMode=CANCEL
+PartitionName=again Nodes=ALL MaxTime=INFINITE State=UP PreemptMode=REQUEUE
+PartitionName=urgent Nodes=ALL MaxTime=INFINITE State=UP PriorityTier=2 PreemptMode=OFF
 """
 
 ACCOUNTING = """
@@ -50,6 +54,7 @@ AccountingStorageHost=127.0.0.1
 AccountingStoragePort={port}
 AccountingStoragePass={folder}/munge/socket
 AccountingStorageTRES=gres/gpu
+AccountingStorageEnforce=limits,qos
 AccountingStoreFlags=job_comment
 JobAcctGatherType=jobacct_gather/linux
 JobAcctGatherFrequency=1
@@ -139,8 +144,10 @@ class Cluster:
             self._start_database(database_port)
             self._start("slurmdbd", "-D")
             wait_for(lambda: self.call("sacctmgr", "-i", "add", "cluster", "test"))
-        self._start("slurmctld", "-D")
-        self.start_node()
+            self.call("sacctmgr", "-i", "add", "qos", "few", "MaxSubmitJobsPerUser=1")
+            self.call("sacctmgr", "-i", "modify", "user", "root", "set", "qos+=few")
+        self.start("slurmctld")
+        self.start("slurmd")
         wait_for(lambda: "idle" in self.call("sinfo", "-h", "-o", "%T"))
 
     def __exit__(self, *error: object) -> None:
@@ -171,14 +178,21 @@ class Cluster:
         client = ["mariadb", "--no-defaults", f"--socket={socket_file}", "--execute"]
         wait_for(lambda: not subprocess.run([*client, grant], capture_output=True).returncode)
 
-    def start_node(self) -> None:
-        """Start slurmd."""
-        self._start("slurmd", "-D")
+    def start(self, daemon: str) -> None:
+        """Start slurmctld or slurmd."""
+        self._start(daemon, "-D")
 
-    def kill_node(self) -> None:
-        """Send SIGKILL to slurmd; the jobs' own processes go on, as on a real node."""
-        self.daemons["slurmd"].kill()
-        self.daemons["slurmd"].wait()
+    def kill(self, daemon: str) -> None:
+        """Send SIGKILL to a daemon; the jobs' own processes go on, as on a real node."""
+        self.daemons[daemon].kill()
+        self.daemons[daemon].wait()
+
+    def drain(self) -> None:
+        """Start no more jobs until `resume`."""
+        self.call("scontrol", "update", f"NodeName={self.host}", "State=DRAIN", "Reason=test")
+
+    def resume(self) -> None:
+        self.call("scontrol", "update", f"NodeName={self.host}", "State=RESUME")
 
     def _start(self, *command: str) -> None:
         log = open(self.folder / f"{command[0]}.out", "ab")  # noqa: SIM115 - the daemon's own

@@ -15,10 +15,10 @@ from .cluster import Cluster, missing
 
 # The cluster is ours alone, so it may be asked often.
 HERE = [
-    "--slurm-no-account",
-    *("--slurm-init-seconds-before-status-checks", "2"),
+    *("--reversal-curse-slurm-init-seconds-before-status-checks", "2"),
     *("--seconds-between-status-checks", "2"),
     *("--latency-wait", "10"),
+    *("--reversal-curse-slurm-hold-seconds", "2"),
 ]
 SIZE = {"layers": 1, "heads": 1, "embed_dim": 8, "vocab_size": 20, "seeds": 2}
 TINY = {**SIZE, "epochs": 20, "eval_every": 10, "learning_rate": 0.01}

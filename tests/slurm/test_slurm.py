@@ -2,12 +2,15 @@
 
 import time
 
+import pytest
+
 from processes import kill, output_of, wait_for
 from tiny_models import save_causal, write_facts
 
 ACCOUNTING = True
 LONG = {"epochs": 12000, "eval_every": 3000}  # long enough to disturb
 CURVE = "results/figures/reversal_curve.pdf"
+BOTH = "results/figures/reversal_vocab.pdf"  # trains both points
 
 
 def test_a_sweep_goes_from_the_config_to_figures_with_one_gpu_for_each_training_job(workflow):
@@ -21,9 +24,9 @@ def test_a_sweep_goes_from_the_config_to_figures_with_one_gpu_for_each_training_
     assert others
     for job in trained:
         assert job["TresPerJob"] == "gres:gpu:1"
-        assert "mem=48000M" in job["TRES"]
+        assert "mem=8000M" in job["TRES"]
         assert "cpu=4" in job["TRES"]
-        assert job["TimeLimit"] == "1-00:00:00"
+        assert job["TimeLimit"] == "00:30:00"
     for job in others:
         assert "TresPerJob" not in job
         assert "mem=8000M" in job["TRES"]
@@ -33,23 +36,24 @@ def test_a_sweep_goes_from_the_config_to_figures_with_one_gpu_for_each_training_
         training = job["Comment"].startswith("rule_train")
         assert ("gres/gpu=1" in job["AllocTRES"]) == training
         assert ("gres/gpu" in job["AllocTRES"]) == training
-        assert job["ReqMem"] == ("48000M" if training else "8000M")
+        assert job["ReqMem"] == "8000M"
     assert {job["State"] for job in accounts} == {"COMPLETED"}
     (report,) = workflow.directory.glob("results/logs/slurm/efficiency_report_*.csv")
     assert "train_gpt" in report.read_text()
 
 
 def test_a_cancelled_job_is_submitted_again_with_more_memory_and_time_and_goes_on(workflow):
+    """More, but not more than the site allows."""
     workflow.write_config(**LONG)
-    process = workflow.start(CURVE)
+    process = workflow.start(CURVE, "--reversal-curse-slurm-max-runtime", "50")
     (first,) = wait_for(workflow.training)
     wait_for(lambda: "epoch 0 of" in workflow.training_log())
     workflow.cluster.call("scancel", first["JobId"])
     output_of(process)
     jobs = workflow.jobs("train_gpt")
     assert [job["JobState"] for job in jobs] == ["CANCELLED", "COMPLETED"]
-    assert "mem=96000M" in jobs[1]["TRES"]
-    assert jobs[1]["TimeLimit"] == "2-00:00:00"
+    assert "mem=16000M" in jobs[1]["TRES"]
+    assert jobs[1]["TimeLimit"] == "00:50:00"
     assert "going on after epoch" in workflow.training_log()
     assert (workflow.directory / CURVE).exists()
     assert not list(workflow.directory.glob("results/checkpoints/*"))
@@ -85,28 +89,65 @@ def test_a_pretrained_model_is_probed_with_a_gpu_and_the_memory_of_its_size(work
 def test_a_drained_node_only_delays_the_sweep_and_a_killed_slurmd_loses_nothing(workflow):
     cluster = workflow.cluster
     workflow.write_config(**LONG)
-    cluster.call("scontrol", "update", f"NodeName={cluster.host}", "State=DRAIN", "Reason=test")
+    cluster.drain()
     try:
         process = workflow.start(CURVE)
         wait_for(workflow.jobs)
         time.sleep(3)
         assert not workflow.training_log()
     finally:
-        cluster.call("scontrol", "update", f"NodeName={cluster.host}", "State=RESUME")
+        cluster.resume()
     wait_for(workflow.training)
-    cluster.kill_node()
+    cluster.kill("slurmd")
     time.sleep(2)
-    cluster.start_node()
+    cluster.start("slurmd")
     output_of(process)
     assert (workflow.directory / CURVE).exists()
 
 
-def test_when_snakemake_is_killed_the_next_call_finishes_the_work(workflow):
-    workflow.write_config(**LONG)
-    process = workflow.start(CURVE)
-    wait_for(workflow.training)
+@pytest.mark.parametrize(
+    ("partition", "states"), [("main", ["PREEMPTED", "COMPLETED"]), ("again", ["COMPLETED"])]
+)
+def test_a_preempted_job_goes_on_whoever_puts_it_back_into_the_queue(workflow, partition, states):
+    """`main` cancels the job, and Snakemake submits it again; in `again`, SLURM requeues it."""
+    workflow.write_config(epochs=3000, eval_every=3000)
+    process = workflow.start(CURVE, "--set-resources", f"train_gpt:slurm_partition={partition}")
+    wait_for(lambda: "epoch 0 of" in workflow.training_log())
+    urgent = ("--partition=urgent", "--gpus=2", "--output=/dev/null", "--wrap=sleep 5")
+    workflow.cluster.call("sbatch", *urgent)
+    ended = ("PREEMPTED", "PENDING")
+    (job,) = wait_for(lambda: [job for job in workflow.jobs("train") if job["JobState"] in ended])
+    time.sleep(8)  # Snakemake looks three times
+    # SLURM would let a requeued job wait for two minutes.
+    workflow.cluster.call("scontrol", "update", f"JobId={job['JobId']}", "StartTime=now")
+    output = output_of(process)
+    assert [job["JobState"] for job in workflow.jobs("train_gpt")] == states, output
+    assert "going on after epoch" in workflow.training_log()
+
+
+def test_a_limit_on_submitted_jobs_holds_them_back_and_costs_no_retry(workflow):
+    output = workflow.run(BOTH, "--reversal-curse-slurm-qos", "few", "--retries", "0")
+    assert {job["JobState"] for job in workflow.jobs()} == {"COMPLETED"}
+    assert len(workflow.jobs("train")) == 2
+    assert output.count("SLURM takes no job now (QOSMaxSubmitJobPerUserLimit") == 1, output
+
+
+def test_a_request_that_slurm_refuses_is_one_line_and_is_not_repeated(workflow):
+    """One line at once, and the same in the summary."""
+    output = workflow.run(CURVE, "--set-resources", "train_gpt:gpu=64", status=1)
+    why = "failed: sbatch refused: Requested node configuration is not available"
+    assert [line for line in output.splitlines() if "sbatch" in line] == [
+        f"train_gpt (base, vocab): {why}"
+    ] * 2
+    (job,) = workflow.jobs("train")  # SLURM keeps what it refuses
+    assert job["JobState"] == "FAILED"
+
+
+def test_when_snakemake_is_killed_the_next_call_goes_on_with_its_jobs(workflow):
+    workflow.write_config(epochs=6000, eval_every=3000)
+    process = workflow.start(BOTH)
+    wait_for(lambda: len(workflow.training()) == 2)
     kill(process)
-    wait_for(lambda: not workflow.training(), seconds=200)
-    workflow.run("--unlock")
-    workflow.run(CURVE)
-    assert (workflow.directory / CURVE).exists()
+    output = workflow.run(BOTH)
+    assert [job["JobState"] for job in workflow.jobs("train")] == ["COMPLETED"] * 2
+    assert output.count("going on with SLURM job") == 2, output

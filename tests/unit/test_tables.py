@@ -4,6 +4,7 @@ import json
 import random
 import time
 from pathlib import Path
+from threading import Timer
 
 import polars as pl
 import pyarrow.parquet as pq
@@ -14,6 +15,7 @@ from reversal_curse.config.errors import UserError
 from reversal_curse.config.file import Config
 from reversal_curse.config.grid import CARD, NOTHING, all_points, read_sweeps
 from reversal_curse.config.settings import NAMES
+from reversal_curse.tables import run_files
 from reversal_curse.tables.aggregate import aggregate
 from reversal_curse.tables.files import read_runs, read_table, write_table
 from reversal_curse.tables.record import read_record
@@ -216,10 +218,40 @@ def test_damage_that_file_times_hide_is_seen_when_the_table_is_read(results, fol
 
 
 def test_other_software_or_hardware_inside_a_sweep_is_said():
-    one = {"versions": {"torch": "2"}, "device": "cpu", "precision": "float32"}
+    one = {"versions": {"torch": "2"}, "device": "cpu", "precision": "float32", "device_name": "x"}
     records = [one | {"settings": {"family": name}} for name in ("gpt", "gpt", "bilinear")]
     assert not mixtures(
         "a", [*records, records[2] | {"precision": "float64", "settings": {"family": "one_layer"}}]
     )
     records[1] = records[1] | {"device": "cuda"}
     assert mixtures("a", records) == ["sweep a mixes runs by device: cpu (2 runs), cuda (1 runs)"]
+    old, new = ({"device": "cuda", "precision": p} for p in ("float32", "bfloat16"))
+    gpus = [records[0] | old | {"device_name": "V100"}, records[1] | new | {"device_name": "H100"}]
+    assert mixtures("a", [gpus[1], *gpus]) == [
+        "sweep a mixes runs by precision: bfloat16 (2 runs), float32 (1 runs), on H100 (2), "
+        "V100 (1): set `precision`, or pin a GPU model in the profile"
+    ]
+
+
+@pytest.mark.parametrize("comes", [True, False])
+def test_a_run_that_a_job_has_just_reported_may_be_late(results, capfd, monkeypatch, comes):
+    """A slow network disk may show the report first. An old report excuses nothing."""
+    monkeypatch.setattr(run_files, "LATE", 3.0)
+    run, settings = next(iter(read_sweeps(CONFIG)["a"].points.items()))
+    record = results / "runs" / run / "run.json"
+    record.rename(record.with_name("late"))
+    report = results / "jobs/gpt_0.json"
+    report.parent.mkdir(exist_ok=True)
+    report.write_text(json.dumps({"trained": [run]}))
+    if comes:
+        Timer(0.5, record.with_name("late").rename, [record]).start()
+        assert Runs(results).trained(run, settings)
+    else:
+        with pytest.raises(UserError, match="no finished run of these settings; train it first"):
+            Runs(results).trained(run, settings)
+        began = time.monotonic()
+        with pytest.raises(UserError, match="train it first"):
+            Runs(results).trained(run, settings)
+        assert time.monotonic() - began < 0.5
+        record.with_name("late").rename(record)
+    assert capfd.readouterr().err == f"{record.parent}: not here yet; waiting\n"

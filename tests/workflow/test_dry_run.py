@@ -78,6 +78,20 @@ def test_a_thousand_small_points_are_at_most_25_jobs_on_slurm(workflow, root):
     assert jobs.keys() - gathered == {"dataset", "figure_sweep_overview"}
 
 
+@pytest.mark.parametrize(
+    ("option", "problem"),
+    [
+        ("--slurm-qos", "--slurm-qos: must be --reversal-curse-slurm-qos"),
+        ("--reversal-curse-slurm-array-jobs", "--reversal-curse-slurm-array-jobs: must be unset"),
+    ],
+)
+def test_options_that_would_be_ignored_or_lose_jobs_on_slurm_are_refused(
+    workflow, root, option, problem
+):
+    profile = ("--profile", str(root / "profiles/slurm"))
+    assert problem in workflow.snakemake("data", option, "x", *profile, status=1)
+
+
 def test_commands_are_short_however_long_the_config_is(workflow):
     points = [{"layers": 1, "embed_dim": 8 + i, "heads": 1} for i in range(300)]
     workflow.write_config(job_minutes=0.0, sweeps={"many": {"points": points}})

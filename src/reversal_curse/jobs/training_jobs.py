@@ -8,6 +8,7 @@ from reversal_curse.config.digest import digest_of
 from reversal_curse.config.file import Config
 from reversal_curse.config.grid import Sweep, all_points
 from reversal_curse.config.settings import Settings
+from reversal_curse.families import FAMILIES
 
 MANY = 2000
 """Beyond this number, jobs become longer: each job costs Snakemake some milliseconds."""
@@ -29,6 +30,12 @@ class Job:
     def name(self) -> str:
         """Identify these grid points: `gpt_` and hex digits."""
         return f"{self.family}_{digest_of(list(self.points))}"
+
+    @property
+    def memory(self) -> float:
+        """Estimate the bytes that all seeds of its largest grid point take where they train."""
+        needs = FAMILIES[self.family].memory
+        return max(needs(settings) * settings.seeds for settings in self.points.values())
 
 
 def training_jobs(config: Config, sweeps: Mapping[str, Sweep]) -> dict[str, Job]:

@@ -1,5 +1,8 @@
 """The runs below a results folder: which are finished, whole, and made by the code of today."""
 
+import json
+import sys
+import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -14,6 +17,9 @@ from reversal_curse.tables.record import damaged_file, read_record
 
 LOG = "train.log"
 RECORD = "run.json"
+LATE = 60.0
+"""Seconds after which all nodes see a file that one of them wrote: NFS remembers what a folder
+holds for as long."""
 
 
 def table_files(settings: Settings) -> list[str]:
@@ -82,12 +88,25 @@ class Runs:
 
     def trained(self, run: str, settings: Settings) -> Mapping[str, Any]:
         """Return the record of a run; raises UserError if it has to be trained."""
+        if self.state(run, settings).record is None and (until := self._promised(run)):
+            print(f"{self.folder(run)}: not here yet; waiting", file=sys.stderr, flush=True)
+            while self.state(run, settings).record is None and time.time() < until:
+                time.sleep(1)
+                del self._states[run]
         record = self.record(run, settings)
         if record is None:
             state = self.state(run, settings)
             none = "by other code" if state.stale else "no finished run of these settings"
             raise UserError(f"{state.problem or f'{self.folder(run)}: {none}'}; train it first")
         return record
+
+    def _promised(self, run: str) -> float:
+        """Return until when a run may be late: a job of the last minute reports it as trained."""
+        for report in self.results.glob("jobs/*.json"):
+            until = report.stat().st_mtime + LATE
+            if time.time() < until and run in json.loads(report.read_text("utf-8"))["trained"]:
+                return until
+        return 0.0
 
     def problems(self, points: Mapping[str, Settings]) -> list[str]:
         """Say, a line each, which runs are there and do not count."""
@@ -129,5 +148,9 @@ def mixtures(sweep: str, records: Iterable[Mapping[str, Any]]) -> list[str]:
         families = [record["settings"]["family"] for record in records]
         if len({*zip(families, values, strict=True)}) > len({*families}):
             counts = ", ".join(f"{value} ({n} runs)" for value, n in Counter(values).items())
+            gpus = Counter(record["device_name"] for record in records)
+            if what == "precision" and len(gpus) > 1:  # `auto` asks the GPU
+                counts += f", on {', '.join(f'{name} ({n})' for name, n in gpus.items())}: "
+                counts += "set `precision`, or pin a GPU model in the profile"
             lines.append(f"sweep {sweep} mixes runs by {what}: {counts}")
     return lines
