@@ -36,8 +36,10 @@ class Observer:
         # training sentences, which are most of all and come first.
         self.chosen, self.read = due, 0
         if not learner.answers_at_once:
-            self.chosen = [due[place] for place in sorted(probe_epochs("sparse", len(due) - 1))]
             self.read = self.sizes["train"]
+            others = self.sentences.shape[1] > self.read
+            places = probe_epochs("sparse", len(due) - 1) if others else ()
+            self.chosen = [due[place] for place in sorted(places)]
         self.logged = {*due[:: max(1, len(due) // 10)], due[-1]}  # about ten times in a run
         self.epochs: list[int] = []
         self.means: list[torch.Tensor] = []  # (splits, measures, S), one for each evaluation
