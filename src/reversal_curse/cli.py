@@ -210,7 +210,7 @@ def _status(options: argparse.Namespace) -> None:
 
 def _doctor(options: argparse.Namespace) -> None:
     """Say, on a login node, what would make a sweep fail on this cluster, and what to change."""
-    from reversal_curse.jobs.doctor import doctor
+    from reversal_curse.doctor import doctor
 
     config = Config.load(*options.config).executed(submitted=True)
     doctor(Products(config, Path("results")), options.config, options.profile, options.wait)

@@ -21,7 +21,7 @@ USUAL = {
     f"{EXECUTOR}-max-runtime": 0,
     "set-resources": {"train_gpt": {"gpu": 0}},  # this machine has none that computes
 }
-BOTH = "train_gpt, aggregate"
+BOTH = "aggregate, train_gpt"
 UNSEEN = "nodes, their GPUs and disks were not looked at"
 
 
@@ -82,9 +82,9 @@ def test_with_the_changes_that_it_asks_for_all_is_well(workflow):
         ),
         (
             {"default-resources": {"qos": "best"}},
-            f"{BOTH}: attempt 3 asks for -p main --qos best --cpus-per-task 1; sbatch says: "
-            "allocation failure: Invalid qos specification; choose a `qos` of `sacctmgr show user "
-            "-s $USER` in default-resources",
+            f"{BOTH}: attempt 3 asks for -p main --qos best -t 90 --mem 24000 --cpus-per-task 4; "
+            "sbatch says: allocation failure: Invalid qos specification; `qos` in "
+            "default-resources must be of `sacctmgr show user -s $USER`",
         ),
         (
             {"set-resources": {"train_gpt": {"gpu_model": "h100"}}},
@@ -176,6 +176,11 @@ def test_a_full_node_leaves_the_probe_waiting_and_jobs_in_the_queue_are_counted(
     assert f"warn  {queued}: wait for them, or `scancel {numbers}`" in plain
 
 
+def stop_controller(cluster):
+    cluster.daemons["slurmctld"].terminate()  # it writes what it knows of nodes
+    cluster.daemons["slurmctld"].wait()
+
+
 def start_controller(cluster):
     cluster.start("slurmctld")
     wait_for(lambda: "idle" in cluster.call("sinfo", "-h", "-o", "%T"))
@@ -185,14 +190,14 @@ def test_a_controller_that_forgets_jobs_needs_accounting_and_one_that_is_down_is
     cluster, path = workflow.cluster, workflow.cluster.folder / "slurm.conf"
     conf = path.read_text()
     lines = [line for line in conf.splitlines() if not line.startswith("Accounting")]
-    cluster.kill("slurmctld")
+    stop_controller(cluster)
     try:
         down = diagnose(workflow)
         path.write_text("\n".join(lines).replace("MinJobAge=3600", "MinJobAge=30"))
         start_controller(cluster)
         report = {f"{EXECUTOR}-efficiency-report": True}
         forgets = diagnose(workflow, 0, **report)
-        cluster.kill("slurmctld")
+        stop_controller(cluster)
     finally:
         path.write_text(conf)
         start_controller(cluster)

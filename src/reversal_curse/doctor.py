@@ -1,8 +1,8 @@
 """What a first night on a cluster usually founders on, looked for from the login node in seconds.
 
 Each check yields findings: a level, and a line that says what is and what to change. The jobs are
-those that Snakemake would submit (`submissions.py`). One job looks around on a node: it runs
-`python -m reversal_curse.jobs.doctor FOLDER` and answers through that folder among the results.
+those that Snakemake would submit (`jobs/submissions.py`). One job looks around on a node: it runs
+`python -m reversal_curse.doctor FOLDER` and answers through that folder among the results.
 """
 
 import argparse
@@ -48,9 +48,8 @@ FILES_OF_A_POINT, FILES_OF_A_JOB = 12, 6
 DOWN = re.compile("DOWN|DRAIN|FAIL|MAINT|NOT_RESPONDING")
 SAYS = {
     # what sbatch says, and what to change
-    "account": "choose a `slurm_account` of `sacctmgr show user -s $USER` in default-resources",
-    "qos": "choose a `qos` of `sacctmgr show user -s $USER` in default-resources",
-    "QOS": "compare with `sacctmgr show qos`",
+    "account": "`slurm_account` in default-resources must be of `sacctmgr show user -s $USER`",
+    "qos": "`qos` in default-resources must be of `sacctmgr show user -s $USER`",
 }
 
 
@@ -83,7 +82,8 @@ class Site:
 
     def __init__(self, products: Products, asked: dict[str, Any], wait: float):
         self.products, self.wait = products, wait
-        self.calls = [Call(**call) for call in asked["calls"]]
+        calls = [Call(**call) for call in asked["calls"]]
+        self.calls = sorted(calls, key=lambda call: (call.minutes, call.memory))
         self.jobs, self.at_a_time = sum(asked["jobs"].values()), asked["at_a_time"]
         self.latency_wait, self.settings = asked["latency_wait"], asked["settings"]
         self.executor, self.plain = asked["executor"], asked["executor"] == "slurm"
@@ -115,9 +115,7 @@ class Site:
             return
         users, qos = self._rows
         rows = [row for row in users if row["Account"] == (call.account or row["DefaultAccount"])]
-        names = {
-            self.partitions[name]["QoS"] for name in call.partitions if name in self.partitions
-        }
+        names = {part["QoS"] for name, part in self.partitions.items() if name in call.partitions}
         for row in rows:
             only = row["QOS"] if "," not in row["QOS"] else "normal"
             names.add(call.qos or row["DefaultQOS"] or only)
@@ -138,7 +136,10 @@ class Site:
 
 
 def _call(*command: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, input="", capture_output=True, text=True, timeout=120)
+    try:
+        return subprocess.run(command, input="", capture_output=True, text=True, timeout=120)
+    except subprocess.TimeoutExpired:
+        raise UserError(f"{' '.join(command[:3])}: no answer in two minutes") from None
 
 
 def _show(*what: str) -> list[dict[str, str]]:
@@ -212,7 +213,7 @@ def check_calls(site: Site) -> Iterator[Finding]:
         for level, asks, change in problems:
             found.setdefault((level, change), {})[call.rule] = asks
     for (level, change), asked in found.items():
-        yield level, f"{', '.join(asked)}: {[*asked.values()][-1]}; {change}"
+        yield level, f"{', '.join(sorted(asked))}: {[*asked.values()][-1]}; {change}"
     if not found:
         rules = len({call.rule for call in site.calls})
         attempts = " and ".join(map(str, sorted({call.attempt for call in site.calls})))
@@ -288,7 +289,7 @@ def start_probe(site: Site) -> Iterator[Finding]:
         return
     (site.folder / "config.json").write_text(site.products.config.to_json(), "utf-8")
     (site.folder / ANSWER).write_text("{}", "utf-8")
-    look = [sys.executable, "-m", "reversal_curse.jobs.doctor", str(site.folder)]
+    look = [sys.executable, "-m", "reversal_curse.doctor", str(site.folder)]
     step = ["srun", "-n1", "--nodes=1", "--cpu-bind=q", *look, *["gpu"] * bool(call.gpus)]
     # The last argument is what Snakemake would run; of two equal options the last one counts.
     ours = ["-t", "5", "--job-name", NAME, "--comment", NAME, "--output", f"{site.folder}/log"]
@@ -433,7 +434,11 @@ def _on_node(site: Site, answer: dict[str, Any]) -> Iterator[Finding]:
     build, node = f"PyTorch {answer['torch']}", f"node {answer['host']}"
     yield OK, f"{node} has {build}, and writes and renames in results"
     if answer["gpu"]:
-        yield OK, f"{build} computes on {answer['gpu']}"
+        yield OK, f"{build} computes on {answer['gpu']} with {_size(answer['gpu_bytes'])}"
+        points = site.products.points.values()
+        need = max((FAMILIES[s.family].memory(s) for s in points), default=0)
+        if need > answer["gpu_bytes"] * 4 / 5:  # as training does
+            yield FAIL, f"a seed needs up to {_size(need)} of a GPU: choose a larger `gpu_model`"
     elif answer["why_no_gpu"]:
         wrong = f"{build} computes on no GPU of {node}: {answer['why_no_gpu']}"
         yield FAIL, f"{wrong}; install a build of PyTorch for the driver there"
@@ -495,6 +500,7 @@ def look_around(folder: Path, gpu: bool) -> None:
         try:
             torch.ones(9, device="cuda").sum().item()
             answer["gpu"] = torch.cuda.get_device_name()
+            answer["gpu_bytes"] = torch.cuda.mem_get_info()[1]
         except Exception as error:  # PyTorch's own, the driver's, an unknown architecture
             answer["why_no_gpu"] = first_line(error)
     if answer["models"]:
