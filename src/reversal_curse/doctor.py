@@ -362,13 +362,15 @@ def check_queue(site: Site) -> Iterator[Finding]:
     """Look for jobs of this folder in the queue."""
     shown = _call("squeue", "--me", "--noheader", "--format=%i|%k|%Z").stdout.splitlines()
     jobs = [line.split("|", 2) for line in shown]
-    ours = [n for n, comment, at in jobs if at == str(Path.cwd()) and comment != NAME]
-    there = f"{len(ours) or 'no'} jobs of this folder are in the queue"
-    if ours and site.plain:
-        some = " ".join([*ours[:3], *["..."] * (len(ours) > 3)])
-        yield WARN, f"{there} and would be submitted again: wait for them, or `scancel {some}`"
+    ours = {n: comment for n, comment, at in jobs if at == str(Path.cwd()) and comment != NAME}
+    twice = [n for n, comment in ours.items() if site.plain or not comment.startswith("rule_train")]
+    if twice:
+        again = f"{len(twice)} jobs of this folder are in the queue and would be submitted again"
+        some = " ".join([*twice[:3], *["..."] * (len(twice) > 3)])
+        yield WARN, f"{again}: wait for them, or `scancel {some}`"
     else:
-        yield OK, there + "; Snakemake goes on with them" * bool(ours)
+        goes_on = "; Snakemake goes on with them" * bool(ours)
+        yield OK, f"{len(ours) or 'no'} jobs of this folder are in the queue{goes_on}"
 
 
 def check_disk(site: Site) -> Iterator[Finding]:

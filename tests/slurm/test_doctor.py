@@ -155,8 +155,7 @@ def test_a_gpu_on_which_pytorch_does_not_compute_is_named(workflow):
 
 def test_a_full_node_leaves_the_probe_waiting_and_jobs_in_the_queue_are_counted(workflow):
     cluster = workflow.cluster
-    node = ("scontrol", "update", f"NodeName={cluster.host}")
-    cluster.call(*node, "State=DRAIN", "Reason=full")
+    cluster.drain()
     process = workflow.start()
     try:
         jobs = wait_for(lambda: (jobs := workflow.jobs("train"))[1:] and jobs)
@@ -167,7 +166,7 @@ def test_a_full_node_leaves_the_probe_waiting_and_jobs_in_the_queue_are_counted(
     finally:
         kill(process)
         cluster.call("scancel", "--user=root")
-        cluster.call(*node, "State=RESUME")
+        cluster.resume()
     drained, waits = lines
     assert drained.endswith("but 1 of 1 nodes are down or drained: jobs wait for them")
     assert waits.startswith("warn  the probe job waits (")
