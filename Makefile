@@ -2,10 +2,11 @@
 
 PYTHON ?= python3
 export CONFIG ?= config/config.yaml
+PROFILE ?= profiles/slurm
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: help env demo figures results plan status falsify check test test-battery slurm-packages browser-packages test-slurm test-gpu benchmark lint format docs clean
+.PHONY: help env demo figures results plan status doctor falsify check test test-battery slurm-packages browser-packages test-slurm test-gpu benchmark lint format docs clean
 .DEFAULT_GOAL := help
 
 # The package of this folder runs, also in a copy of a checkout with its environment.
@@ -44,6 +45,9 @@ plan: env ## show what is trained and what is waiting
 
 status: env ## show how far training is, here or on a cluster: ARGS=--watch
 	@$(BIN)/python -P -m reversal_curse status $(ARGS) "$$CONFIG"
+
+doctor: env ## say, on a login node, what would make CONFIG fail on this cluster: PROFILE=folder
+	@$(BIN)/python -P -m reversal_curse doctor "$$CONFIG" --profile "$(PROFILE)"
 
 falsify: env ## permute labels in the tables of CONFIG: every verdict on evidence must change
 	@$(BIN)/python -P -m reversal_curse falsify --config "$$CONFIG"

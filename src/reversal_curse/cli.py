@@ -22,8 +22,8 @@ from reversal_curse.tables.files import write_table
 from reversal_curse.tables.schemas import TABLES
 
 EPILOG = """\
-train, draw, plan, status, compare, falsify and confirm are for people; the others are steps of the
-workflow. For instance:
+train, draw, plan, status, doctor, compare, falsify and confirm are for people; the others are steps
+of the workflow. For instance:
   reversal-curse train layers=1 embed_dim=20 epochs=50 seeds=2 --output my_run
   reversal-curse draw curves my_run --output curves.pdf
   reversal-curse plan config/paper.yaml
@@ -88,6 +88,12 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("config", **CONFIGS)
     verb.add_argument("--results", **RESULTS)
     verb.add_argument("--watch", action="store_true", help="until Ctrl-C")
+
+    verb = _verb(verbs, _doctor)
+    verb.add_argument("config", **CONFIGS)
+    verb.add_argument("--profile", required=True, help="as Snakemake's: a name or a folder")
+    seconds = "seconds for a probe job to start (default: 60)"
+    verb.add_argument("--wait", type=_number(float, 0), default=60.0, help=seconds)
 
     verb = _verb(verbs, _compare)
     kinds = "a results folder, a config's name, CONFIG.yaml or CONFIG.yaml:SWEEP"
@@ -191,6 +197,14 @@ def _status(options: argparse.Namespace) -> None:
 
     products, progress, jobs = _progress(options)
     watch(progress, jobs, products.own, options.watch)
+
+
+def _doctor(options: argparse.Namespace) -> None:
+    """Say, on a login node, what would make a sweep fail on this cluster, and what to change."""
+    from reversal_curse.doctor import doctor
+
+    config = Config.load(*options.config).executed(submitted=True)
+    doctor(Products(config, Path("results")), options.config, options.profile, options.wait)
 
 
 def _compare(options: argparse.Namespace) -> None:

@@ -178,9 +178,9 @@ class Cluster:
         client = ["mariadb", "--no-defaults", f"--socket={socket_file}", "--execute"]
         wait_for(lambda: not subprocess.run([*client, grant], capture_output=True).returncode)
 
-    def start(self, daemon: str) -> None:
-        """Start slurmctld or slurmd."""
-        self._start(daemon, "-D")
+    def start(self, daemon: str, *through: str) -> None:
+        """Start slurmctld or slurmd, through a program that starts it."""
+        self._start(daemon, "-D", through=through)
 
     def kill(self, daemon: str) -> None:
         """Send SIGKILL to a daemon; the jobs' own processes go on, as on a real node."""
@@ -194,10 +194,14 @@ class Cluster:
     def resume(self) -> None:
         self.call("scontrol", "update", f"NodeName={self.host}", "State=RESUME")
 
-    def _start(self, *command: str) -> None:
+    def _start(self, *command: str, through: tuple[str, ...] = ()) -> None:
         log = open(self.folder / f"{command[0]}.out", "ab")  # noqa: SIM115 - the daemon's own
         self.daemons[command[0]] = subprocess.Popen(
-            command, env=self.environment, stdout=log, stderr=log, start_new_session=True
+            [*through, *command],
+            env=self.environment,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
         )
 
     def call(self, *command: str) -> str:

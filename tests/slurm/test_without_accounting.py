@@ -33,6 +33,7 @@ def test_a_job_that_slurm_has_forgotten_is_submitted_again_and_silence_is_no_for
     cluster.kill("slurmctld")
     for path in (cluster.folder / "state").glob("job*"):
         path.unlink()
+    workflow.earlier.clear()  # it counts from one again
     cluster.start("slurmctld")
     wait_for(lambda: cluster.call("sinfo", "-h"))
     cluster.resume()
