@@ -93,7 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     verb.add_argument("config", **CONFIGS)
     verb.add_argument("--profile", required=True, help="as Snakemake's: a name or a folder")
     seconds = "seconds for a probe job to start (default: 60)"
-    verb.add_argument("--wait", type=_number(float, 0), default=60.0, help=seconds)
+    verb.add_argument("--wait", type=float, default=60.0, help=seconds)
 
     verb = _verb(verbs, _compare)
     kinds = "a results folder, a config's name, CONFIG.yaml or CONFIG.yaml:SWEEP"
