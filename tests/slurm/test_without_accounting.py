@@ -24,6 +24,7 @@ def test_a_job_that_slurm_has_forgotten_is_submitted_again_and_silence_is_no_for
     cluster.drain()
     process = workflow.start("results/figures/reversal_curve.pdf")
     wait_for(workflow.jobs)
+    time.sleep(8)  # until the controller has saved it
     cluster.kill("slurmctld")
     time.sleep(15)
     cluster.start("slurmctld")
