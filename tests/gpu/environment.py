@@ -3,7 +3,8 @@
     python3 tests/gpu/environment.py cuda [WHEELS]
 
 It sees the packages of the Python that makes it, also if that is in an environment itself. What is
-missing is installed, from the folder WHEELS if that is given; PyTorch never is.
+missing is installed, from the folder WHEELS if that is given; PyTorch never is. What cannot be had
+is named, and the stages that need it are not run.
 """
 
 import os
@@ -42,13 +43,13 @@ def make() -> None:
         listed.write_text(lines)
 
 
-def complete(wheels: str) -> int:
+def complete(wheels: str) -> None:
     """Install what is missing, in the versions of the lock unless a folder has others."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     needed = [*project["dependencies"], *project["optional-dependencies"]["pretrained"], "pytest"]
     missing = [name for name in needed if not _is_there(name)]
     if not missing:
-        return 0
+        return
     print(f"installing into {FOLDER.name}: {' '.join(missing)}", flush=True)
     if not _is_there("pip"):
         subprocess.run([sys.executable, "-m", "ensurepip"], stdout=subprocess.DEVNULL, check=True)
@@ -58,7 +59,10 @@ def complete(wheels: str) -> int:
     constraints.write_text("\n".join([*kept, f"torch=={version('torch')}", ""]))
     source = ["--no-index", "--find-links", wheels] if wheels else []
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    return subprocess.run([*command, "-c", constraints, *source, *missing]).returncode
+    command += ["-c", str(constraints), *source]
+    if subprocess.run([*command, *missing]).returncode:  # then one by one
+        lost = [name for name in missing if subprocess.run([*command, name]).returncode]
+        print(f"without {' '.join(lost)}: stages that need them are not run", flush=True)
 
 
 def _is_there(name: str) -> bool:

@@ -18,7 +18,6 @@ import calibrate
 import ceilings
 import numpy as np
 import ours
-import plain
 import polars as pl
 import pytest
 import torch
@@ -46,6 +45,12 @@ NEAR = {"float32": 5e-3, "float64": 1e-6}
 """How far losses of short runs may lie apart, in nats, by precision."""
 TINY = {"layers": 1, "heads": 2, "embed_dim": 8, "vocab_size": 20, "epochs": 3, "batch_size": 5}
 LOSSES = pl.selectors.starts_with("nll")
+
+
+def needs(*packages: str) -> None:
+    """Skip a test that needs packages which could not be installed without a network."""
+    for package in packages:
+        pytest.importorskip(package, reason=f"{package} is not installed")
 
 
 def trained(settings, device, *more, seeds=None) -> dict[str, pl.DataFrame]:
@@ -253,7 +258,9 @@ def test_speed_against_ceilings_and_a_plain_loop(stage, device, at_scale, measur
 
     The least time of an epoch, of arithmetic and memory, is known for V = 800 alone.
     """
-    pytest.importorskip("transformers", reason="transformers is not installed")
+    needs("transformers")
+    import plain
+
     memory, rate = ceilings.memory_rate(device), cache(ceilings.product_rate)
     stage.numbers["GB/s"] = memory / 1e9
     for name in ("narrow", "middle", "paper"):
@@ -355,6 +362,7 @@ def test_a_killed_run_that_is_resumed_writes_the_bytes_of_one_that_was_not(
     stage, device, at_scale, environment, root, tmp_path
 ):
     """With deterministic algorithms; what has none prints a warning, which the report has."""
+    needs("pyarrow")
     size = at_scale({**TINY, "epochs": 300}, {"layers": 2, "embed_dim": 64, "epochs": 300})
     given = {"family": "masked_diffusion", "eval_every": 10, "compile": "never", **size}
     settings = small_settings(**given)
@@ -413,6 +421,7 @@ def devices(folder: Path) -> list[str]:
 
 @pytest.mark.stage(seconds=40)
 def test_a_sweep_is_trained_and_drawn(stage, device, at_scale, environment, root, tmp_path):
+    needs("pyarrow", "snakemake", "matplotlib")
     both = {"family": ["gpt", "masked_diffusion"]}
     config = {
         "defaults": {**SIZE, "epochs": at_scale(4, 50), "eval_every": 2},
@@ -436,7 +445,7 @@ def test_a_sweep_is_trained_and_drawn(stage, device, at_scale, environment, root
 @pytest.mark.stage(seconds=10)
 @pytest.mark.parametrize("kind", ["masked_lm", "causal"])
 def test_a_tiny_pretrained_model_is_probed_and_fine_tuned(stage, tmp_path, kind):
-    pytest.importorskip("transformers", reason="transformers is not installed")
+    needs("pyarrow", "transformers")
     import tiny_models
     from reversal_curse.pretrained.probe import probe_pretrained
 
@@ -476,6 +485,7 @@ def test_the_papers_default_is_compiled_with_cuda_graphs(stage, device, measured
 
 @pytest.mark.stage(seconds=70)
 def test_four_small_jobs_share_a_gpu(stage, device, environment, root, tmp_path):
+    needs("pyarrow", "snakemake")
     if device.type == "cpu":
         pytest.skip("jobs do not share a CPU in this way")
     sizes = {"layers": 2, "heads": 2, "embed_dim": 64, "epochs": 300, "eval_every": 10}
