@@ -7,13 +7,20 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 
 from reversal_curse.training.interruption import TIME_IS_UP, asked_to_stop_by
 
-STOPPED = (TIME_IS_UP, *(128 + n for n in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)))
-"""Exit statuses of a process that was asked to stop."""
+ENDED = (0, TIME_IS_UP, *(128 + n for n in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)))
+"""Exit statuses of a process that finished, or was asked to stop."""
 AFTER_A_DEFECT = 70
 """Exit status of a process that met an unexpected error: what it left behind is unknown."""
+
+
+def say(text: str) -> None:
+    """Print at once; a full disk is no reason to lose what was done."""
+    with suppress(OSError):
+        print(text, flush=True)
 
 
 class Watched:
@@ -25,7 +32,7 @@ class Watched:
         self._sender = sender
 
     def tell(self, run: str, failure: str = "") -> None:
-        """Say which grid point is trained now, or why it failed before the process gives up."""
+        """Say which grid point is trained from now on, if any; or why it failed, as last words."""
         if self._sender is not None:
             os.write(self._sender, f"{run}\t{failure}\n".encode())
 
@@ -35,13 +42,12 @@ def watch(work: Callable[[Watched], int]) -> int:
     lost: dict[str, str] = {}
     while True:
         status, last = _fork(work, lost)
-        died = status < 0 or status == AFTER_A_DEFECT
-        if not died or not last:  # or it died before it began
-            return status if status >= 0 else 128 - status
         run, failure = last
+        if status in ENDED or not run:
+            return status if status >= 0 else 128 - status
         cause = signal.Signals(-status).name if status < 0 else f"status {status}"
         lost = {**lost, run: failure or f"failed: its process died ({cause})"}
-        print(f"{run}: {lost[run]}; the others go on in a fresh process", flush=True)
+        say(f"{run}: {lost[run]}; the others go on in a fresh process")
 
 
 def _fork(work: Callable[[Watched], int], lost: dict[str, str]) -> tuple[int, list[str]]:
@@ -50,7 +56,13 @@ def _fork(work: Callable[[Watched], int], lost: dict[str, str]) -> tuple[int, li
     child = os.fork()
     if not child:
         os.close(receiver)
-        sys.exit(work(Watched(lost, sender)))
+        try:
+            status = work(Watched(lost, sender))
+        except SystemExit as error:
+            status = int(error.code or 0)
+        with suppress(OSError):
+            sys.stdout.flush()
+        os._exit(status)  # at once: all is written, and what libraries still do may fail
     asked: list[int] = []
 
     def note(number: int, frame: object) -> None:
@@ -65,8 +77,8 @@ def _fork(work: Callable[[Watched], int], lost: dict[str, str]) -> tuple[int, li
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     for number, handler in before.items():
         signal.signal(number, handler)
-    if asked and status not in (0, *STOPPED):
+    if asked and status not in ENDED:
         # It ended between two grid points, while starting or failing, or by a second signal.
-        print(f"stopped by {signal.Signals(asked[-1]).name}", flush=True)
+        say(f"stopped by {signal.Signals(asked[-1]).name}")
         status = 128 + asked[-1]
-    return status, lines[-1].split("\t") if lines else []
+    return status, lines[-1].split("\t") if lines else ["", ""]

@@ -13,7 +13,7 @@ from reversal_curse.config.errors import UserError
 from reversal_curse.config.grid import dataset_directory, run_directory
 from reversal_curse.config.settings import Settings
 from reversal_curse.jobs.progress import TRAINED, JobProgress
-from reversal_curse.jobs.watcher import AFTER_A_DEFECT, Watched
+from reversal_curse.jobs.watcher import AFTER_A_DEFECT, Watched, say
 from reversal_curse.tables.atomic_write import replacing
 from reversal_curse.tables.provenance import code_of_training
 from reversal_curse.tables.run_files import LOG, Runs
@@ -38,8 +38,8 @@ def train_job(
     error: whoever watches starts a fresh process for the others.
     """
     by_run = {run_directory(settings): settings for settings in points}
-    outcomes = {run: TRAINED for run, settings in by_run.items() if runs.record(run, settings)}
-    outcomes |= watched.lost
+    there = [run for run, settings in by_run.items() if runs.record(run, settings)]
+    outcomes = watched.lost | dict.fromkeys(there, TRAINED)
     progress = JobProgress(runs.results / "progress" / report.name, outcomes)
     for settings in points:  # read the source now: it may be edited while the job runs
         code_of_training(settings.family, settings.task)
@@ -62,21 +62,19 @@ def train_job(
                 ) from error
             except (UserError, OSError) as error:
                 outcomes[run] = f"failed: {UserError(str(error))}"
-            except Exception as error:
+            except BaseException as error:  # a panic of polars is no Exception
                 watched.tell(run, f"failed: {type(error).__name__}")
                 sys.exit(AFTER_A_DEFECT)
+            watched.tell("")
             progress.tell()
-            with suppress(OSError):  # on a full disk
-                print(
-                    f"{run}: {outcomes[run]}, after {time.monotonic() - started:.1f} s", flush=True
-                )
+            say(f"{run}: {outcomes[run]}, after {time.monotonic() - started:.1f} s")
     failed = [run for run, outcome in outcomes.items() if outcome != TRAINED]
-    for run in failed:  # print the end of its log where Snakemake shows it
-        log = runs.folder(run) / LOG
-        lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
-        print("\n".join([f"--- end of {log}", *lines[-20:]]), flush=True)
     if failed:
         progress.tell(ended="failed")
+        for run in failed:  # print the end of its log where Snakemake shows it
+            log = runs.folder(run) / LOG
+            lines = log.read_text(encoding="utf-8").splitlines() if log.exists() else []
+            say("\n".join([f"--- end of {log}", *lines[-20:]]))
         count = f"{len(failed)} of {len(points)} grid points failed"
         raise UserError(f"{count}; the others are kept; run the same command to retry")
     with replacing(report) as partial:
@@ -99,7 +97,7 @@ def _logged(path: Path) -> Generator[None]:
     except (UserError, OSError) as error:
         said = error
         raise
-    except Exception:
+    except BaseException:
         said = traceback.format_exc()
         raise
     finally:

@@ -1,10 +1,10 @@
 """The runs below a results folder: which are finished, whole, and made by the code of today."""
 
-import json
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -103,9 +103,10 @@ class Runs:
     def _promised(self, run: str) -> float:
         """Return until when a run may be late: a job of the last minute reports it as trained."""
         for report in self.results.glob("jobs/*.json"):
-            until = report.stat().st_mtime + LATE
-            if time.time() < until and run in json.loads(report.read_text("utf-8"))["trained"]:
-                return until
+            with suppress(OSError, ValueError):  # gone, or half written before power was lost
+                age = time.time() - report.stat().st_mtime
+                if age < LATE and f'"{run}"' in report.read_text("utf-8"):
+                    return time.time() + LATE - max(0.0, age)
         return 0.0
 
     def problems(self, points: Mapping[str, Settings]) -> list[str]:
