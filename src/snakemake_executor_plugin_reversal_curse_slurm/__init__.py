@@ -4,10 +4,9 @@ What it adds: jobs that were preempted, or that SLURM has forgotten, end; submis
 refuses are tried again, and other refusals are one line; requests stay within the site's limits;
 training jobs that a killed Snakemake left in the queue are gone on with.
 
-Of plugin 2.8.0 (pinned in `requirements.lock`) it uses, beside what every executor has, the
-thread pool `_job_submission_executor`, `_preemption_warning`, `_fallback_account_arg`, `run_uuid`
-(the name of all jobs in SLURM), `slurm_logdir`, the jobs' comments, `query_job_status*`, and the
-words of a refusal. `tests/slurm` notices if they go.
+Of plugin 2.8.0 (pinned in `requirements.lock`) it uses `_job_submission_executor`, a thread pool,
+`_preemption_warning`, `_fallback_account_arg`, `run_uuid` (the name of all jobs in SLURM), the
+jobs' comments, `query_job_status*` and the words of a refusal. `tests/slurm` notices if they go.
 """
 
 import re
@@ -21,21 +20,18 @@ from pathlib import Path
 from typing import Any
 
 import snakemake_executor_plugin_slurm
-from snakemake_executor_plugin_slurm import common_settings, job_status_query
+from snakemake_executor_plugin_slurm import common_settings
 
 __all__ = ["Executor", "ExecutorSettings", "common_settings"]
 
 slurm: Any = snakemake_executor_plugin_slurm  # its annotations are not what it does
-query: Any = job_status_query
 
 REFUSED = re.compile(r"SLURM sbatch failed. The error message was '(.*)'.\n    sbatch call:", re.S)
 LATER = re.compile(r"Submit\w*Limit|temporarily un|timed out|connect|not responding|Zero Bytes")
 """What SLURM says if it may grant the same request later."""
 ENDED = {"COMPLETED", "PREEMPTED", "CANCELLED", "FAILED", "TIMEOUT", "OUT_OF_MEMORY", "DEADLINE"}
 ENDED |= {"NODE_FAIL", "BOOT_FAIL", "REVOKED", ""}
-LOOKS = 3
-"""How often a job must be seen to have ended, or not be seen, before we say so: SLURM may put it
-back into the queue, and the plugin may yet notice."""
+LOOKS = 3  # at a job that has ended, or is not shown: SLURM may requeue it, the plugin see its end
 
 
 def setting(default: Any, words: str) -> Any:
@@ -65,9 +61,7 @@ class Executor(slurm.Executor):
             if given.startswith("--slurm-"):
                 raise slurm.WorkflowError(f"{given}: must be {given.replace('--slurm-', ours)}")
         if self.workflow.executor_settings.array_jobs:
-            raise slurm.WorkflowError(
-                f"{ours}array-jobs: must be unset (issue 473 of the SLURM plugin)"
-            )
+            raise slurm.WorkflowError(f"{ours}array-jobs: must be unset (plugin slurm, issue 473)")
         super().__post_init__(test_mode)
         self._preemption_warning = True  # its words are many, and true of requeueing alone
         self._fallback_account_arg = ""  # to guess one, it calls sacct wrongly, and says so
@@ -81,9 +75,8 @@ class Executor(slurm.Executor):
         while not self._stopping.is_set():
             if not self._adopted(job):
                 super().run_job(job)
-            if job not in self._held:
+            if not (said := self._held.pop(job, "")):
                 return
-            said = self._held.pop(job)
             if said not in self._said:
                 self._said.add(said)
                 every = f"trying again every {settings.hold_seconds} s"
@@ -108,9 +101,8 @@ class Executor(slurm.Executor):
             if same and not subprocess.run(rename, capture_output=True).returncode:
                 self.logger.warning(f"going on with SLURM job {number}, which trains {name}")
                 log = self.slurm_logdir / f"rule_{job.name}" / name / f"{number}.log"
-                self.report_job_submission(
-                    slurm.SubmittedJobInfo(job, number, {"slurm_logfile": log})
-                )
+                info = slurm.SubmittedJobInfo(job, number, {"slurm_logfile": log})
+                self.report_job_submission(info)
                 return True
         return False
 
@@ -120,15 +112,15 @@ class Executor(slurm.Executor):
         async for _ in super().check_active_jobs(active_jobs):
             pass  # not what it asks to wait for: if SLURM is silent, that is nothing
         left = [job for job in active_jobs if job.external_jobid not in self._ended]
-        states = await self._states({job.external_jobid for job in left}) if left else {}
+        look = slurm.job_status_query.query_job_status_squeue(self.run_uuid)
+        shown, _ = await slurm.job_status_query.query_job_status(look, self.logger)
         for job in left:
             number = job.external_jobid
-            state = states.get(number, "").partition(" ")[0]  # sacct: "CANCELLED by 0"
+            state = "RUNNING" if shown is None else shown.get(number, "")
             self._looks[number] = self._looks[number] + 1 if state in ENDED else 0
             if self._looks[number] < LOOKS:
                 yield job
                 continue
-            del self._looks[number]
             if state in ("COMPLETED", ""):
                 self.logger.warning(f"SLURM job {number} is gone; looking for what it made")
                 self.report_job_success(job)  # if that is nothing, Snakemake tries again
@@ -136,17 +128,6 @@ class Executor(slurm.Executor):
                 log = str(job.aux["slurm_logfile"])
                 self.report_job_error(job, f"SLURM job {number}: {state}. ", aux_logs=[log])
         self.next_seconds_between_status_checks = None  # as configured, not more and more
-
-    async def _states(self, jobs: set[str]) -> dict[str, str]:
-        """Ask squeue, and sacct about jobs that it does not show; all run if squeue is silent."""
-        ask = query.query_job_status
-        shown, _ = await ask(query.query_job_status_squeue(self.run_uuid), self.logger)
-        if shown is None:
-            return dict.fromkeys(jobs, "RUNNING")
-        kept = None
-        if not jobs <= shown.keys():
-            kept, _ = await ask(query.query_job_status_sacct(self.run_uuid), self.logger)
-        return {**(kept or {}), **shown}
 
     def report_job_success(self, job_info: Any) -> None:
         self._ended.add(job_info.external_jobid)

@@ -22,6 +22,7 @@ USUAL = {
     "set-resources": {"train_gpt": {"gpu": 0}},  # this machine has none that computes
 }
 BOTH = "aggregate, train_gpt"
+LARGEST = "attempt 3 asks for slurm_partition=main runtime=180 mem_mb=24000 cpus_per_task=1"
 UNSEEN = "nodes, their GPUs and disks were not looked at"
 
 
@@ -60,10 +61,9 @@ def test_with_the_changes_that_it_asks_for_all_is_well(workflow):
     with changed(workflow.cluster, *short), changed(workflow.cluster, *few):
         found = diagnose(workflow)
         assert found == [
-            f"FAIL  {BOTH}: attempt 3 asks for 180 minutes; partition main admits 60: set "
+            f"FAIL  {BOTH}: {LARGEST}; partition main admits 60 minutes: lower `runtime`, or set "
             f"`{EXECUTOR}-max-runtime: 60`",
-            "warn  3 of 3 jobs in the queue at a time; account root admits 2, the others are "
-            "tried again and again: set `jobs: 2`",
+            "warn  3 of 3 jobs in the queue at a time; account root admits 2: set `jobs: 2`",
         ]
         assert diagnose(workflow, 0, **{f"{EXECUTOR}-max-runtime": 60, "jobs": 2}) == []
 
@@ -78,33 +78,38 @@ def test_with_the_changes_that_it_asks_for_all_is_well(workflow):
         ),
         (
             {"default-resources": {"slurm_partition": "nowhere"}},
-            f"{BOTH}: no partition nowhere; `slurm_partition` must be of: main, again, urgent",
+            f"{BOTH}: attempt 3 asks for slurm_partition=nowhere runtime=90 mem_mb=24000 "
+            "cpus_per_task=4; `slurm_partition` must be of: main, again, urgent",
         ),
         (
             {"default-resources": {"qos": "best"}},
-            f"{BOTH}: attempt 3 asks for -p main --qos best -t 90 --mem 24000 --cpus-per-task 4; "
-            "sbatch says: allocation failure: Invalid qos specification; `qos` in "
-            "default-resources must be of `sacctmgr show user -s $USER`",
+            f"{BOTH}: attempt 3 asks for slurm_partition=main runtime=90 mem_mb=24000 "
+            "cpus_per_task=4 qos=best; sbatch says: allocation failure: Invalid qos specification; "
+            "`sacctmgr show user -s $USER` lists yours",
         ),
         (
             {"set-resources": {"train_gpt": {"gpu_model": "h100"}}},
-            "train_gpt: asks for 1 h100 GPU; `gpu_model` in partition main must be left out: "
-            "nodes name none",
+            "train_gpt: attempt 3 asks for slurm_partition=main gpu=h100:1 runtime=90 "
+            "mem_mb=24000 cpus_per_task=4; nodes of partition main have gpu:2: change "
+            "`gpu_model`, `gpu` or `slurm_partition`",
         ),
         (
             {"set-resources": {"train_gpt": {"gpu": 3}}},
-            "train_gpt: asks for 3 GPUs; nodes of partition main have 2: lower `gpus` of the "
-            "model in the config",
+            "train_gpt: attempt 3 asks for slurm_partition=main gpu=3 runtime=90 mem_mb=24000 "
+            "cpus_per_task=4; nodes of partition main have gpu:2: change `gpu_model`, `gpu` or "
+            "`slurm_partition`",
         ),
         (
             {"set-resources": {"train_gpt": {"gpu": 0, "mem_mb": "150000 * attempt"}}},
-            "train_gpt: attempt 3 asks for 450000 MB; partition main admits 400000: set "
+            "train_gpt: attempt 3 asks for slurm_partition=main runtime=90 mem_mb=450000 "
+            "cpus_per_task=4; partition main admits 400000 MB: lower `mem_mb`, or set "
             f"`{EXECUTOR}-max-mem-mb: 400000`",
         ),
         (
             {"set-resources": {"train_gpt": {"gpu": 0, "cpus_per_task": 17}}},
-            "train_gpt: attempt 3 asks for -p main -t 90 --mem 24000 --cpus-per-task 17; sbatch "
-            "says: allocation failure: Requested node configuration is not available",
+            "train_gpt: attempt 3 asks for slurm_partition=main runtime=90 mem_mb=24000 "
+            "cpus_per_task=17; sbatch says: allocation failure: Requested node configuration is "
+            "not available",
         ),
     ],
 )
@@ -119,12 +124,11 @@ def test_a_request_that_no_node_grants_is_named_with_the_key_to_change(workflow,
     [
         (
             *("sacctmgr -i modify qos normal set", "MaxWall=60", "MaxWall=-1"),
-            f"attempt 3 asks for 180 minutes; QOS normal admits 60: set `{EXECUTOR}-max-runtime: "
-            "60`",
+            f"QOS normal admits 60 minutes: lower `runtime`, or set `{EXECUTOR}-max-runtime: 60`",
         ),
         (
             *("scontrol update PartitionName=main", "State=DOWN", "State=UP"),
-            "partition main is DOWN; choose another `slurm_partition`",
+            "partition main is DOWN: choose another `slurm_partition`",
         ),
     ],
 )
@@ -132,7 +136,7 @@ def test_a_job_that_sbatch_takes_and_that_would_wait_for_ever_is_named(
     workflow, command, before, after, found
 ):
     with changed(workflow.cluster, command, before, after):
-        assert diagnose(workflow)[0] == f"FAIL  {BOTH}: {found}"
+        assert diagnose(workflow)[0] == f"FAIL  {BOTH}: {LARGEST}; {found}"
 
 
 def test_without_our_executor_preemption_and_few_submissions_lose_jobs(workflow):
@@ -140,8 +144,7 @@ def test_without_our_executor_preemption_and_few_submissions_lose_jobs(workflow)
     with changed(workflow.cluster, *few):
         lines = diagnose(workflow, executor="slurm")
     assert lines == [
-        "FAIL  3 of 3 jobs in the queue at a time; account root admits 2, and refused ones use "
-        "up `retries`: set `jobs: 2`",
+        "FAIL  3 of 3 jobs in the queue at a time; account root admits 2: set `jobs: 2`",
         "FAIL  PreemptMode=CANCEL, and Snakemake would wait for preempted jobs for ever: set "
         "`executor: reversal-curse-slurm`",
     ]
@@ -203,9 +206,9 @@ def test_a_controller_that_forgets_jobs_needs_accounting_and_one_that_is_down_is
     assert len(down) == 1
     assert down[0].startswith("the controller of SLURM does not answer, ask the site: ")
     assert forgets == [
-        "warn  the controller remembers jobs for 30 s (MinJobAge), no database does: set "
-        f"`{EXECUTOR}-init-seconds-before-status-checks: 10` and `seconds-between-status-checks: "
-        "10`",
+        "warn  there is no accounting database, and the controller forgets jobs after 30 s "
+        f"(MinJobAge): set `{EXECUTOR}-init-seconds-before-status-checks: 10` and "
+        "`seconds-between-status-checks: 10`",
         f"warn  there is no accounting database: set `{EXECUTOR}-efficiency-report: false`",
     ]
 
@@ -253,6 +256,6 @@ def test_a_model_that_is_nowhere_is_named(workflow, monkeypatch):
     gpu = {"train_gpt": {"gpu": 0}, "probe_pretrained": {"gpu": 0}}
     assert diagnose(workflow, **{"set-resources": gpu}) == [
         "FAIL  lost: path /nowhere: no such folder",
-        f"FAIL  nobody/nothing is not here, nodes have no network: `hf download nobody/nothing "
+        f"FAIL  nobody/nothing is not here, nor a network: `hf download nobody/nothing "
         f"--revision {40 * '0'}`, HF_HOME on a shared disk",
     ]

@@ -65,7 +65,7 @@ def _submissions(scheduler: Any) -> dict[str, Any]:
     shutil.rmtree(executor.tmpdir)
     return {
         "calls": calls,
-        "jobs": {rule: len(jobs) for rule, jobs in rules.items()},
+        "jobs": sum(map(len, rules.values())),
         "at_a_time": workflow.nodes,
         "latency_wait": workflow.execution_settings.latency_wait,
         "executor": workflow.executor_plugin.name,
