@@ -65,6 +65,7 @@ PLACES = {
     "list": "sweeps:\n  a:\n    layers: [{}]\n",
     "path": "pretrained:\n- {{name: m, kind: causal, path: {}}}\nsweeps: {{a: }}\n",
 }
+IDLE = ", ".join(f"{{embed_dim: {width}, layers: 4}}" for width in range(8, 5008))
 BIG = ", ".join(f"{name}: {{linear: [0.1, 0.9, 1000]}}" for name in ("beta1", "beta2", "dropout"))
 
 
@@ -74,6 +75,9 @@ def sweeps(block: str, count: int = 8000) -> str:
 
 WHOLE = {
     "a thousand million points": f"sweeps: {{a: {{{BIG}}}}}",
+    "many ranges": sweeps("{seeds: {range: [1, 9999]}}", 5000),
+    "many ranges of one value": sweeps("{dropout: {linear: [0.1, 0.1, 9999]}}", 3000),
+    "many idle points": f"sweeps: {{a: {{family: bilinear, points: [{IDLE}]}}}}",
     "many lists": sweeps("{seeds: [1, 2, 3, 4]}"),
     "many wrong presets": sweeps("{preset: x}"),
     "many wrong figures": sweeps("").replace("sweeps:", "figures:") + "sweeps: {a: }",
@@ -117,7 +121,7 @@ def test_in_process(tmp_path):
             bad[case] = ["slow"]
     bad = {case: lines for case, lines in bad.items() if lines}
     print(f"{len(CASES)} configs, {len(bad)} without an answer: {bad}")
-    assert len(CASES) >= 207
+    assert len(CASES) >= 210
     assert not bad
     assert accepted == HARMLESS
 

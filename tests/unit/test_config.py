@@ -15,7 +15,7 @@ MISTAKES = """\
 sweep: {} ;; OK => config.yaml, line 1: sweep | did you mean sweeps | figures
 sweeps: {a: {points: [{laye: 2}]}} => sweeps.a.points[0] | mean layers | label
 families: {gpt: {family: gpt}} ;; OK => families.gpt.family | unknown key | task
-families: {lstm: {}} ;; OK => families | gpt | "lstm"
+families: {gtp: {}} ;; OK => families.gtp: unknown key | mean gpt? | one_layer
 style: {font: 9} ;; OK => style.font | mean font_size | palette
 sweeps: {a: {family: gtp}} => sweeps.a.family | bilinear | mean gpt
 presets: {short: {epochs: 5}} ;; sweeps: {a: {preset: shot}} => sweeps.a.preset | mean short | short
@@ -25,19 +25,26 @@ figures: {reversal_curv: a} ;; OK => figures.reversal_curv | did you mean revers
 figures: {reversal_curve: b} ;; OK => figures | "b" | a
 figures: {x: {plot: curves}} ;; OK => figures.x.sweep | missing
 figures: {pretrained_reversal: a} ;; OK => figures.pretrained_reversal | pretrained | another name
-sweeps: {a: {layers: two}} => sweeps.a.layers | whole number | "two"
+sweeps: {a: {layers: two}} => sweeps.a.layers: | whole number | "two"
 defaults: {epochs: 1.5} ;; OK => defaults.epochs | whole | 1.5
 defaults: {seeds: yes} ;; OK => defaults.seeds | whole | true
 defaults: {epochs: null} ;; OK => defaults.epochs | whole number | null
 defaults: {tie_head: 1} ;; OK => defaults.tie_head | true or | 1
 defaults: {dropout: .nan} ;; OK => defaults.dropout | finite | NaN
-sweeps: {a: {layers: 0}} => sweeps.a.layers | equal to 1 | 0
+sweeps: {a: {layers: [1, ;; 0]}} => line 2: sweeps.a.layers[1] | equal to 1 | 0
+sweeps: {a: {layers: {range: [0, 3]}}} => sweeps.a.layers: | equal to 1 | 0
 sweeps: {a: {layers: []}} => sweeps.a.layers | at least 1 | []
 defaults: {} => sweeps | is missing
 sweeps: [{layers: 1}] => sweeps | a mapping of keys to values
 sweeps: {a: {points: [{label: "a{b}"}]}} => points[0].label | without braces | a{b}
 sweeps: {a: {layers: {log: [1, 9, 3]}}} => sweeps.a.layers | {range: [first, last]} | log
 sweeps: {a: {layers: {range: [3, 1]}}} => sweeps.a.layers | range | [3
+sweeps: {a: {seeds: {range: [false, true]}}} => sweeps.a.seeds | {range: [first, last]} | [false
+sweeps: {a: {weight_decay: {log: [true, 2, 5]}}} => sweeps.a.weight_decay | {log: [from | [true
+sweeps: {a: {beta1: {log: [0.001, 0.0010001, 5]}}} => sweeps.a.beta1 | different | 0.0010001
+sweeps: {a: {weight_decay: {linear: [0.1, .inf, 2]}}} => sweeps.a.weight_decay | finite | Infinity
+sweeps: {a: {layers: {range: [1, 15000]}}, b: {layers: {range: [1, 15000]}}} \
+  => sweeps.b.layers | at most 25,000 in all | 15000
 sweeps: {a: {weight_decay: {log: [0, 1, 3]}}} => sweeps.a.weight_decay | {log: [from | [0, 1, 3]
 sweeps: {a: {dropout: {linear: [0, 0.5, 1]}}} => sweeps.a.dropout | {linear: [from | [0, 0.5, 1]
 sweeps: {a: {dropout: {linear: [0, 1, 3]}}} => sweeps.a.dropout | less than 1 | 1.0
@@ -58,6 +65,10 @@ sweeps: {a: {masking: [any_order, subject]}} \
 sweeps: {a: {points: [{family: bilinear}, {family: bilinear, layers: 4}]}} \
   => sweeps.a.points[1].layers | 4 changes nothing | leaving it out
 sweeps: {a: {rotary_fraction: 0.5}} => sweeps.a.rotary_fraction | it needs pos_encoding rotary
+sweeps: {a: {family: masked_diffusion, mask_entities: true}} \
+  => mask_entities | reversal, it needs masking any_order and entity_length 2 or 3; | leaving it out
+sweeps: {a: {family: bilinear, beta2: 0.9}} => beta2 | bilinear and task reversal; | README.md
+sweeps: {a: {alignment: right}} => alignment | family gpt and task reversal; | README.md
 sweeps: {a: {layers: [1, 2], points: [{layers: 4}]}} \
   => sweeps.a.points[0].layers | is set in the sweep too | not in both
 sweeps: {a: {family: bilinear}} ;; figures: {embedding_cosine: a} => figures | no embed | gpt
@@ -69,7 +80,7 @@ sweeps: {a: {family: one_layer, entity_length: 2}} ;; figures: {one_layer_weight
 sweeps: {a: {family: bilinear, vocab_size: [20, 40]}} ;; figures: {bilinear_separation: a} \
   => figures.bilinear_separation | varies vocab_size | embed_dim
 style: {width: 1} ;; OK => style.width | inches from 2 to 40 | 1
-style: {formats: [gif]} ;; OK => style.formats | pdf | "gif"
+style: {formats: [pdf, gif]} ;; OK => style.formats[1] | pdf | "gif"
 name: runs ;; OK => name | "runs" is a folder in results | another
 sweeps: {"a; rm -rf /": } => sweeps | letters | rm -rf
 defaults: {1: 2} ;; OK => defaults | keys that are text
@@ -77,6 +88,7 @@ sweeps: {a: } ;; sweeps: {b: } => line 2 | "sweeps" is given twice
  => config.yaml | must be a mapping
 pretrained: [{ONE, hub: ../..}] ;; OK => pretrained[0].hub | OWNER/NAME | ../..
 pretrained: [{ONE, path: "a\\0"}] ;; OK => pretrained[0].path | control characters | \\u0000
+pretrained: [{ONE, path: a/LONG}] ;; OK => pretrained[0].path | 255 bytes between two slashes | é
 pretrained: [{ONE}] ;; OK => pretrained[0] | needs a place to load from | either
 pretrained: [{ONE, hub: a/b, revision: COMMIT}] ;; OK \
   => pretrained[0].billion_parameters | is missing | the size of the model on the hub
@@ -95,6 +107,7 @@ defaults: &a {layers: *a} ;; OK => config.yaml | nested less deep
 sweeps: {a:  => config.yaml, line | not valid YAML
 """
 SHORT = {"OK": "sweeps: {a: }", " ;; ": "\n", "ONE": "name: a, kind: causal", "COMMIT": "0a" * 20}
+SHORT["LONG"] = "é" * 128
 
 
 def mistakes_in(path, content: str) -> list[str]:
@@ -117,7 +130,7 @@ def test_a_mistake_is_reported_with_key_value_and_what_is_allowed(mistake, tmp_p
 
 def test_all_mistakes_are_reported_at_once_with_their_lines(tmp_path):
     content = "defaults:\n  layer: 2\n  epochs: none\nsweeps:\n  a:\n    heads: [1, 0]\n"
-    said = ("line 2.*layer: unknown key", r"line 3.*epochs", r"line 6.*heads: .* 0$")
+    said = ("line 2.*layer: unknown key", r"line 3.*epochs", r"line 6.*heads\[1\]: .* 0$")
     found = sorted(mistakes_in(tmp_path / "config.yaml", content))
     assert all(re.search(*pair) for pair in zip(said, found, strict=True)), found
     content = "sweeps:\n  a: {vocab_size: 7}\n  b:\n    masking: subject\n    heads: 5\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -15,6 +16,7 @@ from pydantic import (
     Field,
     PrivateAttr,
     ValidationError,
+    ValidationInfo,
     create_model,
 )
 from pydantic_core import PydanticCustomError
@@ -40,7 +42,7 @@ _FOLDERS += ["runs"]
 _HOW = ("job_minutes", "hardware")
 """Keys that say how jobs run, not what they make."""
 MOST_BYTES = 250_000  # of a file, and of a config with aliases and ranges written out
-MOST_POINTS = 25_000  # of a config; as many values in a range
+MOST_POINTS = 25_000  # of a config; as many values in all its ranges
 MOST_MISTAKES = 10  # shown
 _Words = Annotated[str, Field(pattern=r"^[^{}\n]{1,80}$"), PRINTABLE]  # Snakemake fills in braces
 
@@ -66,29 +68,34 @@ def _several(name: str, kind: Any) -> Any:
     annotation = Settings.model_fields[name].annotation
     values = Annotated[list[kind], Field(min_length=1)]
     ranges, allowed = _RANGES.get(annotation, (values, ""))
-    needed: Any = f"must be a value{allowed}; a range has at most {MOST_POINTS:,} values"
+    limit = f"ranges give different finite values, at most {MOST_POINTS:,} in all"
+    needed: Any = f"must be a value{allowed}; {limit}"
 
-    def spread(value: Any) -> Any:
+    def spread(value: Any, info: ValidationInfo) -> Any:
         if not isinstance(value, dict) or not allowed:
             return value if isinstance(value, list) else [value]
-        found = _in_range(value, annotation is int)
-        if not found:
+        budget: Any = info.context
+        found = _in_range(value, annotation is int, budget["left"])
+        budget["left"] -= len(found)
+        if not 0 < len(found) == len(set(filter(math.isfinite, found))):
             raise PydanticCustomError("range", needed)
         return found
 
     return _in_short(values, kind | values | ranges, spread)
 
 
-def _in_range(given: dict, whole: bool) -> list:
-    """List the values of `{range: [first, last]}`, `{linear: [from, to, n]}` or `log`, if valid.
+def _in_range(given: dict, whole: bool, most: int) -> list:
+    """List at most so many values of `{range: [first, last]}`, `{linear: [from, to, n]}` or `log`.
 
     Values of a logarithmic range are rounded to four digits, to keep paths readable.
     """
-    match whole, list(given.items()):
-        case True, [("range", [int(first), int(last)])] if 0 < last - first < MOST_POINTS:
+    ends = next(iter(given.values()), None)
+    numbers = isinstance(ends, list) and all(type(end) in (int, float) for end in ends)
+    match whole, list(given.items()) if numbers else []:
+        case True, [("range", [int(first), int(last)])] if 0 < last - first < most:
             return list(range(first, last + 1))
-        case False, [(scale, [int() | float() as low, int() | float() as high, int(n)])]:
-            steps = [i / (n - 1) for i in range(n)] if 2 <= n <= MOST_POINTS else []
+        case False, [(scale, [low, high, int(n)])] if 2 <= n <= most:
+            steps = [i / (n - 1) for i in range(n)]
             if scale == "linear":
                 return [float(f"{low + (high - low) * step:.10g}") for step in steps]
             if scale == "log" and min(low, high) > 0:
@@ -245,9 +252,9 @@ class Config(Strict):
     def parse(cls, raw: Any, places: dict[Key, str] | None = None) -> Config:
         """Check the content of YAML files; raises ConfigError, which names the first mistakes."""
         try:
-            config = cls.model_validate(raw)
+            config = cls.model_validate(raw, context={"left": MOST_POINTS})
         except ValidationError as error:
-            raise ConfigError(*_lines(_mistakes(error), places or {})) from None
+            raise ConfigError(*_lines(_mistakes(error, raw), places or {})) from None
         config._places = places or {}
         config.refuse(config._wrong_names())
         return config
@@ -332,7 +339,7 @@ def read_settings(given: Mapping[str, Any]) -> dict[str, Any]:
     try:
         return Block.model_validate(dict(given)).model_dump(exclude_unset=True)
     except ValidationError as error:
-        raise UserError("; ".join(_lines(_mistakes(error, Block), {}))) from None
+        raise UserError("; ".join(_lines(_mistakes(error, given, Block), {}))) from None
 
 
 def read_value(text: str) -> Any:
@@ -484,7 +491,9 @@ _MODELS = {
 }
 
 
-def _mistakes(error: ValidationError, model: type[BaseModel] = Config) -> Iterator[Mistake]:
+def _mistakes(
+    error: ValidationError, raw: Any, model: type[BaseModel] = Config
+) -> Iterator[Mistake]:
     """Translate the errors of pydantic: which key, and what is allowed there."""
     for detail in error.errors():
         key, value, kind, needed = detail["loc"], detail["input"], detail["type"], detail["msg"]
@@ -502,10 +511,19 @@ def _mistakes(error: ValidationError, model: type[BaseModel] = Config) -> Iterat
             needed = re.sub(theirs, ours, needed)
         known = re.findall(r"'([^']*)'", detail["msg"]) if kind == "literal_error" else []
         if key[-1:] == ("[key]",):
+            if known:
+                yield key[:-1], _unknown("key", value, known)
+                continue
             key, needed = key[:-2], f"a key {needed}"
-        elif key and isinstance(key[-1], int):  # also of one value, which became a list
-            key = key[:-1]
+        elif key and isinstance(key[-1], int) and not _is_list(raw, key[:-1]):
+            key = key[:-1]  # one value, or a range, that became a list
         yield key, f"{needed}, got {_shown(value)}{suggestion(value, known)}"
+
+
+def _is_list(value: Any, key: Key) -> bool:
+    for part in key:
+        value = value[part] if isinstance(value, list) else (value or {}).get(part)
+    return isinstance(value, list)
 
 
 _WORDS = {

@@ -113,8 +113,9 @@ def _read_sweep(config: Config, name: str, mistakes: list[Mistake]) -> Sweep:
             family = families.get(chosen.get("family", base["family"]), {})
             settings = settle(base | family | chosen)
             used = meaningful(vars(settings))
-            for key in [key for key in idle if key[-1] in used and key[:-1] in (where, at)]:
-                del idle[key]
+            for place, given in ((where, lists), (at, own)):
+                for setting in given.keys() & used:
+                    idle.pop((*place, setting), None)
             if problem := untrainable(settings):
                 mistakes.append((where, problem))
                 continue
@@ -122,8 +123,9 @@ def _read_sweep(config: Config, name: str, mistakes: list[Mistake]) -> Sweep:
             points[directory] = settings
             if label:
                 labels[directory] = label
+    kinds = {(point.family, point.task): point for point in points.values()}.values()
     mistakes += [
-        (key, changes_nothing(str(key[-1]), values, points.values()))
+        (key, changes_nothing(str(key[-1]), values, kinds))
         for key, values in idle.items()
         if points
     ]
@@ -134,14 +136,19 @@ def _read_sweep(config: Config, name: str, mistakes: list[Mistake]) -> Sweep:
 
 def changes_nothing(setting: str, values: list, points: Collection[Settings]) -> str:
     """Say that values of a setting change none of these grid points, and what it needs."""
-    needs = [f"{n} {' or '.join(map(str, v))}" for n, v in ABOUT[setting].needs.items()]
+    needs = ABOUT[setting].needs
+    met = {name: allowed[0] for name, allowed in needs.items()}
+    used = [meaningful(vars(settle(vars(point) | met))) for point in points]
+    helpful = frozenset().union(*(names for names in used if setting in names))
+    needed = [f"{n} {' or '.join(map(str, v))}" for n, v in needs.items() if n in helpful]
     families, tasks = (
         ", ".join(dict.fromkeys(getattr(point, name) for point in points))
         for name in ("family", "task")
     )
     return (
         f"{', '.join(map(str, values))} changes nothing with family {families} and task {tasks}"
-        f"{', it needs ' * bool(needs)}{' and '.join(needs)}; allowed: leaving it out"
+        f"{', it needs ' * bool(needed)}{' and '.join(needed)}; "
+        "allowed: leaving it out (see config/README.md)"
     )
 
 

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
+from pydantic_core import PydanticCustomError
 
 from reversal_curse.config.errors import UserError, first_line
 from reversal_curse.config.settings import (
@@ -24,7 +25,13 @@ REMEDIES = ("bridge", "reversal", "forward_copies")
 """Settings that decide what is trained on besides the forward statements."""
 
 
-_Path = Annotated[str, Field(min_length=1, max_length=1000), PRINTABLE]
+def _possible(path: str) -> str:
+    if max(len(part.encode()) for part in path.split("/")) > 255:
+        raise PydanticCustomError("path", "must have at most 255 bytes between two slashes")
+    return path
+
+
+_Path = Annotated[str, Field(min_length=1, max_length=1000), PRINTABLE, AfterValidator(_possible)]
 _PART = r"[A-Za-z0-9_]+([.-][A-Za-z0-9_]+)*"
 _Count = Annotated[int, Field(ge=1, le=MAX_COUNT)]
 _Natural = Annotated[int, Field(ge=0, le=MAX_COUNT)]
