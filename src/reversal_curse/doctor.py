@@ -288,8 +288,8 @@ def check_preemption(site: Site) -> Iterator[Finding]:
 def check_queue(site: Site) -> Iterator[Finding]:
     """Look for jobs of this folder in the queue that would be submitted again."""
     shown = _call("squeue", "--me", "--noheader", "--format=%i|%k|%Z").stdout.splitlines()
-    jobs = [line.split("|", 2) for line in shown]
-    here = [(number, rule) for number, rule, folder in jobs if folder == str(Path.cwd())]
+    jobs = [line.split("|") for line in shown]  # a comment of another job may hold anything
+    here = [(job[0], job[1]) for job in jobs if job[2:] == [str(Path.cwd())]]
     twice = [number for number, rule in here if site.plain or not rule.startswith("rule_train")]
     if twice:
         again = f"{len(twice)} jobs of this folder are in the queue and would be submitted again"

@@ -27,7 +27,10 @@ __all__ = ["Executor", "ExecutorSettings", "common_settings"]
 slurm: Any = snakemake_executor_plugin_slurm  # its annotations are not what it does
 
 REFUSED = re.compile(r"SLURM sbatch failed. The error message was '(.*)'.\n    sbatch call:", re.S)
-LATER = re.compile(r"Submit\w*Limit|temporarily un|timed out|connect|not responding|Zero Bytes")
+LATER = re.compile(
+    r"Submit\w*Limit|temporarily un|timed out|[Cc]onnection|connect to|contact|not responding|"
+    r"Zero Bytes|standby"
+)
 """What SLURM says if it may grant the same request later."""
 ENDED = {"COMPLETED", "PREEMPTED", "CANCELLED", "FAILED", "TIMEOUT", "OUT_OF_MEMORY", "DEADLINE"}
 ENDED |= {"NODE_FAIL", "BOOT_FAIL", "REVOKED", ""}
@@ -68,10 +71,18 @@ class Executor(slurm.Executor):
 
     def run_job(self, job: Any) -> None:
         """Submit a job, again and again while SLURM takes none."""
-        settings = self.workflow.executor_settings
-        for name, most in (("runtime", settings.max_runtime), ("mem_mb", settings.max_mem_mb)):
-            if most and (job.resources.get(name) or 0) > most:
-                setattr(job.resources, name, most)
+        try:
+            self._submit_until_taken(job)
+        except Exception as error:  # nobody else would see it, and the job be waited for for ever
+            self.report_job_error(slurm.SubmittedJobInfo(job), f"not submitted: {error!r}")
+
+    def _submit_until_taken(self, job: Any) -> None:
+        settings, asks = self.workflow.executor_settings, job.resources
+        limits = {"runtime": settings.max_runtime, "mem_mb": settings.max_mem_mb}
+        limits["mem_mb_per_cpu"] = settings.max_mem_mb // (asks.get("cpus_per_task") or job.threads)
+        for name, most in limits.items():
+            if most and (asks.get(name) or 0) > most:
+                setattr(asks, name, most)
         while not self._stopping.is_set():
             if not self._adopted(job):
                 super().run_job(job)
@@ -85,8 +96,9 @@ class Executor(slurm.Executor):
 
     def _adopted(self, job: Any) -> bool:
         """Go on with the SLURM job of an earlier call that trains the same, if there is one."""
-        look = "squeue --me --noheader --states=PENDING,RUNNING,SUSPENDED --format='%i|%k|%Z'"
-        queue = subprocess.run(look, shell=True, capture_output=True, text=True)
+        look = ["squeue", "--me", "--noheader", "--states=PENDING,RUNNING,SUSPENDED"]
+        look.append("--format=%i|%k|%Z")
+        queue = subprocess.run(look, capture_output=True, text=True, errors="replace")
         if LATER.search(queue.stderr):
             self._held[job] = _words(queue.stderr)
             return True
@@ -95,14 +107,14 @@ class Executor(slurm.Executor):
         (name,) = job.wildcards  # a digest of the grid points
         wanted = f"rule_{job.name}_wildcards_{name}", Path.cwd()
         for line in queue.stdout.splitlines():
-            number, comment, folder = line.split("|", 2)
-            same = (comment, Path(folder).resolve()) == wanted
+            number, *rest = line.split("|")  # a comment of another's job may hold anything
+            same = len(rest) == 2 and (rest[0], Path(rest[1]).resolve()) == wanted
             rename = ["scontrol", "update", f"JobId={number}", f"JobName={self.run_uuid}"]
             if same and not subprocess.run(rename, capture_output=True).returncode:
                 self.logger.warning(f"going on with SLURM job {number}, which trains {name}")
                 log = self.slurm_logdir / f"rule_{job.name}" / name / f"{number}.log"
                 info = slurm.SubmittedJobInfo(job, number, {"slurm_logfile": log})
-                self.report_job_submission(info)
+                self._report_job_submission_threadsafe(info)
                 return True
         return False
 
@@ -137,11 +149,11 @@ class Executor(slurm.Executor):
         """Report that a job failed, or hold it back if SLURM may take it later."""
         self._ended.add(job_info.external_jobid)
         job, refused = job_info.job, REFUSED.match(msg)
+        said = _words(refused[1] if refused else msg)
+        if not job_info.external_jobid and LATER.search(said):
+            self._held[job] = said
+            return
         if refused:
-            said = _words(refused[1])
-            if LATER.search(said):
-                self._held[job] = said
-                return
             job.attempt = job.restart_times + 1  # SLURM would say the same again
             msg = f"sbatch refused: {said}"
             for log in job.log:  # where people, and the screen, look for the reason
