@@ -66,7 +66,7 @@ sweeps: {a: {points: [{family: bilinear}, {family: bilinear, layers: 4}]}} \
   => sweeps.a.points[1].layers | 4 changes nothing | leaving it out
 sweeps: {a: {rotary_fraction: 0.5}} => sweeps.a.rotary_fraction | it needs pos_encoding rotary
 sweeps: {a: {family: masked_diffusion, mask_entities: true}} \
-  => mask_entities | reversal, it needs masking any_order and entity_length 2 or 3; | leaving it out
+  => mask_entities | masking any_order and entity_length 2 or 3; | leaving it out
 sweeps: {a: {family: bilinear, beta2: 0.9}} => beta2 | bilinear and task reversal; | README.md
 sweeps: {a: {alignment: right}} => alignment | family gpt and task reversal; | README.md
 sweeps: {a: {layers: [1, 2], points: [{layers: 4}]}} \
