@@ -10,7 +10,7 @@ In a notebook:
 
 from typing import Any
 
-__version__ = "0.2.0"
+from reversal_curse.version import VERSION as __version__
 
 __all__ = ["Run", "__version__", "draw", "load", "train"]
 

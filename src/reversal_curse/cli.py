@@ -12,7 +12,6 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
-from reversal_curse import __version__
 from reversal_curse.config.errors import UserError
 from reversal_curse.config.file import Config, read_value
 from reversal_curse.config.pretrained import MEASURED
@@ -20,6 +19,7 @@ from reversal_curse.jobs.watcher import Watched
 from reversal_curse.products import OVERVIEW, Products
 from reversal_curse.tables.files import write_table
 from reversal_curse.tables.schemas import TABLES
+from reversal_curse.version import VERSION
 
 EPILOG = """\
 train, draw, plan, status, doctor, compare, falsify and confirm are for people; the others are steps
@@ -66,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=f"reversal-curse {__version__}")
+    parser.add_argument("--version", action="version", version=f"reversal-curse {VERSION}")
     verbs = parser.add_subparsers(metavar="COMMAND", required=True)
 
     verb = _verb(verbs, _train)

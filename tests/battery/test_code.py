@@ -23,7 +23,7 @@ EDITS = {
     "one layer": ("training/one_layer.py", "learning_rate_z", "learning_rate", ("one_layer *",)),
     "bilinear": ("training/bilinear.py", ".mean((1, 2))", ".sum((1, 2))", ("bilinear *",)),
     "logits": ("probes/logits.py", "length + 1)", "length)", BATCHES[:1]),
-    "attention": ("probes/attention.py", '"sparse"', '"end"', BATCHES[1:]),
+    "attention": ("probes/attention.py", '"sparse"', '"end"', BATCHES),
     "gradients": ("probes/gradients.py", "STEP = 0.01", "STEP = 0.02", BATCHES),
     "weights": ("probes/weights.py", "MOST = 128", "MOST = 64", ("one_layer *", "bilinear *")),
     "chain": ("tasks/chain.py", "STEP, LEAP = 0, 1", "STEP, LEAP = 1, 0", ("* chain*",)),
@@ -33,7 +33,7 @@ EDITS = {
     "arms": ("tasks/masking_arms.py", "coin & a", "coin & b", BATCHES[1:]),
     "dataset": ("tables/dataset.py", 'pl.col("split") == name', 'pl.col("split") != name', ALL),
     "transformer": ("models/transformer.py", "INIT_STD = 0.02", "INIT_STD = 0.03", BATCHES),
-    "streams": ("models/random_streams.py", ">> 1", ">> 2", (*BATCHES, "bilinear *")),
+    "streams": ("models/random_streams.py", ">> 1", ">> 2", ALL),
     "losses": ("models/losses.py", "square()", "abs()", ("one_layer *", "bilinear *")),
     "likelihood": ("models/likelihood.py", "logits.max", "logits.min", ALL),
 }

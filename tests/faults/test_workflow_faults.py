@@ -90,8 +90,8 @@ def test_a_copied_checkout_runs_its_own_package_in_any_surroundings(root, finish
         shutil.copytree(root / name, checkout / name, ignore=left_out)
     for path in (root / "Snakefile", finished[0].config_file):
         shutil.copy(path, checkout)
-    version = checkout / "src/reversal_curse/__init__.py"
-    version.write_text(version.read_text().replace('__version__ = "', '__version__ = "9.9.'))
+    version = checkout / "src/reversal_curse/version.py"
+    version.write_text(version.read_text().replace('VERSION = "', 'VERSION = "9.9.'))
     for name in SHADOWS.split():
         (checkout / f"{name}.py").write_text(f"raise SystemExit('{name} of the working directory')")
     run = 'umask 077; "$0" --configfile config.yaml --cores 2'

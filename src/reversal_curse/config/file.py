@@ -325,13 +325,13 @@ class Config(Strict):
         return json.dumps(self.model_dump(exclude_unset=True), ensure_ascii=False) + "\n"
 
     def given(self, *but: str) -> dict[str, Any]:
-        """Return the keys that were given, without those that say how jobs run, and others."""
-        return self.model_dump(exclude_unset=True, exclude={*_HOW, *but})
+        """Return the keys that were given, but not how jobs run, which runs count, and others."""
+        return self.model_dump(exclude_unset=True, exclude={*_HOW, "stale", *but})
 
     @property
     def digest(self) -> str:
         """Identify everything that results depend on (not how jobs run or figures look)."""
-        return digest_of(self.given("stale", "style"))
+        return digest_of(self.given("style"))
 
 
 def read_settings(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,10 +16,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from reversal_curse import __version__
 from reversal_curse.config.digest import digest_of
 from reversal_curse.families import FAMILIES
 from reversal_curse.tables.schemas import TABLES
+from reversal_curse.version import VERSION
 
 PACKAGE = Path(__file__).parent.parent
 LIBRARIES = ("torch", "numpy", "transformers", "peft")
@@ -45,7 +45,7 @@ def commit() -> str | None:
 def made_since(started: float, libraries: Iterable[str]) -> dict[str, Any]:
     """Describe what makes a result now: commit, versions, when it `started`, seconds since."""
     begun = datetime.fromtimestamp(started, timezone.utc).isoformat(timespec="seconds")
-    software = {"reversal_curse": __version__, "python": platform.python_version()}
+    software = {"reversal_curse": VERSION, "python": platform.python_version()}
     return {
         "commit": commit(),
         "versions": software | versions(libraries),
