@@ -55,7 +55,7 @@ falsify: env ## permute labels in the tables of CONFIG: every verdict on evidenc
 check: $(VENV)/installed-test lint ## check format, types and the most important tests, in a minute
 	$(BIN)/python -m pytest -n 2 -m "not slow" tests/unit
 
-test: $(VENV)/installed-test lint ## test everything but SLURM, in about five minutes
+test: $(VENV)/installed-test lint ## test everything but SLURM, in about seven minutes
 	$(BIN)/python -m pytest -n 2
 
 test-battery: $(VENV)/installed-test ## change code, results and configs in hundreds of ways and count what is noticed, in minutes
