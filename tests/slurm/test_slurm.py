@@ -148,8 +148,8 @@ def test_when_snakemake_is_killed_the_next_call_goes_on_with_its_jobs(workflow):
     process = workflow.start(BOTH)
     wait_for(lambda: len(workflow.training()) == 2)
     kill(process)
-    note = ("--comment", "a job of another project,\nin two lines", "--mem", "100")
-    workflow.cluster.call("sbatch", *note, "--wrap", "sleep 30")
+    note = ("--comment", "a job of another project,\nin two lines", "--output", "/dev/null")
+    workflow.cluster.call("sbatch", *note, "--mem", "100", "--wrap", "sleep 30")
     output = workflow.run(BOTH)
     assert [job["JobState"] for job in workflow.jobs("train")] == ["COMPLETED"] * 2
     assert output.count("going on with SLURM job") == 2, output
