@@ -120,6 +120,8 @@ class Executor(slurm.Executor):
 
     async def check_active_jobs(self, active_jobs: list[Any]) -> AsyncIterator[Any]:
         """End the jobs that the plugin sees end, and those that it would wait for for ever."""
+        if not active_jobs:  # the thread that asks starts before `__post_init__`
+            return
         self._ended.clear()
         async for _ in super().check_active_jobs(active_jobs):
             pass  # not what it asks to wait for: if SLURM is silent, that is nothing
